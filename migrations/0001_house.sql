@@ -1,0 +1,119 @@
+-- Times are seconds since 1970-01-01 UTC. Addresses are normalised (lower case).
+-- AUTOINCREMENT everywhere: an id that was once given must never mean another row.
+
+-- Facts about this installation: the key of the pseudonyms in the log.
+CREATE TABLE meta (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How far each mailbox has been read. A bookmark, no identity: see messages.digest.
+CREATE TABLE mailbox_cursors (
+    mailbox  TEXT    NOT NULL PRIMARY KEY,
+    validity INTEGER NOT NULL, -- UIDVALIDITY (RFC 3501 section 2.3.1.1)
+    last_uid INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Mails whose bytes are about to be looked at. A row is gone with the commit that records its mail,
+-- so what is found here has stopped the process before.
+CREATE TABLE attempts (
+    mailbox  TEXT    NOT NULL,
+    validity INTEGER NOT NULL,
+    mail_id  TEXT    NOT NULL,
+    tries    INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, validity, mail_id)
+) STRICT, WITHOUT ROWID;
+
+-- The ledger: every mail that was ever seen, once.
+CREATE TABLE messages (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest         BLOB    NOT NULL, -- SHA-256 of the bytes that were fetched
+    size           INTEGER NOT NULL, -- bytes of the whole mail
+    letter_digest  BLOB,             -- the same for two deliveries of one letter
+    mailbox        TEXT    NOT NULL,
+    validity       INTEGER NOT NULL,
+    mail_id        TEXT    NOT NULL, -- where it was last seen: UID or file name
+    rfc_message_id TEXT,
+    sender         TEXT,
+    received_at    INTEGER NOT NULL, -- by our server, not by the Date field
+    recorded_at    INTEGER NOT NULL,
+    disposition    TEXT    NOT NULL CHECK (disposition IN ('requests', 'automated', 'review', 'none', 'unreadable', 'duplicate')),
+    kind           TEXT    NOT NULL, -- request types, or the kind of automatic mail
+    why            TEXT    NOT NULL,
+    findings       TEXT    NOT NULL CHECK (json_valid(findings)),
+    language       TEXT,
+    folder         TEXT    NOT NULL,
+    filed          INTEGER NOT NULL DEFAULT 0 CHECK (filed IN (0, 1)),
+    UNIQUE (digest, size)
+) STRICT;
+CREATE INDEX messages_letter ON messages (letter_digest) WHERE letter_digest IS NOT NULL;
+CREATE INDEX messages_unfiled ON messages (mailbox, validity) WHERE filed = 0;
+
+CREATE TABLE requests (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    reference   TEXT    NOT NULL UNIQUE,
+    message_id  INTEGER NOT NULL REFERENCES messages (id),
+    kind        TEXT    NOT NULL,
+    status      TEXT    NOT NULL CHECK (status IN ('open', 'held', 'completed')),
+    subject     TEXT,                -- whose request it is, where that is known
+    language    TEXT    NOT NULL,
+    confidence  REAL    NOT NULL,
+    received_at INTEGER NOT NULL,
+    due_on      TEXT    NOT NULL,    -- a date, 2026-12-23
+    due_source  TEXT    NOT NULL,
+    closed_at   INTEGER
+) STRICT;
+CREATE INDEX requests_message ON requests (message_id);
+CREATE INDEX requests_subject ON requests (subject);
+CREATE INDEX requests_due ON requests (status, due_on);
+
+CREATE TABLE request_events (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id INTEGER NOT NULL REFERENCES requests (id),
+    at         INTEGER NOT NULL,
+    actor      TEXT    NOT NULL,
+    event      TEXT    NOT NULL,
+    reason     TEXT    NOT NULL
+) STRICT;
+CREATE INDEX request_events_request ON request_events (request_id);
+
+CREATE TABLE contacts (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    address    TEXT    NOT NULL UNIQUE,
+    fields     TEXT    NOT NULL CHECK (json_valid(fields)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+-- Who gets no more of what. An address needs no contact to be here.
+CREATE TABLE suppressions (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    address    TEXT    NOT NULL,
+    kind       TEXT    NOT NULL CHECK (kind IN ('marketing', 'targeted_ads')),
+    source     TEXT    NOT NULL,
+    request_id INTEGER REFERENCES requests (id),
+    created_at INTEGER NOT NULL,
+    UNIQUE (address, kind)
+) STRICT;
+
+-- Replies, written in the transaction of what they confirm. The bytes and the Message-ID are fixed here.
+CREATE TABLE outbox (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id      INTEGER NOT NULL REFERENCES messages (id), -- the mail that is answered
+    reference       TEXT    NOT NULL,
+    recipient       TEXT    NOT NULL,
+    template        TEXT    NOT NULL,
+    language        TEXT    NOT NULL,
+    rfc_message_id  TEXT    NOT NULL UNIQUE,
+    raw             BLOB    NOT NULL,
+    state           TEXT    NOT NULL CHECK (state IN ('queued', 'transmitting', 'deferred', 'sent', 'bounced', 'unknown')),
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    created_at      INTEGER NOT NULL,
+    next_attempt_at INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL,
+    outcome         TEXT    NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state IN ('queued', 'deferred');
+CREATE INDEX outbox_transmitting ON outbox (id) WHERE state = 'transmitting';
+CREATE INDEX outbox_recipient ON outbox (recipient, created_at);
+CREATE INDEX outbox_message ON outbox (message_id);

@@ -1,0 +1,651 @@
+//! The configuration: one TOML file, read once, checked wholly before anything starts.
+//!
+//! A mistake is one sentence with file, line, key and remedy. Secrets are never in the file: a key
+//! names where the secret is (a file, a systemd credential, an environment variable), and [`Secret`]
+//! has no way to be printed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer};
+use toml::de::{DeTable, DeValue};
+
+use crate::sender::Address;
+
+/// The whole configuration as it is in the file, checked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The SQLite database. Created when missing; its folder must exist.
+    pub database: PathBuf,
+    /// How long a mailbox rests between two looks for new mail. Default 30s.
+    #[serde(default = "default_poll_interval", deserialize_with = "duration")]
+    pub poll_interval: Duration,
+    /// Every address that is ours. Mail from one of them is never answered; the first one answers.
+    pub own_addresses: Vec<Address>,
+    /// Language of a reply when the mail's own cannot be told, or has no template. Default "en".
+    #[serde(default = "default_language")]
+    pub language: String,
+    /// A folder of rule files that replace or add to the built-in ones, file by file.
+    #[serde(default)]
+    pub rules: Option<PathBuf>,
+    /// A folder of templates that replace or add to the built-in ones, file by file.
+    #[serde(default)]
+    pub templates: Option<PathBuf>,
+    /// What replies say of the company.
+    pub company: Company,
+    /// What the log looks like.
+    #[serde(default)]
+    pub log: Log,
+    /// Bounds on what one mail, one window and one person may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The names of the folders mail is filed in.
+    #[serde(default)]
+    pub folders: Folders,
+    /// Mailboxes read over IMAP.
+    #[serde(default)]
+    pub imap: Vec<ImapConfig>,
+    /// Mailboxes that are a Maildir on this machine.
+    #[serde(default)]
+    pub maildir: Vec<MaildirConfig>,
+    /// The server that takes our replies.
+    #[serde(default)]
+    pub smtp: Option<SmtpConfig>,
+    /// Instead of `smtp`: a folder that gets each reply as an .eml file. For trying things out.
+    #[serde(default)]
+    pub directory: Option<DirectoryConfig>,
+}
+
+/// What replies say of the company.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Company {
+    /// The name that signs every reply.
+    pub name: String,
+    /// Where the privacy policy can be read.
+    #[serde(default)]
+    pub privacy_policy_url: Option<String>,
+    /// Where a person chooses which advertisements to see.
+    #[serde(default)]
+    pub preferences_url: Option<String>,
+    /// Whom to ask about comments on the company's blog.
+    #[serde(default)]
+    pub blog_host_contact: Option<String>,
+}
+
+/// What the log looks like. It goes to standard error.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// "text" (the default), or "json": one object a line.
+    pub format: LogFormat,
+    /// "error", "warn", "info" (the default), "debug" or "trace".
+    pub level: LogLevel,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A readable line.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Bounds on what one mail, one window and one person may use.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// A longer mail is recorded and held for a person, its body never fetched. Default 50 MB.
+    pub max_message_size: ByteSize,
+    /// Of a longer mail only so many bytes are fetched and read. Default 1 MB.
+    pub read_limit: ByteSize,
+    /// Replies that one address gets in 24 hours at the most. Default 10.
+    pub replies_per_day: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message_size: ByteSize::mb(50),
+            read_limit: ByteSize::mb(1),
+            replies_per_day: 10,
+        }
+    }
+}
+
+/// The names of the folders mail is filed in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Folders {
+    /// Put in front of every name, for servers that keep folders below INBOX ("INBOX."). Default "".
+    pub prefix: String,
+    /// Mail that waits for a person. Default "Held".
+    pub held: String,
+    /// Mail written by machines. Default "Automatic".
+    pub automatic: String,
+    /// Mail that cannot be read. Default "Unreadable".
+    pub unreadable: String,
+    /// Folder by request type, over the `folder` of its rule file.
+    pub types: BTreeMap<String, String>,
+}
+
+impl Default for Folders {
+    fn default() -> Self {
+        Self {
+            prefix: String::new(),
+            held: "Held".into(),
+            automatic: "Automatic".into(),
+            unreadable: "Unreadable".into(),
+            types: BTreeMap::new(),
+        }
+    }
+}
+
+/// A mailbox read over IMAP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImapConfig {
+    /// What the mailbox is called in logs and in the database. Never change it later: it is how
+    /// the place reached in the mailbox is remembered.
+    pub name: String,
+    /// The server's host name, which its certificate must bear.
+    pub host: String,
+    /// Default 993.
+    #[serde(default = "default_imap_port")]
+    pub port: u16,
+    /// "implicit" (the default), or "none", to loopback only.
+    #[serde(default)]
+    pub tls: ImapTls,
+    /// An authority to trust besides the system's, PEM.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// The login.
+    pub username: String,
+    /// Where the password is.
+    pub password: SecretSource,
+    /// The folder that is watched. Default "INBOX".
+    #[serde(default = "default_inbox")]
+    pub inbox: String,
+}
+
+/// How an IMAP connection is protected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImapTls {
+    /// TLS from the first byte (RFC 8314).
+    #[default]
+    Implicit,
+    /// Plaintext, to loopback only.
+    None,
+}
+
+/// A mailbox that is a Maildir on this machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaildirConfig {
+    /// What the mailbox is called in logs and in the database.
+    pub name: String,
+    /// The folder with `new`, `cur` and `tmp`. Created when missing; subfolders are Maildir++.
+    pub path: PathBuf,
+}
+
+/// The server that takes our replies.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmtpConfig {
+    /// The server's host name, which its certificate must bear.
+    pub host: String,
+    /// Default 465 with implicit TLS, 587 with STARTTLS, 25 with none.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// "implicit" (the default), "starttls", or "none", to loopback only.
+    #[serde(default)]
+    pub tls: SmtpTls,
+    /// An authority to trust besides the system's, PEM.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// The login, when the server asks for one.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Where the password is.
+    #[serde(default)]
+    pub password: Option<SecretSource>,
+    /// The host name we give in EHLO. Default: the domain of the first own address.
+    #[serde(default)]
+    pub helo: Option<String>,
+    /// Envelope sender, to which bounces of our replies go. Default: the null sender `<>`.
+    #[serde(default)]
+    pub bounce_address: Option<Address>,
+    /// Connections at once, at the most; a few replies need only one. Default 32.
+    #[serde(default = "default_sessions")]
+    pub max_sessions: u16,
+}
+
+/// How an SMTP connection is protected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    /// TLS from the first byte (RFC 8314).
+    #[default]
+    Implicit,
+    /// STARTTLS, required (RFC 3207).
+    Starttls,
+    /// Plaintext, to loopback only.
+    None,
+}
+
+/// A folder that gets each reply as an .eml file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryConfig {
+    /// The folder. Created when missing.
+    pub path: PathBuf,
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum SecretSource {
+    /// The first line of this file.
+    File(PathBuf),
+    /// This environment variable.
+    Env(String),
+    /// The systemd credential of this name (LoadCredential= in the unit).
+    Credential(String),
+}
+
+/// A secret in memory. It has no Display, and its Debug says nothing.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself, for the one call that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl SecretSource {
+    /// Reads the secret.
+    ///
+    /// # Errors
+    /// One sentence that names the source, never its content.
+    pub fn read(&self) -> anyhow::Result<Secret> {
+        let (text, what) = match self {
+            Self::File(path) => (
+                std::fs::read_to_string(path).map_err(|error| {
+                    anyhow::anyhow!("Cannot read the password file {}: {error}", path.display())
+                })?,
+                format!("The password file {}", path.display()),
+            ),
+            Self::Env(name) => (
+                std::env::var(name).map_err(|_| {
+                    anyhow::anyhow!("The environment variable {name}, which should hold a password, is not set")
+                })?,
+                format!("The environment variable {name}"),
+            ),
+            Self::Credential(name) => {
+                if name.contains('/') || name.starts_with('.') {
+                    anyhow::bail!("{name:?} is not the name of a systemd credential");
+                }
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+                    anyhow::anyhow!("There are no systemd credentials here: add LoadCredential={name}:… to the unit")
+                })?;
+                let path = Path::new(&folder).join(name);
+                (
+                    std::fs::read_to_string(&path).map_err(|error| {
+                        anyhow::anyhow!("Cannot read the systemd credential {name}: {error}")
+                    })?,
+                    format!("The systemd credential {name}"),
+                )
+            }
+        };
+        match text.lines().next() {
+            Some(secret) if !secret.is_empty() => Ok(Secret(secret.to_owned())),
+            _ => anyhow::bail!("{what} is empty"),
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    /// Names the source, for `privacyd check`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "******** (file {})", path.display()),
+            Self::Env(name) => write!(f, "******** (environment variable {name})"),
+            Self::Credential(name) => write!(f, "******** (systemd credential {name})"),
+        }
+    }
+}
+
+impl SmtpConfig {
+    /// The port, configured or usual for the kind of TLS.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.tls {
+            SmtpTls::Implicit => 465,
+            SmtpTls::Starttls => 587,
+            SmtpTls::None => 25,
+        })
+    }
+}
+
+fn default_poll_interval() -> Duration {
+    Duration::from_secs(30)
+}
+fn default_language() -> String {
+    "en".into()
+}
+fn default_imap_port() -> u16 {
+    993
+}
+fn default_inbox() -> String {
+    "INBOX".into()
+}
+fn default_sessions() -> u16 {
+    32
+}
+
+/// Reads "30s", "5m", "1h 30m".
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| {
+            serde::de::Error::custom(format!("{text:?} is not a duration like \"30s\" or \"5m\""))
+        })
+}
+
+/// What is wrong with a file of ours: where, and what to do.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{file}:{line}: {message}")]
+pub struct FileError {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// Key, fault and remedy.
+    pub message: String,
+}
+
+/// Parses TOML into `T`; a mistake names the line and, where the line has one, the key.
+///
+/// # Errors
+/// Not TOML, a key that is unknown or missing, a value of the wrong kind.
+pub fn parse_toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, FileError> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let key = text
+            .lines()
+            .nth(line - 1)
+            .and_then(|line| line.split_once('='))
+            .map(|(key, _)| format!("{}: ", key.trim()))
+            .unwrap_or_default();
+        let message = error.message().replace('\n', " ");
+        // The parser's own sentence already names a key that is unknown or missing.
+        let key = if message.contains("unknown field") { String::new() } else { key };
+        FileError { file: file.to_owned(), line, message: format!("{key}{message}") }
+    })
+}
+
+/// The line (from 1) of the key at `path` in `text`; a number in the path indexes an array of
+/// tables. A key that is not there gives the line of the table it is missing from.
+pub fn line_of(text: &str, path: &[&str]) -> usize {
+    let Ok(document) = DeTable::parse(text) else {
+        return 1;
+    };
+    let mut offset = 0;
+    let mut here: Option<&DeValue<'_>> = None;
+    let mut table = Some(document.get_ref());
+    for step in path {
+        let (at, value) = match (table, here) {
+            (Some(table), _) => match table.get_key_value(*step) {
+                Some((key, value)) => (key.span().start, value),
+                None => break,
+            },
+            (None, Some(DeValue::Array(items))) => {
+                match step.parse::<usize>().ok().and_then(|index| items.get(index)) {
+                    Some(value) => (value.span().start, value),
+                    None => break,
+                }
+            }
+            _ => break,
+        };
+        offset = at;
+        here = Some(value.get_ref());
+        table = value.get_ref().as_table();
+    }
+    text.get(..offset).unwrap_or_default().matches('\n').count() + 1
+}
+
+impl Config {
+    /// Reads and checks the configuration file.
+    ///
+    /// # Errors
+    /// One sentence with file, line, key and remedy.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            anyhow::anyhow!(
+                "Cannot read the configuration {}: {error}; `privacyd init` writes one",
+                path.display()
+            )
+        })?;
+        Ok(Self::parse(&path.display().to_string(), &text)?)
+    }
+
+    /// Parses and checks a configuration; `file` is only its name for error messages.
+    ///
+    /// # Errors
+    /// The first mistake, with its line.
+    pub fn parse(file: &str, text: &str) -> Result<Self, FileError> {
+        let config: Self = parse_toml(file, text)?;
+        let wrong = |path: &[&str], message: String| FileError {
+            file: file.to_owned(),
+            line: line_of(text, path),
+            message,
+        };
+        config.check().map_err(|(path, message)| {
+            wrong(&path.iter().map(String::as_str).collect::<Vec<_>>(), message)
+        })?;
+        Ok(config)
+    }
+
+    /// What types cannot say. The error is the path of the key, and the sentence about it.
+    fn check(&self) -> Result<(), (Vec<String>, String)> {
+        let at = |path: &[&str]| path.iter().map(|step| (*step).to_owned()).collect::<Vec<_>>();
+        if self.own_addresses.is_empty() {
+            return Err((
+                at(&["own_addresses"]),
+                "own_addresses: name at least one address of ours, such as \"privacy@example.com\"".into(),
+            ));
+        }
+        if self.poll_interval < Duration::from_secs(1) {
+            return Err((
+                at(&["poll_interval"]),
+                "poll_interval: below a second a mailbox is never at rest; take \"30s\"".into(),
+            ));
+        }
+        if self.company.name.trim().is_empty() || self.company.name.chars().any(char::is_control) {
+            return Err((
+                at(&["company", "name"]),
+                "company.name: write the name that signs the replies, on one line".into(),
+            ));
+        }
+        if self.limits.read_limit.as_u64() < 4096 || self.limits.read_limit > ByteSize::mb(16) {
+            return Err((
+                at(&["limits", "read_limit"]),
+                "limits.read_limit: must be between 4 KB and 16 MB".into(),
+            ));
+        }
+        if self.limits.max_message_size < self.limits.read_limit {
+            return Err((
+                at(&["limits", "max_message_size"]),
+                "limits.max_message_size: must not be below limits.read_limit".into(),
+            ));
+        }
+        self.check_folders()?;
+        self.check_mailboxes()?;
+        self.check_outgoing()
+    }
+
+    fn check_folders(&self) -> Result<(), (Vec<String>, String)> {
+        let folders = &self.folders;
+        let fixed = [
+            ("prefix", &folders.prefix),
+            ("held", &folders.held),
+            ("automatic", &folders.automatic),
+            ("unreadable", &folders.unreadable),
+        ];
+        for (key, name) in fixed {
+            if !(folder_name_is_sound(name) || (key == "prefix" && name.is_empty())) {
+                return Err((
+                    vec!["folders".into(), key.into()],
+                    format!("folders.{key}: {FOLDER_NAME_RULE}"),
+                ));
+            }
+        }
+        for (kind, name) in &folders.types {
+            if !folder_name_is_sound(name) {
+                return Err((
+                    vec!["folders".into(), "types".into(), kind.clone()],
+                    format!("folders.types.{kind}: {FOLDER_NAME_RULE}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_mailboxes(&self) -> Result<(), (Vec<String>, String)> {
+        if self.imap.is_empty() && self.maildir.is_empty() {
+            return Err((
+                vec![],
+                "there is no mailbox to read: add an [[imap]] or a [[maildir]] section".into(),
+            ));
+        }
+        let mut names = std::collections::BTreeSet::new();
+        let sections = (self.imap.iter().enumerate().map(|(i, m)| ("imap", i, &m.name)))
+            .chain(self.maildir.iter().enumerate().map(|(i, m)| ("maildir", i, &m.name)));
+        for (section, index, name) in sections {
+            let path = vec![section.to_owned(), index.to_string(), "name".to_owned()];
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            if name.is_empty() || !name.chars().all(plain) {
+                return Err((
+                    path,
+                    format!("{section}.name: use letters, digits, '-', '_' and '.', as in \"privacy\""),
+                ));
+            }
+            if !names.insert(name.clone()) {
+                return Err((
+                    path,
+                    format!("{section}.name: two mailboxes are called {name:?}; give each its own name"),
+                ));
+            }
+        }
+        for (index, imap) in self.imap.iter().enumerate() {
+            let path = |key: &str| vec!["imap".to_owned(), index.to_string(), key.to_owned()];
+            if imap.tls == ImapTls::None && !is_loopback(&imap.host) {
+                return Err((
+                    path("tls"),
+                    format!("imap.tls: plaintext goes to this machine only, not to {}; use \"implicit\"", imap.host),
+                ));
+            }
+            if !folder_name_is_sound(&imap.inbox) {
+                return Err((path("inbox"), format!("imap.inbox: {FOLDER_NAME_RULE}")));
+            }
+            if imap.username.chars().any(char::is_control) {
+                return Err((path("username"), "imap.username: has a control character".into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_outgoing(&self) -> Result<(), (Vec<String>, String)> {
+        let at = |key: &str| vec!["smtp".to_owned(), key.to_owned()];
+        match (&self.smtp, &self.directory) {
+            (None, None) => Err((
+                vec![],
+                "there is no way out for replies: add an [smtp] section (or [directory], to try things out)".into(),
+            )),
+            (Some(_), Some(_)) => Err((
+                vec!["directory".into()],
+                "directory: there is an [smtp] section too; keep one of the two".into(),
+            )),
+            (Some(smtp), None) => {
+                if smtp.tls == SmtpTls::None && !is_loopback(&smtp.host) {
+                    return Err((
+                        at("tls"),
+                        format!(
+                            "smtp.tls: plaintext goes to this machine only, not to {}; use \"implicit\" or \"starttls\"",
+                            smtp.host
+                        ),
+                    ));
+                }
+                if smtp.username.is_some() != smtp.password.is_some() {
+                    return Err((at("username"), "smtp.username and smtp.password: set both or neither".into()));
+                }
+                if let Some(helo) = &smtp.helo
+                    && (helo.is_empty() || !helo.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)))
+                {
+                    return Err((at("helo"), "smtp.helo: write a host name".into()));
+                }
+                if smtp.max_sessions == 0 {
+                    return Err((at("max_sessions"), "smtp.max_sessions: must be at least 1".into()));
+                }
+                Ok(())
+            }
+            (None, Some(_)) => Ok(()),
+        }
+    }
+}
+
+const FOLDER_NAME_RULE: &str =
+    "a folder name is 1 to 100 printable ASCII characters other than \" \\ * % & and does not begin with '.'";
+
+/// Whether `name` can be a folder in IMAP without quoting surprises (modified UTF-7 begins at '&')
+/// and in Maildir++ without leaving the mailbox.
+pub fn folder_name_is_sound(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 100
+        && name.bytes().all(|b| (b' '..=b'~').contains(&b) && !b"\"\\*%&".contains(&b))
+        && !name.starts_with('.')
+        && !name.starts_with('/')
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

@@ -1,0 +1,572 @@
+//! A folder on an IMAP server, read by UID and never by flags: a colleague who opens a mail does not
+//! hide it from us.
+//!
+//! Only UID commands are used, of a fixed grammar: numbers, and folder names that `config` has
+//! checked. Nothing is ever expunged but what we have just copied, and never with a bare EXPUNGE,
+//! which would remove what other people have marked.
+//!
+//! ## Why
+//! The session is taken out of its place for every piece of work and put back only after success. An
+//! error, a time limit or a dropped future thus cannot leave a session behind that still owes the
+//! answer to an earlier command.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
+
+use anyhow::{Context as _, Result, bail};
+use imap_proto::{AttributeValue, MailboxDatum, Response, ResponseCode};
+use jiff::Timestamp;
+use tokio_rustls::TlsConnector;
+use tracing::{debug, warn};
+
+use super::session::{No, Patience, SMALL, Session, quoted};
+use super::wire::Room;
+use super::{Body, Bounds, Cursor, Fetched, MailId, Window};
+use crate::config::{ImapConfig, ImapTls};
+
+/// UIDs listed with one command, at first and at the most.
+const LIST_WIDTH: RangeInclusive<u32> = 2_000..=200_000;
+/// UIDs and characters in the set of one command that files mail.
+const SET_UIDS: usize = 2_000;
+const SET_CHARS: usize = 8_000;
+/// Filing commands under way at once. Few enough that both sides' socket buffers hold them.
+const IN_FLIGHT: usize = 8;
+/// Attempts at one mail before it is handed out as [`Body::Missing`].
+const ATTEMPTS: u8 = 3;
+
+/// A folder on an IMAP server.
+pub struct Imap {
+    settings: ImapConfig,
+    bounds: Bounds,
+    patience: Patience,
+    tls: Option<TlsConnector>,
+    session: Option<Session>,
+    pass: Pass,
+    /// Folders that this session has filed into.
+    known_folders: HashSet<String>,
+    /// Mails to fetch with one command: 1 after a failure, then twice as many after each success.
+    window_mails: usize,
+    /// Failed attempts by UID, of [`Pass::validity`].
+    failures: HashMap<u32, u8>,
+    warned_of_leftovers: bool,
+}
+
+/// How far the listing of the folder has come, and what of it is not yet handed out.
+#[derive(Debug, Default)]
+struct Pass {
+    validity: u32,
+    /// The first UID that is not listed yet, and the last there is to list. None: all is listed.
+    unlisted: Option<(u32, Option<u32>)>,
+    width: u32,
+    listed: VecDeque<Listed>,
+}
+
+/// A mail in the folder.
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    uid: u32,
+    size: u64,
+    received: Timestamp,
+}
+
+/// What SELECT or EXAMINE told of the folder (RFC 3501 §6.3.1).
+#[derive(Debug, Default)]
+struct Selected {
+    validity: Option<u32>,
+    uid_next: Option<u32>,
+    exists: u32,
+    read_only: bool,
+}
+
+impl Imap {
+    /// Prepares TLS. Connects later.
+    ///
+    /// # Errors
+    /// When the CA file is unusable.
+    pub fn new(settings: ImapConfig, bounds: Bounds) -> Result<Self> {
+        let tls = match settings.tls {
+            ImapTls::Implicit => Some(TlsConnector::from(crate::tls::client_config(settings.ca_file.as_deref())?)),
+            ImapTls::None => None,
+        };
+        Ok(Self {
+            settings,
+            bounds,
+            patience: Patience::default(),
+            tls,
+            session: None,
+            pass: Pass::default(),
+            known_folders: HashSet::new(),
+            window_mails: bounds.window_mails,
+            failures: HashMap::new(),
+            warned_of_leftovers: false,
+        })
+    }
+
+    /// The configured name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// See [`super::Mailbox::look`]. SELECTs anew in every pass, which is how a changed UIDVALIDITY is seen.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn look(&mut self, cursor: Cursor) -> Result<Cursor> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => {
+                self.known_folders.clear();
+                self.connect().await?
+            }
+        };
+        let selected = self.select(&mut session, "SELECT").await?;
+        let validity = selected.validity.context("The server has no UIDVALIDITY, so its UIDs mean nothing")?;
+        if selected.read_only {
+            warn!(mailbox = %self.settings.name, "the inbox is read-only: mail cannot be filed");
+        }
+        if validity != self.pass.validity {
+            self.failures.clear();
+        }
+        let last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
+        self.pass = Pass::after(last_uid, validity, &selected, &self.settings.name);
+        self.session = Some(session);
+        Ok(Cursor { validity, last_uid })
+    }
+
+    /// See [`super::Mailbox::next_window`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn next_window(&mut self) -> Result<Window> {
+        let mut session = self.session.take().context("The mailbox has no session; a pass has to begin first")?;
+        let mails = self.fetch_window(&mut session).await?;
+        self.session = Some(session);
+        Ok(Window { validity: self.pass.validity, mails })
+    }
+
+    /// See [`super::Mailbox::file`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn file(&mut self, moves: &[(MailId, String)]) -> Result<()> {
+        let mut folders: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+        for (id, folder) in moves {
+            let MailId::Uid(uid) = id else { bail!("A file name is no id in an IMAP folder") };
+            folders.entry(folder).or_default().insert(*uid);
+        }
+        if folders.is_empty() {
+            return Ok(());
+        }
+        let mut session = self.session.take().context("The mailbox has no session; a pass has to begin first")?;
+        if session.can("MOVE") {
+            self.put_into_folders(&mut session, "UID MOVE", &folders).await?;
+        } else {
+            self.put_into_folders(&mut session, "UID COPY", &folders).await?;
+            self.remove(&mut session, &folders.into_values().flatten().collect()).await?;
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// See [`super::Mailbox::probe`]. On a connection of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn probe(&mut self) -> Result<String> {
+        let mut session = self.connect().await?;
+        let selected = self.select(&mut session, "EXAMINE").await?;
+        let mut found = vec![format!("{} messages", selected.exists)];
+        found.extend(["MOVE", "UIDPLUS"].into_iter().filter(|name| session.can(name)).map(str::to_owned));
+        session.log_out(self.patience.logout).await;
+        Ok(found.join(", "))
+    }
+
+    /// Ends the session, politely if that is quick.
+    pub async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.log_out(self.patience.logout).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<Session> {
+        let session = Session::open(&self.settings, self.tls.as_ref(), &self.patience).await?;
+        debug!(mailbox = %self.settings.name, "logged in");
+        Ok(session)
+    }
+
+    async fn select(&self, session: &mut Session, verb: &str) -> Result<Selected> {
+        let command = format!("{verb} {}", quoted(&self.settings.inbox)?);
+        let mut selected = Selected::default();
+        session
+            .command(command, SMALL, self.patience.quick, |response| match response {
+                Response::MailboxData(MailboxDatum::Exists(count)) => selected.exists = *count,
+                Response::Data { outcome, .. } | Response::Done { outcome, .. } => match outcome.code {
+                    Some(ResponseCode::UidValidity(validity)) => selected.validity = Some(validity),
+                    Some(ResponseCode::UidNext(uid)) => selected.uid_next = Some(uid),
+                    Some(ResponseCode::ReadOnly) => selected.read_only = true,
+                    _ => {}
+                },
+                _ => {}
+            })
+            .await?;
+        Ok(selected)
+    }
+
+    /// The next mails with their bodies, none when the pass is through.
+    async fn fetch_window(&mut self, session: &mut Session) -> Result<Vec<Fetched>> {
+        loop {
+            while self.pass.listed.is_empty() {
+                let Some(range) = self.pass.next_range() else { return Ok(Vec::new()) };
+                let listed = self.list(session, range).await?;
+                self.pass.note(listed);
+            }
+            // A window all of whose mails are gone is not the end of the pass.
+            let mails = self.fetch_listed(session).await?;
+            if !mails.is_empty() {
+                return Ok(mails);
+            }
+        }
+    }
+
+    /// Size and date of every mail in a range of UIDs, in their order.
+    async fn list(&self, session: &mut Session, (first, last): (u32, Option<u32>)) -> Result<Vec<Listed>> {
+        let end = last.map_or("*".to_owned(), |last| last.to_string());
+        let command = format!("UID FETCH {first}:{end} (UID RFC822.SIZE INTERNALDATE)");
+        // Some 90 bytes a mail; other sessions' flag changes come in between.
+        let room = Room { literal: 0, total: 64 * 1024 * 1024 };
+        let mut found: BTreeMap<u32, (Option<u64>, Option<Timestamp>)> = BTreeMap::new();
+        session
+            .command(command, room, self.patience.fetch, |response| {
+                let Response::Fetch(_, attributes) = response else { return };
+                let Some(uid) = uid_of(attributes) else { return };
+                // "n:*" always answers the last mail, also below n (RFC 3501 §6.4.8).
+                if uid < first || last.is_some_and(|last| uid > last) {
+                    return;
+                }
+                for attribute in attributes {
+                    match attribute {
+                        AttributeValue::Rfc822Size(size) => found.entry(uid).or_default().0 = Some((*size).into()),
+                        AttributeValue::InternalDate(date) => {
+                            found.entry(uid).or_default().1 = Some(internal_date(date))
+                        }
+                        _ => {}
+                    }
+                }
+            })
+            .await?;
+        let listed = found.into_iter().map(|(uid, (size, date))| Listed {
+            uid,
+            // From 4 GiB on the library cannot read the size.
+            size: size.unwrap_or(u64::MAX),
+            received: date.unwrap_or(Timestamp::UNIX_EPOCH),
+        });
+        Ok(listed.collect())
+    }
+
+    /// Fetches the first of the listed mails. Mails that are gone by now are left out.
+    async fn fetch_listed(&mut self, session: &mut Session) -> Result<Vec<Fetched>> {
+        let mut window = self.pass.take(&self.bounds, self.window_mails);
+        let wanted: Vec<Listed> = window.iter().filter(|mail| self.is_wanted(mail)).copied().collect();
+        let mut bodies = self.fetch(session, &wanted).await?;
+        let mut mails = Vec::with_capacity(window.len());
+        while let Some(mail) = window.pop_front() {
+            let (size, body) = if mail.size > self.bounds.max_message_size {
+                (mail.size, Body::TooLarge)
+            } else if !self.is_wanted(&mail) {
+                (mail.size, Body::Missing)
+            } else if let Some(bytes) = bodies.remove(&mail.uid).flatten() {
+                self.arrived(&mail, bytes)
+            } else if mails.is_empty() {
+                match self.fetch_again(session, &mail).await? {
+                    Some(found) => found,
+                    None => continue,
+                }
+            } else {
+                // Those before it are handed out first, so that it holds up nobody but itself.
+                window.push_front(mail);
+                break;
+            };
+            mails.push(Fetched { id: MailId::Uid(mail.uid), size, received: mail.received, body });
+        }
+        window.append(&mut self.pass.listed);
+        self.pass.listed = window;
+        self.window_mails = self.window_mails.saturating_mul(2).min(self.bounds.window_mails);
+        Ok(mails)
+    }
+
+    /// Asks alone for a mail that came without a body; `None` when it is gone.
+    async fn fetch_again(&mut self, session: &mut Session, mail: &Listed) -> Result<Option<(u64, Body)>> {
+        match self.fetch(session, &[*mail]).await?.remove(&mail.uid) {
+            None => Ok(None),
+            Some(Some(bytes)) => Ok(Some(self.arrived(mail, bytes))),
+            Some(None) => {
+                self.note_failure(mail.uid);
+                if self.is_wanted(mail) {
+                    bail!("The server gives no body for the mail with UID {}", mail.uid);
+                }
+                Ok(Some((mail.size, Body::Missing)))
+            }
+        }
+    }
+
+    /// Size and kind of a body that has come.
+    fn arrived(&mut self, mail: &Listed, bytes: Vec<u8>) -> (u64, Body) {
+        self.failures.remove(&mail.uid);
+        let length = bytes.len() as u64;
+        if length < self.bounds.read_limit {
+            (length, Body::Whole(bytes))
+        } else {
+            // Whether there is more, a server that reports wrong sizes leaves open.
+            (mail.size.max(length), Body::Head(bytes))
+        }
+    }
+
+    /// Whether a mail's body is to be fetched: it is not too large, and has not failed too often.
+    fn is_wanted(&self, mail: &Listed) -> bool {
+        mail.size <= self.bounds.max_message_size
+            && self.failures.get(&mail.uid).is_none_or(|failed| *failed < ATTEMPTS)
+    }
+
+    fn note_failure(&mut self, uid: u32) {
+        self.window_mails = 1;
+        let failed = self.failures.entry(uid).or_default();
+        *failed = failed.saturating_add(1);
+        warn!(mailbox = %self.settings.name, mail.uid = uid, failed, "a mail could not be fetched");
+    }
+
+    /// The bodies of `mails` by UID: absent when the server did not list the mail, `None` when it
+    /// listed the mail and gave no body.
+    async fn fetch(&mut self, session: &mut Session, mails: &[Listed]) -> Result<HashMap<u32, Option<Vec<u8>>>> {
+        let mut bodies: HashMap<u32, Option<Vec<u8>>> = HashMap::new();
+        if mails.is_empty() {
+            return Ok(bodies);
+        }
+        let limit = self.bounds.read_limit;
+        let sizes: HashMap<u32, u64> = mails.iter().map(|mail| (mail.uid, mail.size)).collect();
+        let set = uid_set(&mails.iter().map(|mail| mail.uid).collect::<Vec<_>>());
+        let command = format!("UID FETCH {set} (UID BODY.PEEK[]<0.{limit}>)");
+        // Sizes are often a little wrong. Where they are lies, mails come one by one after this.
+        let expected: u64 = mails.iter().map(|mail| mail.size.min(limit) + 1024).sum();
+        let room = Room { literal: limit, total: 2 * expected + limit + SMALL.total };
+        let fetched = session.command(command, room, self.patience.fetch, |response| {
+            let Response::Fetch(_, attributes) = response else { return };
+            let Some((uid, size)) = uid_of(attributes).and_then(|uid| sizes.get_key_value(&uid)) else { return };
+            let body = bodies.entry(*uid).or_default();
+            for attribute in attributes {
+                if let AttributeValue::BodySection { section: None, index: None | Some(0), data: Some(data) } = attribute
+                    // Exchange answers a mail that it cannot convert with an empty one.
+                    && !(data.is_empty() && *size > 0)
+                {
+                    *body = Some(data.to_vec());
+                }
+            }
+        });
+        if let Err(error) = fetched.await {
+            self.window_mails = 1;
+            if let [only] = mails {
+                self.note_failure(only.uid);
+            }
+            return Err(error);
+        }
+        Ok(bodies)
+    }
+
+    /// Runs `verb` for every folder, making folders that are missing.
+    async fn put_into_folders(
+        &mut self,
+        session: &mut Session,
+        verb: &str,
+        folders: &BTreeMap<&str, BTreeSet<u32>>,
+    ) -> Result<()> {
+        let mut commands = Vec::new();
+        for (folder, uids) in folders {
+            let name = quoted(folder)?;
+            commands.extend(uid_sets(uids).into_iter().map(|set| (*folder, format!("{verb} {set} {name}"))));
+        }
+        let refused = self.run(session, commands).await?;
+        let mut again = Vec::new();
+        for (folder, command, no) in refused {
+            if self.known_folders.contains(folder) && !no.try_create() {
+                return Err(no.into());
+            }
+            if !again.iter().any(|(other, _)| *other == folder) {
+                self.create(session, folder).await?;
+            }
+            again.push((folder, command));
+        }
+        match self.run(session, again).await?.into_iter().next() {
+            Some((folder, _, no)) => Err(no).with_context(|| format!("Cannot file mail in the folder {folder:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs commands a few at a time and answers those that were refused.
+    async fn run<'a>(
+        &mut self,
+        session: &mut Session,
+        commands: Vec<(&'a str, String)>,
+    ) -> Result<Vec<(&'a str, String, No)>> {
+        let mut refused = Vec::new();
+        let mut commands = commands.into_iter().peekable();
+        while commands.peek().is_some() {
+            let (folders, batch): (Vec<&str>, Vec<String>) = commands.by_ref().take(IN_FLIGHT).unzip();
+            let replies = session.batch(&batch, FILING, self.patience.file, |_| {}).await?;
+            for ((folder, command), reply) in folders.into_iter().zip(batch).zip(replies) {
+                match reply {
+                    Ok(()) => {
+                        self.known_folders.insert(folder.to_owned());
+                    }
+                    Err(no) => refused.push((folder, command, no)),
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// CREATE and SUBSCRIBE. A NO may mean that the folder is there; the command that comes after
+    /// this shows whether it is.
+    async fn create(&self, session: &mut Session, folder: &str) -> Result<()> {
+        let name = quoted(folder)?;
+        let commands = [format!("CREATE {name}"), format!("SUBSCRIBE {name}")];
+        session.batch(&commands, SMALL, self.patience.quick, |_| {}).await?;
+        debug!(mailbox = %self.settings.name, folder, "made a folder");
+        Ok(())
+    }
+
+    /// The second half of a move without MOVE: takes exactly these mails out of the inbox.
+    async fn remove(&mut self, session: &mut Session, uids: &BTreeSet<u32>) -> Result<()> {
+        let exactly = session.can("UIDPLUS");
+        if !exactly && !self.warned_of_leftovers {
+            self.warned_of_leftovers = true;
+            warn!(mailbox = %self.settings.name, "the server has neither MOVE nor UIDPLUS: filed mail also stays in the inbox, marked as deleted");
+        }
+        for set in uid_sets(uids) {
+            session
+                .command(format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"), FILING, self.patience.file, |_| {})
+                .await?;
+            if exactly {
+                session.command(format!("UID EXPUNGE {set}"), FILING, self.patience.file, |_| {}).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An EXPUNGE line for every mail that is moved, and what changes meanwhile.
+const FILING: Room = Room { literal: 0, total: 16 * 1024 * 1024 };
+
+impl Pass {
+    fn after(last_uid: u32, validity: u32, selected: &Selected, mailbox: &str) -> Self {
+        let first = last_uid.checked_add(1);
+        let unlisted = match (first, selected.uid_next) {
+            _ if selected.exists == 0 => None,
+            (Some(first), Some(next)) if next == first => None,
+            (Some(first), Some(next)) if next < first => {
+                warn!(mailbox, "the server's UIDNEXT is lower than a UID it gave before");
+                Some((first, None))
+            }
+            (Some(first), next) => Some((first, next.map(|next| next - 1))),
+            (None, _) => None,
+        };
+        // There cannot be more answers than mails: few mails are listed at once, however far apart.
+        let width = if selected.exists <= *LIST_WIDTH.start() { u32::MAX } else { *LIST_WIDTH.start() };
+        Self { validity, unlisted, width, listed: VecDeque::new() }
+    }
+
+    /// The next range of UIDs to list. Without a last UID it is open.
+    fn next_range(&mut self) -> Option<(u32, Option<u32>)> {
+        let (first, last) = self.unlisted?;
+        let end = first.saturating_add(self.width - 1);
+        match last {
+            Some(last) if end < last => {
+                self.unlisted = Some((end + 1, Some(last)));
+                Some((first, Some(end)))
+            }
+            _ => {
+                self.unlisted = None;
+                Some((first, last))
+            }
+        }
+    }
+
+    /// Takes in what a range held, and makes the next one wider when that was nothing.
+    fn note(&mut self, listed: Vec<Listed>) {
+        if listed.is_empty() {
+            self.width = self.width.saturating_mul(2).min(*LIST_WIDTH.end().max(&self.width));
+        } else {
+            self.width = self.width.min(*LIST_WIDTH.start());
+        }
+        self.listed.extend(listed);
+    }
+
+    /// Takes the first mails that fit a window, at least one.
+    fn take(&mut self, bounds: &Bounds, most: usize) -> VecDeque<Listed> {
+        let mut bytes = 0;
+        let fits = |mail: &&Listed| {
+            if mail.size <= bounds.max_message_size {
+                bytes += mail.size.min(bounds.read_limit);
+            }
+            bytes <= bounds.window_bytes
+        };
+        let count = self.listed.iter().take(most).take_while(fits).count();
+        self.listed.drain(..count.max(1).min(self.listed.len())).collect()
+    }
+}
+
+fn uid_of(attributes: &[AttributeValue<'_>]) -> Option<u32> {
+    attributes.iter().find_map(|attribute| match attribute {
+        AttributeValue::Uid(uid) => Some(*uid),
+        _ => None,
+    })
+}
+
+/// `17-Jul-1996 02:44:25 -0700`, the day also with a space (RFC 3501 §9, date-time);
+/// [`Timestamp::UNIX_EPOCH`] for anything else.
+fn internal_date(text: &str) -> Timestamp {
+    let shape = |(at, byte): (usize, u8)| match at {
+        0 => byte == b' ' || byte.is_ascii_digit(),
+        2 | 6 => byte == b'-',
+        11 | 20 => byte == b' ',
+        14 | 17 => byte == b':',
+        21 => byte == b'+' || byte == b'-',
+        3..=5 => byte.is_ascii_alphabetic(),
+        _ => byte.is_ascii_digit(),
+    };
+    if text.len() != 26 || !text.bytes().enumerate().all(shape) {
+        return Timestamp::UNIX_EPOCH;
+    }
+    Timestamp::strptime("%d-%b-%Y %H:%M:%S %z", text.trim_start()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Ascending UIDs as a set, with ranges where they follow each other: `1:3,7`.
+fn uid_set(uids: &[u32]) -> String {
+    let ranges = uids.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    let texts = ranges.filter_map(|range| match (range.first()?, range.last()?) {
+        (first, last) if first == last => Some(first.to_string()),
+        (first, last) => Some(format!("{first}:{last}")),
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
+/// The same in as many sets as the limits of a command make necessary.
+fn uid_sets(uids: &BTreeSet<u32>) -> Vec<String> {
+    let mut sets = Vec::new();
+    let uids: Vec<u32> = uids.iter().copied().collect();
+    for part in uids.chunks(SET_UIDS) {
+        let whole = uid_set(part);
+        let mut set = String::new();
+        for range in whole.split(',') {
+            if set.len() + 1 + range.len() > SET_CHARS {
+                sets.push(std::mem::take(&mut set));
+            }
+            let comma = if set.is_empty() { "" } else { "," };
+            set = set + comma + range;
+        }
+        sets.push(set);
+    }
+    sets
+}
+
+#[cfg(test)]
+#[path = "imap_tests.rs"]
+mod tests;

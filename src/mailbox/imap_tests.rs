@@ -1,0 +1,764 @@
+//! Against a real Dovecot, and against dialogues that no real server offers.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::config::SecretSource;
+use crate::mailbox::LoginRefused;
+use crate::mailbox::session::Wait;
+use crate::mailbox::support::dovecot::{Dovecot, Options, PASSWORD};
+use crate::mailbox::support::scripted::{Scripted, Step, expect, far_away, send};
+
+const MAIL: &[u8] = b"From: a@example.org\r\nSubject: hello\r\n\r\nPlease delete my data.\r\n";
+
+/// A mailbox, and the folder its password file is in.
+struct House {
+    imap: Imap,
+    folder: tempfile::TempDir,
+}
+
+fn house(port: u16, user: &str, change: impl FnOnce(&mut ImapConfig)) -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    fs::write(&password, format!("{PASSWORD}\n")).unwrap();
+    let mut settings = ImapConfig {
+        name: "test".into(),
+        host: "127.0.0.1".into(),
+        port,
+        tls: ImapTls::None,
+        ca_file: None,
+        username: user.into(),
+        password: SecretSource::File(password),
+        inbox: "INBOX".into(),
+    };
+    change(&mut settings);
+    House { imap: Imap::new(settings, Bounds::new(1000, 100_000)).unwrap(), folder }
+}
+
+impl House {
+    /// One whole pass: where it got to, and its mails.
+    async fn pass(&mut self, cursor: Cursor) -> Result<(Cursor, Vec<Fetched>)> {
+        let mut cursor = self.imap.look(cursor).await?;
+        let mut mails = Vec::new();
+        loop {
+            let window = self.imap.next_window().await?;
+            if window.mails.is_empty() {
+                return Ok((cursor, mails));
+            }
+            assert_eq!(window.validity, cursor.validity);
+            for mail in &window.mails {
+                assert!(uid(mail) > cursor.last_uid, "ascending, each once");
+                cursor.last_uid = uid(mail);
+            }
+            mails.extend(window.mails);
+        }
+    }
+}
+
+fn uid(mail: &Fetched) -> u32 {
+    match mail.id {
+        MailId::Uid(uid) => uid,
+        MailId::File(_) => panic!("a file name in IMAP"),
+    }
+}
+
+fn to(folder: &str, uids: impl IntoIterator<Item = u32>) -> Vec<(MailId, String)> {
+    uids.into_iter().map(|uid| (MailId::Uid(uid), folder.to_owned())).collect()
+}
+
+// ---- with Dovecot
+
+fn dovecot(options: &Options) -> Option<Dovecot> {
+    Dovecot::start(options).map_err(|reason| println!("skipped: {reason}")).ok()
+}
+
+/// Bodies of the mails in a Maildir folder ("" for the inbox), sorted.
+fn mails_in(maildir: &Path, folder: &str) -> Vec<String> {
+    let root = if folder.is_empty() { maildir.to_owned() } else { maildir.join(format!(".{folder}")) };
+    let mut mails: Vec<String> = ["new", "cur"]
+        .iter()
+        .flat_map(|name| fs::read_dir(root.join(name)).into_iter().flatten())
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    mails.sort();
+    mails
+}
+
+#[tokio::test]
+async fn a_mail_is_fetched_filed_and_gone() {
+    let Some(server) = dovecot(&Options::default()) else { return };
+    server.deliver("ann", MAIL);
+    let mut house = house(server.plain_port, "ann", |_| {});
+    assert_eq!(house.imap.probe().await.unwrap(), "1 messages, MOVE, UIDPLUS");
+
+    let (cursor, mails) = house.pass(Cursor::default()).await.unwrap();
+    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    assert_eq!((&mail.body, mail.size), (&Body::Whole(MAIL.to_vec()), MAIL.len() as u64));
+    assert!((Timestamp::now() - mail.received).as_secs() < 60);
+
+    house.imap.file(&to("Privacy/Deletion", [uid(mail)])).await.unwrap();
+    // Again, and one that never was: no error.
+    house.imap.file(&to("Privacy/Deletion", [uid(mail), 999])).await.unwrap();
+    house.imap.file(&[]).await.unwrap();
+    let maildir = server.maildir("ann");
+    assert_eq!(mails_in(&maildir, "").len(), 0);
+    assert_eq!(mails_in(&maildir, "Privacy.Deletion").len(), 1);
+    assert_eq!(fs::read_to_string(maildir.join("subscriptions")).unwrap().lines().last(), Some("Privacy\tDeletion"));
+
+    let (_, mails) = house.pass(cursor).await.unwrap();
+    assert_eq!(mails, []);
+    server.deliver("ann", b"Subject: later\r\n\r\n");
+    let (_, mails) = house.pass(cursor).await.unwrap();
+    assert_eq!(mails.len(), 1, "new mail is seen in the same session");
+    house.imap.close().await;
+}
+
+#[tokio::test]
+async fn reading_leaves_no_trace() {
+    let Some(server) = dovecot(&Options::default()) else { return };
+    server.deliver("ann", MAIL);
+    let mut house = house(server.plain_port, "ann", |_| {});
+    house.imap.probe().await.unwrap();
+    assert!(
+        fs::read_dir(server.maildir("ann").join("cur")).into_iter().flatten().next().is_none(),
+        "EXAMINE changes nothing"
+    );
+    house.pass(Cursor::default()).await.unwrap();
+    house.imap.close().await;
+    let names: Vec<String> = (fs::read_dir(server.maildir("ann").join("cur")).unwrap())
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.len() == 1 && names.iter().all(|name| name.ends_with(":2,")), "no \\Seen: {names:?}");
+}
+
+#[tokio::test]
+async fn long_mails_are_cut_and_too_long_ones_left() {
+    let Some(server) = dovecot(&Options::default()) else { return };
+    for length in [999, 1000, 1001, 100_000, 100_001] {
+        server.deliver("ann", &mail_of(length));
+    }
+    let mut house = house(server.plain_port, "ann", |_| {});
+    let (_, mails) = house.pass(Cursor::default()).await.unwrap();
+    let found: Vec<String> = mails.iter().map(|mail| format!("{} {:?}", mail.size, mail.body)).collect();
+    assert_eq!(
+        found,
+        [
+            "999 Whole(999 bytes)",
+            "1000 Head(1000 bytes)",
+            "1001 Head(1000 bytes)",
+            "100000 Head(1000 bytes)",
+            "100001 TooLarge"
+        ]
+    );
+}
+
+/// A mail of exactly so many bytes.
+fn mail_of(length: usize) -> Vec<u8> {
+    let mut mail = b"Subject: x\r\n\r\n".to_vec();
+    while mail.len() < length {
+        let line = (length - mail.len()).min(72);
+        mail.extend(if line > 2 { format!("{}\r\n", "x".repeat(line - 2)) } else { "y".repeat(line) }.bytes());
+    }
+    assert_eq!(mail.len(), length);
+    mail
+}
+
+#[tokio::test]
+async fn another_uidvalidity_begins_anew() {
+    let Some(server) = dovecot(&Options::default()) else { return };
+    server.deliver_into("ann", "Watched", MAIL);
+    let mut house = house(server.plain_port, "ann", |settings| settings.inbox = "Watched".into());
+    let (first, mails) = house.pass(Cursor::default()).await.unwrap();
+    assert_eq!((first.last_uid, mails.len()), (1, 1));
+    assert_eq!(house.pass(first).await.unwrap().1.len(), 0);
+    house.imap.close().await;
+
+    fs::remove_dir_all(server.maildir("ann").join(".Watched")).unwrap();
+    server.deliver_into("ann", "Watched", MAIL);
+    let begin = house.imap.look(first).await.unwrap();
+    assert_ne!(begin.validity, first.validity);
+    assert_eq!(begin.last_uid, 0);
+    assert_eq!(house.pass(first).await.unwrap().1.len(), 1);
+}
+
+#[tokio::test]
+async fn without_move_a_colleagues_deleted_mail_survives() {
+    for (without, left) in [(vec!["MOVE"], 1), (vec!["MOVE", "UIDPLUS"], 3)] {
+        let Some(server) = dovecot(&Options { without, ..Options::default() }) else { return };
+        for text in ["one", "two", "three"] {
+            server.deliver("ann", text.as_bytes());
+        }
+        let mut house = house(server.plain_port, "ann", |_| {});
+        let (_, mails) = house.pass(Cursor::default()).await.unwrap();
+        let deleted = mails.iter().find(|mail| mail.body == Body::Whole(b"two".to_vec())).map(uid).unwrap();
+        let mut colleague = house.imap.connect().await.unwrap();
+        for command in ["SELECT INBOX".to_owned(), format!("UID STORE {deleted} +FLAGS (\\Deleted)")] {
+            colleague.command(command, SMALL, house.imap.patience.quick, |_| {}).await.unwrap();
+        }
+
+        house.imap.file(&to("Held", mails.iter().map(uid).filter(|uid| *uid != deleted))).await.unwrap();
+        house.imap.close().await;
+        let maildir = server.maildir("ann");
+        assert_eq!(mails_in(&maildir, "Held"), ["one", "three"]);
+        assert_eq!(mails_in(&maildir, "").len(), left);
+        assert!(mails_in(&maildir, "").contains(&"two".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn tls_is_verified() {
+    let Some(server) = dovecot(&Options::default()) else { return };
+    let tls = |settings: &mut ImapConfig| {
+        settings.tls = ImapTls::Implicit;
+        settings.host = "localhost".into();
+    };
+    let with_ca = |settings: &mut ImapConfig| {
+        tls(settings);
+        settings.ca_file = Some(server.ca().to_owned());
+    };
+    server.deliver("ann", MAIL);
+    let mut trusted = house(server.tls_port, "ann", with_ca);
+    assert_eq!(trusted.pass(Cursor::default()).await.unwrap().1.len(), 1);
+
+    let mut unknown = house(server.tls_port, "ann", tls);
+    let error = unknown.imap.look(Cursor::default()).await.unwrap_err();
+    assert!(format!("{error:#}").contains("UnknownIssuer"), "{error:#}");
+
+    let mut to_plaintext = house(server.plain_port, "ann", with_ca);
+    let error = to_plaintext.imap.look(Cursor::default()).await.unwrap_err();
+    assert!(error.to_string().starts_with("Cannot set up TLS with localhost"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_refused_login_is_told_from_other_errors() {
+    let Some(server) = dovecot(&Options::default()) else { return };
+    let mut house = house(server.plain_port, "ann", |_| {});
+    fs::write(house.folder.path().join("password"), "wrong").unwrap();
+    let error = house.imap.look(Cursor::default()).await.unwrap_err();
+    assert_eq!(
+        error.downcast_ref::<LoginRefused>().unwrap().to_string(),
+        "The server refuses the login [AUTHENTICATIONFAILED]"
+    );
+    // Read anew: no restart after the password was put right.
+    fs::write(house.folder.path().join("password"), PASSWORD).unwrap();
+    house.imap.look(Cursor::default()).await.unwrap();
+
+    server.stop();
+    house.imap.session = None;
+    let error = house.imap.look(Cursor::default()).await.unwrap_err();
+    assert!(error.downcast_ref::<LoginRefused>().is_none());
+    assert!(error.to_string().starts_with("Cannot connect to 127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn five_thousand_mails_are_drained() {
+    let lines = [("plain", false, 0), ("with COPY and EXPUNGE", true, 0), ("TLS", false, 0), ("20 ms away", false, 10)];
+    for (line, copy, delay) in lines {
+        let without = if copy { vec!["MOVE"] } else { vec![] };
+        let Some(server) = dovecot(&Options { without, ..Options::default() }) else { return };
+        let mail = mail_of(4_000);
+        for _ in 0..5_000 {
+            server.deliver("ann", &mail);
+        }
+        let port =
+            if delay > 0 { far_away(server.plain_port, Duration::from_millis(delay)) } else { server.plain_port };
+        let mut house = house(port, "ann", |settings| {
+            if line == "TLS" {
+                (settings.tls, settings.port, settings.host) = (ImapTls::Implicit, server.tls_port, "localhost".into());
+                settings.ca_file = Some(server.ca().to_owned());
+            }
+        });
+        house.imap.bounds.read_limit = 1_000_000;
+        let before = Instant::now();
+        let cursor = house.imap.look(Cursor::default()).await.unwrap();
+        let looking = before.elapsed();
+        let (mut fetching, mut filing, mut seen) = (Duration::ZERO, Duration::ZERO, 0_u32);
+        loop {
+            let before = Instant::now();
+            let window = house.imap.next_window().await.unwrap();
+            fetching += before.elapsed();
+            if window.mails.is_empty() {
+                break;
+            }
+            let mut moves = Vec::new();
+            for fetched in window.mails {
+                seen += 1;
+                assert!(uid(&fetched) == seen && fetched.body == Body::Whole(mail.clone()));
+                moves.push((fetched.id, format!("Folder {}", seen % 3)));
+            }
+            let before = Instant::now();
+            house.imap.file(&moves).await.unwrap();
+            filing += before.elapsed();
+        }
+        let rate = |time: Duration| f64::from(seen) / time.as_secs_f64();
+        println!(
+            "{line}: {seen} mails of 4 KB, look {looking:.0?}, fetch {fetching:.0?} ({:.0}/s), file into 3 folders {filing:.0?} ({:.0}/s), together {:.0}/s",
+            rate(fetching),
+            rate(filing),
+            rate(fetching + filing)
+        );
+        assert_eq!(seen, 5_000);
+        assert_eq!(house.pass(Cursor { last_uid: seen, ..cursor }).await.unwrap().1, []);
+        assert_eq!(mails_in(&server.maildir("ann"), "").len(), 0);
+    }
+}
+
+// ---- with a script
+
+/// The dialogue up to the login, on which every script begins.
+fn login(capabilities: &str) -> Vec<Step> {
+    vec![
+        send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n"),
+        expect("AUTHENTICATE PLAIN"),
+        send("+ \r\n"),
+        expect(""),
+        send("t1 OK welcome\r\n"),
+        expect("CAPABILITY"),
+        send(format!("* CAPABILITY IMAP4rev1 {capabilities}\r\n$1 OK\r\n")),
+    ]
+}
+
+fn select(exists: u32, uid_next: Option<u32>) -> Vec<Step> {
+    let next = uid_next.map(|uid| format!("* OK [UIDNEXT {uid}] next\r\n")).unwrap_or_default();
+    vec![
+        expect("SELECT \"INBOX\""),
+        send(format!("* {exists} EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n{next}$1 OK [READ-WRITE] selected\r\n")),
+    ]
+}
+
+/// A listing of mails of 5 bytes each.
+fn list(command: &str, uids: &[u32]) -> Vec<Step> {
+    let lines: String = uids
+        .iter()
+        .map(|uid| format!("* {uid} FETCH (UID {uid} RFC822.SIZE 5 INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\")\r\n"))
+        .collect();
+    vec![expect(command), send(format!("{lines}$1 OK listed\r\n"))]
+}
+
+fn bodies(command: &str, uids: &[u32]) -> Vec<Step> {
+    let lines: String =
+        uids.iter().map(|uid| format!("* {uid} FETCH (UID {uid} BODY[]<0> {{5}}\r\nhello)\r\n")).collect();
+    vec![expect(command), send(format!("{lines}$1 OK fetched\r\n"))]
+}
+
+fn scripted(server: &Scripted) -> House {
+    let mut house = house(server.port, "ann", |_| {});
+    fs::write(house.folder.path().join("password"), "sec\"r\\et\n").unwrap();
+    let short = Wait::Within(Duration::from_millis(300));
+    house.imap.patience = Patience {
+        connect: short,
+        login: short,
+        quick: short,
+        file: short,
+        logout: short,
+        fetch: Wait::Silent(Duration::from_millis(300)),
+    };
+    house
+}
+
+const SEEN: Cursor = Cursor { validity: 7, last_uid: 10 };
+
+/// Every command of a pass, each followed by everything that can go wrong with it: always an error,
+/// never a hang, and never a second command in the same connection.
+#[tokio::test]
+async fn no_failure_passes_for_an_empty_answer() {
+    // Each command's name, the dialogue before it, and what it expects.
+    let script = |parts: &[Vec<Step>]| parts.concat();
+    let all = "MOVE UIDPLUS";
+    let before_fetch = [select(1, Some(12)), list("UID FETCH 11:11 (UID RFC", &[11])];
+    let read = script(&[login(all), before_fetch.concat(), bodies("BODY.PEEK", &[11])]);
+    let copy = script(&[login("UIDPLUS"), before_fetch.concat(), bodies("BODY.PEEK", &[11])]);
+    let copied = script(&[copy.clone(), vec![expect("UID COPY 11"), send("$1 OK\r\n")]]);
+    let stored = script(&[copied.clone(), vec![expect("UID STORE 11"), send("$1 OK\r\n")]]);
+    let missing = script(&[read.clone(), vec![expect("UID MOVE 11"), send("$1 NO [TRYCREATE] no such folder\r\n")]]);
+    let commands: Vec<(&str, Vec<Step>)> = vec![
+        ("AUTHENTICATE", vec![send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n")]),
+        (r#"LOGIN "ann" "sec\"r\\et""#, vec![send("* OK [CAPABILITY IMAP4rev1] hello\r\n")]),
+        ("CAPABILITY", vec![send("* OK hello\r\n")]),
+        ("SELECT", login(all)),
+        ("UID FETCH 11:11 (UID RFC822.SIZE INTERNALDATE)", script(&[login(all), select(1, Some(12))])),
+        ("UID FETCH 11 (UID BODY.PEEK[]<0.1000>)", script(&[login(all), before_fetch.concat()])),
+        ("UID MOVE 11 \"Held\"", read.clone()),
+        ("CREATE \"Held\"", missing),
+        ("UID COPY 11 \"Held\"", copy),
+        ("UID STORE 11 +FLAGS.SILENT (\\Deleted)", copied),
+        ("UID EXPUNGE 11", stored),
+    ];
+    let failures: Vec<(&str, Vec<Step>)> = vec![
+        ("NO", vec![send("$1 NO [LIMIT] canary\r\n")]),
+        ("BAD", vec![send("$1 BAD canary\r\n")]),
+        ("BYE", vec![send("* BYE canary\r\n"), Step::Stall]),
+        ("EOF", vec![]),
+        ("half a line", vec![send("* 11 FETCH (UID 11 canary")]),
+        ("garbage", vec![send("\x00\x01 canary\r\n"), Step::Stall]),
+        ("an empty line", vec![send("\r\n"), Step::Stall]),
+        ("another's tag", vec![send("x1 OK canary\r\n"), Step::Stall]),
+        ("an old tag", vec![send("t0 OK canary\r\n"), Step::Stall]),
+        ("a continuation", vec![send("+ canary\r\n+ canary\r\n"), Step::Stall]),
+        ("a lying literal", vec![send("* 11 FETCH (UID 11 BODY[]<0> {400000000}\r\ncanary"), Step::Stall]),
+        ("a panic in the library", vec![send("* 11 FETCH (UID 11 INTERNALDATE NIL)\r\n"), Step::Stall]),
+        ("response text cut within a character", vec![send("* OK [ALERT]é canary\r\n"), Step::Stall]),
+        ("silence", vec![Step::Stall]),
+    ];
+    for (command, before) in &commands {
+        for (failure, steps) in &failures {
+            let what = format!("{command}: {failure}");
+            // CREATE's NO may mean that the folder is there, and the second MOVE tells.
+            let tail = match (*command, *failure) {
+                ("CREATE \"Held\"", "NO") => vec![
+                    send("$1 NO exists\r\n"),
+                    expect("SUBSCRIBE"),
+                    send("$1 NO\r\n"),
+                    expect("UID MOVE"),
+                    send("$1 NO canary\r\n"),
+                ],
+                _ => steps.clone(),
+            };
+            let server = Scripted::start([[before.clone(), vec![expect(command)], tail].concat()]);
+            let mut house = scripted(&server);
+            let error = tokio::time::timeout(Duration::from_secs(5), async {
+                house.imap.look(SEEN).await?;
+                let window = house.imap.next_window().await?;
+                assert_eq!(window.mails.len(), 1, "{what}");
+                // A NO to the first use of a folder is answered with CREATE, which this script does not have.
+                house.imap.file(&to("Held", [11])).await
+            })
+            .await
+            .unwrap_or_else(|_| panic!("{what}: hangs"))
+            .expect_err(&what);
+            assert!(!format!("{error:#}{error:?}").contains("canary"), "{what}: {error:#}");
+            assert!(house.imap.session.is_none(), "{what}");
+            assert!(house.imap.next_window().await.is_err(), "{what}");
+            assert_eq!(server.connections(), 1, "{what}");
+        }
+    }
+}
+
+/// Runs one pass after [`SEEN`] against one dialogue per connection, and answers the mails by UID.
+async fn pass_with(dialogue: Vec<Step>) -> Vec<(u32, Body)> {
+    let server = Scripted::start([[login("MOVE"), dialogue].concat()]);
+    let mut house = scripted(&server);
+    let (_, mails) = house.pass(SEEN).await.unwrap();
+    house.imap.close().await;
+    server.assert_followed();
+    mails.into_iter().map(|mail| (uid(&mail), mail.body)).collect()
+}
+
+fn hello() -> Body {
+    Body::Whole(b"hello".to_vec())
+}
+
+#[tokio::test]
+async fn what_select_tells_decides_what_is_listed() {
+    let logout = || vec![expect("LOGOUT")];
+    // Nothing new by UIDNEXT, or nothing there at all: no FETCH.
+    assert_eq!(pass_with([select(3, Some(11)), logout()].concat()).await, []);
+    assert_eq!(pass_with([select(0, Some(20)), logout()].concat()).await, []);
+    // No UIDNEXT (RFC 3501 §6.3.1 allows it): an open range, whose answer is always the last mail.
+    let open = [select(3, None), list("UID FETCH 11:* ", &[9]), logout()];
+    assert_eq!(pass_with(open.concat()).await, []);
+    let open = [select(3, None), list("UID FETCH 11:* ", &[12, 9]), bodies("UID FETCH 12 ", &[12]), logout()];
+    assert_eq!(pass_with(open.concat()).await, [(12, hello())]);
+    // UIDNEXT went down without a new UIDVALIDITY: the listing is believed, and nothing read twice.
+    let down = [select(3, Some(5)), list("UID FETCH 11:* ", &[4, 11]), bodies("UID FETCH 11 ", &[11]), logout()];
+    assert_eq!(pass_with(down.concat()).await, [(11, hello())]);
+    // Mail that came since SELECT waits for the next pass.
+    let later = [select(3, Some(13)), list("UID FETCH 11:12 ", &[11, 13]), bodies("UID FETCH 11 ", &[11]), logout()];
+    assert_eq!(pass_with(later.concat()).await, [(11, hello())]);
+}
+
+#[tokio::test]
+async fn empty_ranges_grow_and_full_ones_shrink() {
+    let dialogue = [
+        select(2_001, Some(100_000)),
+        list("UID FETCH 11:2010 ", &[]),
+        list("UID FETCH 2011:6010 ", &[]),
+        list("UID FETCH 6011:14010 ", &[7_000]),
+        bodies("UID FETCH 7000 ", &[7_000]),
+        list("UID FETCH 14011:16010 ", &[]),
+        list("UID FETCH 16011:20010 ", &[]),
+        list("UID FETCH 20011:28010 ", &[]),
+        list("UID FETCH 28011:44010 ", &[]),
+        list("UID FETCH 44011:76010 ", &[]),
+        list("UID FETCH 76011:99999 ", &[80_000, 80_001, 80_003]),
+        bodies("UID FETCH 80000:80001,80003 ", &[80_003, 80_000, 80_001]),
+        vec![expect("LOGOUT")],
+    ];
+    let mails = pass_with(dialogue.concat()).await;
+    assert_eq!(mails.iter().map(|mail| mail.0).collect::<Vec<_>>(), [7_000, 80_000, 80_001, 80_003]);
+    // Few mails are listed at once, however far apart.
+    let few = [select(2_000, Some(4_000_000_000)), list("UID FETCH 11:3999999999 ", &[]), vec![expect("LOGOUT")]];
+    assert_eq!(pass_with(few.concat()).await, []);
+}
+
+#[tokio::test]
+async fn unasked_answers_and_odd_listings_are_no_mails() {
+    let odd = "* 1 FETCH (FLAGS (\\Seen) UID 11)\r\n* 2 FETCH (FLAGS ())\r\n* 9 EXISTS\r\n* 1 EXPUNGE\r\n\
+               * 3 FETCH (UID 12 RFC822.SIZE 5000000000 INTERNALDATE \"32-Foo-2026 10:00:00 +0100\")\r\n\
+               * 4 FETCH (UID 13 RFC822.SIZE 5)\r\n* 4 FETCH (UID 13 INTERNALDATE \"01-Jan-2026 10:00:00 +0100\")\r\n$1 OK\r\n";
+    let answer = "* 4 FETCH (UID 99 BODY[]<0> {3}\r\nfoe)\r\n* 4 FETCH (UID 13 BODY[]<7> \"foe\")\r\n* 4 FETCH (BODY[]<0> {3}\r\nfoe)\r\n\
+                  * 4 FETCH (UID 13 BODY[]<0> {5}\r\nhello FLAGS (\\Recent))\r\n* 4 FETCH (FLAGS (\\Seen) UID 13)\r\n$1 OK\r\n";
+    let dialogue = [
+        select(3, Some(14)),
+        vec![expect("UID FETCH 11:13 "), send(odd), expect("UID FETCH 13 "), send(answer), expect("LOGOUT")],
+    ];
+    assert_eq!(pass_with(dialogue.concat()).await, [(12, Body::TooLarge), (13, hello())]);
+}
+
+#[tokio::test]
+async fn a_mail_that_is_gone_is_left_out() {
+    let dialogue = [
+        select(3, Some(14)),
+        list("UID FETCH 11:13 ", &[11, 12, 13]),
+        bodies("UID FETCH 11:13 ", &[12]),
+        bodies("UID FETCH 11 ", &[]),
+        bodies("UID FETCH 13 ", &[]),
+        bodies("UID FETCH 13 ", &[]),
+        vec![expect("LOGOUT")],
+    ];
+    assert_eq!(pass_with(dialogue.concat()).await, [(12, hello())]);
+}
+
+#[tokio::test]
+async fn a_mail_without_a_body_holds_up_only_itself() {
+    // The empty answer is Exchange's for a mail that it cannot convert; NIL is what RFC 3501 has.
+    let nothing = |command: &str, what: &str| {
+        vec![expect(command), send(format!("* 2 FETCH (UID 12 BODY[]<0> {what})\r\n$1 OK\r\n"))]
+    };
+    let all = || [login("MOVE"), select(3, Some(14))].concat();
+    let server = Scripted::start([
+        [
+            all(),
+            list("UID FETCH 11:13 ", &[11, 12, 13]),
+            bodies("UID FETCH 11:13 ", &[11, 13]),
+            bodies("UID FETCH 12:13 ", &[13]),
+            nothing("UID FETCH 12 ", "NIL"),
+        ]
+        .concat(),
+        [
+            all(),
+            list("UID FETCH 12:13 ", &[12, 13]),
+            nothing("UID FETCH 12 ", "\"\""),
+            nothing("UID FETCH 12 ", "\"\""),
+        ]
+        .concat(),
+        [
+            all(),
+            list("UID FETCH 12:13 ", &[12, 13]),
+            nothing("UID FETCH 12 ", "{0}\r\n"),
+            nothing("UID FETCH 12 ", "NIL"),
+            bodies("UID FETCH 13 ", &[13]),
+        ]
+        .concat(),
+    ]);
+    let mut house = scripted(&server);
+    house.imap.look(SEEN).await.unwrap();
+    let window = house.imap.next_window().await.unwrap();
+    assert_eq!(window.mails.iter().map(uid).collect::<Vec<_>>(), [11]);
+    let error = house.imap.next_window().await.unwrap_err();
+    assert_eq!(error.to_string(), "The server gives no body for the mail with UID 12");
+    let after = Cursor { last_uid: 11, ..SEEN };
+    house.pass(after).await.unwrap_err();
+    let (_, mails) = house.pass(after).await.unwrap();
+    let found: Vec<_> = mails.into_iter().map(|mail| (uid(&mail), mail.body)).collect();
+    assert_eq!(found, [(12, Body::Missing), (13, hello())]);
+    server.assert_followed();
+}
+
+#[tokio::test]
+async fn a_mail_that_breaks_the_connection_is_passed_by_in_the_end() {
+    let broken = || vec![expect("UID FETCH 11 "), send("* 1 FETCH (UID 11 BODY[]<0> (what))\r\n")];
+    let begin = || [login("MOVE"), select(5, Some(16)), list("UID FETCH 11:15 ", &[11, 12, 13, 14, 15])].concat();
+    let window = |command: &str| vec![expect(command), send("* 1 FETCH (UID 11 BODY[]<0> (what))\r\n")];
+    let server = Scripted::start([
+        [begin(), window("UID FETCH 11:15 ")].concat(),
+        [begin(), broken()].concat(),
+        [begin(), broken()].concat(),
+        [begin(), broken()].concat(),
+        // Given up without being asked for again; then windows of two and of what is left.
+        [begin(), bodies("UID FETCH 12:13 ", &[12, 13]), bodies("UID FETCH 14:15 ", &[14, 15])].concat(),
+    ]);
+    let mut house = scripted(&server);
+    for _ in 0..4 {
+        assert_eq!(house.pass(SEEN).await.unwrap_err().to_string(), "The server's answer cannot be understood");
+    }
+    let (_, mails) = house.pass(SEEN).await.unwrap();
+    assert_eq!(mails.first().map(|mail| &mail.body), Some(&Body::Missing));
+    assert_eq!(mails.iter().map(uid).collect::<Vec<_>>(), [11, 12, 13, 14, 15]);
+    server.assert_followed();
+}
+
+#[tokio::test]
+async fn a_server_that_lies_about_sizes_is_read_all_the_same() {
+    let body = |length: usize| {
+        send(format!("* 1 FETCH (UID 11 BODY[]<0> {{{length}}}\r\n{})\r\n$1 OK\r\n", "x".repeat(length)))
+    };
+    // Said to have 5 bytes.
+    for (length, expected) in [(1000, Body::Head(vec![b'x'; 1000])), (6, Body::Whole(vec![b'x'; 6]))] {
+        let dialogue = [
+            select(1, Some(12)),
+            list("UID FETCH 11:11 ", &[11]),
+            vec![expect("UID FETCH 11 "), body(length), expect("LOGOUT")],
+        ];
+        assert_eq!(pass_with(dialogue.concat()).await, [(11, expected)]);
+    }
+    // More than was asked for.
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(1, Some(12)),
+        list("UID FETCH 11:11 ", &[11]),
+        vec![expect("UID FETCH 11 "), body(1001)],
+    ]
+    .concat()]);
+    let error = scripted(&server).pass(SEEN).await.unwrap_err();
+    assert_eq!(error.to_string(), "The server's response is too large");
+}
+
+#[tokio::test]
+async fn a_slow_fetch_that_goes_on_is_no_time_out() {
+    let part = |text: &str| [send(text), Step::Pause(Duration::from_millis(200))];
+    let slow = [part("* 1 FETCH (UID 11 "), part("BODY[]<0> {5}\r\n"), part("hel"), part("lo)\r\n"), part("$1 OK\r\n")]
+        .concat();
+    let dialogue = [
+        select(1, Some(12)),
+        list("UID FETCH 11:11 ", &[11]),
+        vec![expect("UID FETCH 11 ")],
+        slow,
+        vec![expect("LOGOUT")],
+    ];
+    assert_eq!(pass_with(dialogue.concat()).await, [(11, hello())]);
+}
+
+#[tokio::test]
+async fn a_dropped_future_takes_the_session_with_it() {
+    let silent = [login("MOVE"), select(1, Some(12)), vec![expect("UID FETCH 11:11 "), Step::Stall]].concat();
+    let sound =
+        [login("MOVE"), select(1, Some(12)), list("UID FETCH 11:11 ", &[11]), bodies("UID FETCH 11 ", &[11])].concat();
+    let server = Scripted::start([silent, sound]);
+    let mut house = scripted(&server);
+    house.imap.look(SEEN).await.unwrap();
+    let dropped = tokio::time::timeout(Duration::from_millis(50), house.imap.next_window()).await;
+    assert!(dropped.is_err());
+    assert!(house.imap.next_window().await.is_err());
+    assert_eq!(house.pass(SEEN).await.unwrap().1.len(), 1);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn folders_are_made_where_they_are_missing() {
+    let answer = |command: &str, text: &str| vec![expect(command), send(format!("$1 {text}\r\n"))];
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(1, Some(12)),
+        // Both commands are sent before either is answered. Any NO at first use may be a missing folder.
+        vec![expect("UID MOVE 1 \"A\""), expect("UID MOVE 2:3 \"B\""), send("t4 OK\r\nt5 NO what\r\n")],
+        vec![expect("CREATE \"B\""), expect("SUBSCRIBE \"B\""), send("t6 NO [ALREADYEXISTS]\r\nt7 OK\r\n")],
+        answer("UID MOVE 2:3 \"B\"", "OK"),
+        // A folder that was there and is gone says so.
+        answer("UID MOVE 4 \"A\"", "NO [TRYCREATE]"),
+        vec![expect("CREATE \"A\""), expect("SUBSCRIBE \"A\""), send("t10 OK\r\nt11 OK\r\n")],
+        answer("UID MOVE 4 \"A\"", "OK"),
+        // Any other NO is an error then.
+        answer("UID MOVE 5 \"A\"", "NO [OVERQUOTA]"),
+    ]
+    .concat()]);
+    let mut house = scripted(&server);
+    house.imap.look(SEEN).await.unwrap();
+    house.imap.file(&[to("A", [1]), to("B", [3, 2])].concat()).await.unwrap();
+    house.imap.file(&to("A", [4])).await.unwrap();
+    let error = house.imap.file(&to("A", [5])).await.unwrap_err();
+    assert_eq!(error.to_string(), "The server says NO [OVERQUOTA] to UID MOVE");
+    server.assert_followed();
+}
+
+#[tokio::test]
+async fn names_that_do_not_belong_on_the_wire_stay_off_it() {
+    let server = Scripted::start([[login("MOVE"), select(1, Some(12)), vec![expect("nothing more")]].concat()]);
+    for name in ["", "a\"b", "a\\b", "a\r\nt9 DELETE INBOX", "é"] {
+        let mut house = scripted(&server);
+        if house.imap.look(SEEN).await.is_ok() {
+            house.imap.file(&to(name, [1])).await.unwrap_err();
+        }
+        assert!(quoted(name).is_err(), "{name:?}");
+    }
+    assert!(server.lines().iter().all(|line| !line.contains("DELETE") && !line.contains("MOVE")));
+}
+
+#[tokio::test]
+async fn greetings_and_logins_that_do_not_work_out() {
+    let login = |reply: &str| {
+        vec![
+            send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n"),
+            expect("AUTHENTICATE"),
+            send("+ \r\n"),
+            expect(""),
+            send(format!("t1 {reply}\r\n")),
+        ]
+    };
+    let table = [
+        (vec![send("* BYE [UNAVAILABLE] go away\r\n")], "The server says BYE [UNAVAILABLE]", false),
+        (vec![send("* PREAUTH hello\r\n")], "The server does not greet as an IMAP server that wants a login", false),
+        (vec![send("220 mx.example.org ESMTP\r\n")], "The server's answer cannot be understood", false),
+        (vec![], "The server closed the connection without a greeting", false),
+        (vec![Step::Stall], "The server did not answer within 1 s", false),
+        (
+            vec![send("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hello\r\n")],
+            "The server offers neither AUTHENTICATE PLAIN nor LOGIN",
+            false,
+        ),
+        (login("NO [AUTHENTICATIONFAILED] no"), "The server refuses the login [AUTHENTICATIONFAILED]", true),
+        (login("NO [expired] ann"), "The server refuses the login [EXPIRED]", true),
+        (login("NO no, ann"), "The server refuses the login", true),
+        (login("NO [UNAVAILABLE] later"), "The server says NO [UNAVAILABLE] to AUTHENTICATE", false),
+        (login("BAD what"), "The server says BAD to AUTHENTICATE", false),
+    ];
+    for (dialogue, expected, refused) in table {
+        let server = Scripted::start([dialogue]);
+        let error = scripted(&server).imap.look(SEEN).await.unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.is::<LoginRefused>(), refused, "{expected}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_uidvalidity_is_refused() {
+    let server = Scripted::start([[login("MOVE"), vec![expect("SELECT"), send("* 1 EXISTS\r\n$1 OK\r\n")]].concat()]);
+    assert!(scripted(&server).imap.look(SEEN).await.unwrap_err().to_string().contains("UIDVALIDITY"));
+}
+
+// ---- alone
+
+#[test]
+fn sets_are_short() {
+    let sets = |uids: &[u32]| uid_sets(&uids.iter().copied().collect());
+    assert_eq!(sets(&[]), Vec::<String>::new());
+    assert_eq!(sets(&[3, 1, 2, 7, u32::MAX]), ["1:3,7,4294967295"]);
+    let many: BTreeSet<u32> = (1..=5_000).collect();
+    assert_eq!(uid_sets(&many), ["1:2000", "2001:4000", "4001:5000"]);
+    let scattered: BTreeSet<u32> = (0..3_000).map(|n| 4_000_000_000 + 2 * n).collect();
+    let sets = uid_sets(&scattered);
+    assert!(sets.iter().all(|set| set.len() <= SET_CHARS && !set.starts_with(',') && !set.ends_with(',')));
+    let back: Vec<u32> = sets.iter().flat_map(|set| set.split(',')).map(|uid| uid.parse().unwrap()).collect();
+    assert_eq!(back, scattered.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn dates() {
+    let table = [
+        ("17-Jul-1996 02:44:25 -0700", "1996-07-17T09:44:25Z"),
+        (" 1-Jan-2026 10:00:00 +0100", "2026-01-01T09:00:00Z"),
+        ("29-Feb-2024 23:59:59 +0000", "2024-02-29T23:59:59Z"),
+        ("29-Feb-2023 23:59:59 +0000", "1970-01-01T00:00:00Z"),
+        ("1-Jan-2026 10:00:00 +0100", "1970-01-01T00:00:00Z"),
+        ("17-Jul-1996 02:44:25 PDT  ", "1970-01-01T00:00:00Z"),
+        ("17-Jul-1996 25:44:25 -0700", "1970-01-01T00:00:00Z"),
+        ("17-Jux-1996 02:44:25 -0700", "1970-01-01T00:00:00Z"),
+        ("17-Jul-1996 02:44:25 -070é", "1970-01-01T00:00:00Z"),
+        ("", "1970-01-01T00:00:00Z"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(internal_date(text).to_string(), expected, "{text:?}");
+    }
+}

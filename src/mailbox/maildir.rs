@@ -1,0 +1,291 @@
+//! A Maildir on this machine, with Maildir++ subfolders. Mail is read and renamed, never written.
+//!
+//! There is no cursor: mail that was dealt with has been filed, and is no longer in `new` or `cur`.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+use tracing::warn;
+
+use super::{Body, Bounds, Cursor, Fetched, MailId, Window};
+use crate::config::{MaildirConfig, folder_name_is_sound};
+
+/// Attempts at one mail, in one pass each, before it is handed out as [`Body::Missing`].
+const ATTEMPTS: u8 = 3;
+
+/// A Maildir on this machine.
+#[derive(Debug)]
+pub struct Maildir {
+    settings: MaildirConfig,
+    bounds: Bounds,
+    pass: Option<Pass>,
+    /// Failed attempts by base name.
+    failures: HashMap<String, u8>,
+}
+
+/// What was in the mailbox when the pass began.
+#[derive(Debug)]
+struct Pass {
+    /// Base names that are not handed out yet.
+    waiting: VecDeque<String>,
+    /// The file of every base name, as last seen.
+    files: HashMap<String, PathBuf>,
+}
+
+impl Maildir {
+    /// A mailbox at the configured path. Touches the disk later.
+    pub fn new(settings: MaildirConfig, bounds: Bounds) -> Self {
+        Self { settings, bounds, pass: None, failures: HashMap::new() }
+    }
+
+    /// The configured name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// See [`super::Mailbox::look`]. Makes the folders where they are missing, and lists the mails.
+    ///
+    /// # Errors
+    /// When the folders cannot be made or read.
+    pub async fn look(&mut self) -> Result<Cursor> {
+        let root = self.settings.path.clone();
+        let files = blocking(move || {
+            make_folder(&root).with_context(|| format!("Cannot make the Maildir {}", root.display()))?;
+            files_in(&root)
+        })
+        .await?;
+        let mut names: Vec<String> = files.keys().cloned().collect();
+        names.sort_unstable();
+        self.failures.retain(|name, _| files.contains_key(name));
+        self.pass = Some(Pass { waiting: names.into(), files });
+        Ok(Cursor::default())
+    }
+
+    /// See [`super::Mailbox::next_window`]. Mails are in the order of their file names, which is that
+    /// of their arrival.
+    ///
+    /// # Errors
+    /// When no pass has begun, or the folders cannot be read.
+    pub async fn next_window(&mut self) -> Result<Window> {
+        let (root, bounds) = (self.settings.path.clone(), self.bounds);
+        let (mut pass, mut failures) =
+            (self.pass.take().context("No pass has begun")?, std::mem::take(&mut self.failures));
+        let (pass, failures, mails) = blocking(move || {
+            let mails = read_window(&root, &bounds, &mut pass, &mut failures)?;
+            Ok((pass, failures, mails))
+        })
+        .await?;
+        (self.pass, self.failures) = (Some(pass), failures);
+        Ok(Window { validity: 0, mails })
+    }
+
+    /// See [`super::Mailbox::file`]. Mails keep their names and flags.
+    ///
+    /// # Errors
+    /// When a folder cannot be made, or a file not be renamed.
+    pub async fn file(&mut self, moves: &[(MailId, String)]) -> Result<()> {
+        let root = self.settings.path.clone();
+        let mut renames = Vec::with_capacity(moves.len());
+        for (id, folder) in moves {
+            let MailId::File(name) = id else { bail!("A UID is no id in a Maildir") };
+            if !is_base_name(name) || !folder_name_is_sound(folder) {
+                bail!("A mail's or a folder's name is unusable in a Maildir");
+            }
+            let known = self.pass.as_ref().and_then(|pass| pass.files.get(name)).cloned();
+            renames.push((name.clone(), known, root.join(format!(".{}", folder.replace('/', ".")))));
+        }
+        blocking(move || rename_all(&root, renames)).await
+    }
+
+    /// See [`super::Mailbox::probe`].
+    ///
+    /// # Errors
+    /// When the folders cannot be read.
+    pub async fn probe(&mut self) -> Result<String> {
+        let root = self.settings.path.clone();
+        blocking(move || {
+            if !root.try_exists()? {
+                return Ok("not there yet, will be made".to_owned());
+            }
+            Ok(format!("{} messages", files_in(&root)?.len()))
+        })
+        .await
+    }
+}
+
+/// Whether `name` is a file name without flags, within one folder.
+pub fn is_base_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', ':', '\0'])
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    spawn_blocking(work).await.context("The work on the Maildir was broken off")?
+}
+
+/// Makes a folder with `new`, `cur` and `tmp`, for nobody else to read.
+fn make_folder(path: &Path) -> io::Result<()> {
+    for name in ["new", "cur", "tmp"] {
+        DirBuilder::new().recursive(true).mode(0o700).create(path.join(name))?;
+    }
+    Ok(())
+}
+
+/// The files in `new` and `cur` by base name. `new` is read first: a mail that another program moves
+/// to `cur` meanwhile is then seen twice rather than not at all.
+fn files_in(root: &Path) -> Result<HashMap<String, PathBuf>> {
+    let mut files = HashMap::new();
+    for folder in ["new", "cur"].map(|name| root.join(name)) {
+        let cannot_read = || format!("Cannot read the folder {}", folder.display());
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.with_context(cannot_read)?,
+        };
+        for entry in entries {
+            let path = entry.with_context(cannot_read)?.path();
+            let base = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split(':').next());
+            match base {
+                Some(base) if is_base_name(base) => {
+                    files.insert(base.to_owned(), path);
+                }
+                Some(_) => {}
+                None => warn!("a file in the Maildir has a name that is not UTF-8, and is left alone"),
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn read_window(
+    root: &Path,
+    bounds: &Bounds,
+    pass: &mut Pass,
+    failures: &mut HashMap<String, u8>,
+) -> Result<Vec<Fetched>> {
+    let mut mails = Vec::new();
+    let mut bytes = 0;
+    let mut read_again = false;
+    while mails.len() < bounds.window_mails && bytes < bounds.window_bytes {
+        let Some(name) = pass.waiting.pop_front() else { break };
+        let Some(path) = pass.files.get(&name) else { continue };
+        match read_mail(path, bounds) {
+            Ok(Some((size, received, body))) => {
+                failures.remove(&name);
+                if let Body::Whole(read) | Body::Head(read) = &body {
+                    bytes += read.len() as u64;
+                }
+                mails.push(Fetched { id: MailId::File(name), size, received, body });
+            }
+            Ok(None) => {}
+            // Its flags changed, or somebody took it away: the folders tell which.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if !read_again {
+                    read_again = true;
+                    pass.files = files_in(root)?;
+                    pass.waiting.push_front(name);
+                }
+            }
+            // It is left for the next pass, and holds up no other mail.
+            Err(error) => {
+                let failed = failures.entry(name.clone()).or_default();
+                *failed = failed.saturating_add(1);
+                warn!(error = %error.kind(), failed = *failed, "a mail in the Maildir cannot be read");
+                if *failed >= ATTEMPTS {
+                    mails.push(Fetched {
+                        id: MailId::File(name),
+                        size: 0,
+                        received: Timestamp::UNIX_EPOCH,
+                        body: Body::Missing,
+                    });
+                }
+            }
+        }
+    }
+    Ok(mails)
+}
+
+/// Size, date and body of a mail; `None` when it is no file.
+fn read_mail(path: &Path, bounds: &Bounds) -> io::Result<Option<(u64, Timestamp, Body)>> {
+    // Before it is opened, because opening a pipe waits for its other end.
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let received = Timestamp::try_from(metadata.modified()?).unwrap_or(Timestamp::UNIX_EPOCH);
+    let size = metadata.len();
+    if size > bounds.max_message_size {
+        return Ok(Some((size, received, Body::TooLarge)));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bounds.read_limit).read_to_end(&mut bytes)?;
+    let body = if size > bounds.read_limit { Body::Head(bytes) } else { Body::Whole(bytes) };
+    Ok(Some((size, received, body)))
+}
+
+/// Moves each mail, wherever in `root` it is by now, into `new` or `cur` of its folder.
+fn rename_all(root: &Path, renames: Vec<(String, Option<PathBuf>, PathBuf)>) -> Result<()> {
+    let mut changed = BTreeSet::new();
+    let mut files_now = None;
+    for (name, known, folder) in renames {
+        if !changed.contains(&folder) {
+            make_subfolder(&folder).with_context(|| format!("Cannot make the folder {}", folder.display()))?;
+            changed.insert(folder.clone());
+        }
+        if let Some(known) = known
+            && rename(&known, &folder, &mut changed)?
+        {
+            continue;
+        }
+        let files = match &mut files_now {
+            Some(files) => files,
+            none => none.insert(files_in(root)?),
+        };
+        if let Some(path) = files.get(&name) {
+            rename(path, &folder, &mut changed)?;
+        }
+    }
+    // After a power cut the mails are either here or there, and what we say is filed stays filed.
+    for path in changed {
+        File::open(&path)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("Cannot sync {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn make_subfolder(folder: &Path) -> io::Result<()> {
+    make_folder(folder)?;
+    // Maildir++ tells by this file that a folder belongs to the Maildir above it.
+    File::options().append(true).create(true).open(folder.join("maildirfolder")).map(drop)
+}
+
+/// Renames one file into `folder` and answers whether it was there.
+fn rename(path: &Path, folder: &Path, changed: &mut BTreeSet<PathBuf>) -> Result<bool> {
+    let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else { return Ok(false) };
+    let Some(kind) = parent.file_name() else { return Ok(false) };
+    let target_folder = folder.join(kind);
+    let target = target_folder.join(name);
+    // Renaming would replace it, and a mail would be lost.
+    if target.try_exists()? {
+        warn!(folder = %folder.display(), "a mail of the same file name is already there; this one stays");
+        return Ok(true);
+    }
+    match fs::rename(path, &target) {
+        Ok(()) => {
+            changed.insert(parent.to_owned());
+            changed.insert(target_folder);
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("Cannot file a mail in {}", folder.display())),
+    }
+}
+
+#[cfg(test)]
+#[path = "maildir_tests.rs"]
+mod tests;

@@ -1,0 +1,252 @@
+//! Where mail comes from: an IMAP server, or a Maildir on this machine. This room fetches and files;
+//! it never looks into a mail, decides nothing, and deletes nothing.
+//!
+//! A pass is [`Mailbox::look`], then [`Mailbox::next_window`] until it is empty, with
+//! [`Mailbox::file`] in between. After an error the pass is over and the next `look` begins anew; how
+//! long to wait before that is the caller's business.
+
+mod imap;
+mod maildir;
+mod session;
+mod wire;
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+
+pub use imap::Imap;
+pub use maildir::Maildir;
+pub use session::LoginRefused;
+
+use crate::config::{ImapConfig, MaildirConfig};
+
+/// Where a mail lies in its mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MailId {
+    /// Its UID in an IMAP folder. Says nothing without the UIDVALIDITY (RFC 3501 §2.3.1.1).
+    Uid(u32),
+    /// Its file name in a Maildir, without the flags (`:2,…`).
+    File(String),
+}
+
+/// The kinds of mailbox, for reading a stored [`MailId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Ids are UIDs.
+    Imap,
+    /// Ids are file names.
+    Maildir,
+}
+
+impl MailId {
+    /// Reads what [`MailId`]'s `Display` wrote.
+    ///
+    /// # Errors
+    /// When the text is no id of this kind.
+    pub fn parse(kind: Kind, text: &str) -> Result<Self> {
+        match kind {
+            Kind::Imap => match text.parse() {
+                Ok(uid) if uid > 0 => Ok(Self::Uid(uid)),
+                _ => bail!("A stored mail id is no IMAP UID"),
+            },
+            Kind::Maildir if maildir::is_base_name(text) => Ok(Self::File(text.to_owned())),
+            Kind::Maildir => bail!("A stored mail id is no Maildir file name"),
+        }
+    }
+}
+
+impl fmt::Display for MailId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uid(uid) => uid.fmt(f),
+            Self::File(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The place reached in a mailbox. Of an IMAP folder only: a Maildir's is always zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// UIDVALIDITY. When it changes all UIDs are void (RFC 3501 §2.3.1.1).
+    pub validity: u32,
+    /// The last UID that is done with.
+    pub last_uid: u32,
+}
+
+/// One mail as the mailbox gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where it lies.
+    pub id: MailId,
+    /// Size of the whole mail in bytes, as far as it is known.
+    pub size: u64,
+    /// When it arrived: INTERNALDATE, or the file's modification time.
+    /// [`jiff::Timestamp::UNIX_EPOCH`] when the server's date is none: the caller then takes its now.
+    pub received: jiff::Timestamp,
+    /// What of it was read.
+    pub body: Body,
+}
+
+/// What of a mail was read.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Body {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// The first [`Bounds::read_limit`] bytes of a longer mail.
+    Head(Vec<u8>),
+    /// It is over [`Bounds::max_message_size`] and was not fetched.
+    TooLarge,
+    /// It is there, but could not be had in three attempts.
+    Missing,
+}
+
+impl fmt::Debug for Body {
+    /// Says how long, never what.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::Head(bytes) => write!(f, "Head({} bytes)", bytes.len()),
+            Self::TooLarge => f.write_str("TooLarge"),
+            Self::Missing => f.write_str("Missing"),
+        }
+    }
+}
+
+/// Some mails, in ascending order of their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Window {
+    /// UIDVALIDITY of the ids; 0 for a Maildir.
+    pub validity: u32,
+    /// The mails. None: the pass is through.
+    pub mails: Vec<Fetched>,
+}
+
+/// How much is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of each mail, in bytes.
+    pub read_limit: u64,
+    /// Longer mails are not fetched at all, in bytes.
+    pub max_message_size: u64,
+    /// Mails in a window, at the most.
+    pub window_mails: usize,
+    /// Bytes to fetch for a window, at the most; a single mail may be longer.
+    pub window_bytes: u64,
+}
+
+impl Bounds {
+    /// The usual window, 500 mails and 4 MiB, with the given bounds on a mail, in bytes.
+    pub fn new(read_limit: u64, max_message_size: u64) -> Self {
+        Self { read_limit, max_message_size, window_mails: 500, window_bytes: 4 * 1024 * 1024 }
+    }
+}
+
+/// A mailbox of either kind.
+pub enum Mailbox {
+    /// On an IMAP server.
+    Imap(Box<Imap>),
+    /// On this machine.
+    Maildir(Maildir),
+}
+
+impl Mailbox {
+    /// A mailbox on an IMAP server. Connects later.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up, as with an unreadable `ca_file`.
+    pub fn imap(settings: ImapConfig, bounds: Bounds) -> Result<Self> {
+        Ok(Self::Imap(Box::new(Imap::new(settings, bounds)?)))
+    }
+
+    /// A mailbox on this machine. Touches the disk later.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn maildir(settings: MaildirConfig, bounds: Bounds) -> Result<Self> {
+        Ok(Self::Maildir(Maildir::new(settings, bounds)))
+    }
+
+    /// The configured name, for logs and for the store.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Imap(imap) => imap.name(),
+            Self::Maildir(maildir) => maildir.name(),
+        }
+    }
+
+    /// What kind of ids this mailbox has.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Imap(_) => Kind::Imap,
+            Self::Maildir(_) => Kind::Maildir,
+        }
+    }
+
+    /// Begins a pass after `cursor`, connecting where there is no session, and answers the cursor it
+    /// goes on from: `last_uid` is 0 when the mailbox has another UIDVALIDITY than the given one.
+    ///
+    /// # Errors
+    /// [`LoginRefused`] when name or password are wrong; a sentence for everything else.
+    pub async fn look(&mut self, cursor: Cursor) -> Result<Cursor> {
+        match self {
+            Self::Imap(imap) => imap.look(cursor).await,
+            Self::Maildir(maildir) => maildir.look().await,
+        }
+    }
+
+    /// The next mails of this pass; none when it is through.
+    ///
+    /// # Errors
+    /// When no pass has begun, or the mailbox fails. The pass is then over, and the mails of this
+    /// window come again in the next.
+    pub async fn next_window(&mut self) -> Result<Window> {
+        match self {
+            Self::Imap(imap) => imap.next_window().await,
+            Self::Maildir(maildir) => maildir.next_window().await,
+        }
+    }
+
+    /// Files mails of this pass into folders, which are made (and subscribed to) where they are
+    /// missing. Mails that are no longer there are no error.
+    ///
+    /// # Errors
+    /// When no pass has begun, or the mailbox fails. Some of the mails may have been filed then.
+    pub async fn file(&mut self, moves: &[(MailId, String)]) -> Result<()> {
+        match self {
+            Self::Imap(imap) => imap.file(moves).await,
+            Self::Maildir(maildir) => maildir.file(moves).await,
+        }
+    }
+
+    /// Tries the mailbox without changing anything in it, and answers what was found, such as
+    /// "1203 messages, MOVE, UIDPLUS".
+    ///
+    /// # Errors
+    /// As [`Mailbox::look`].
+    pub async fn probe(&mut self) -> Result<String> {
+        match self {
+            Self::Imap(imap) => imap.probe().await,
+            Self::Maildir(maildir) => maildir.probe().await,
+        }
+    }
+
+    /// Ends the session, politely if that is quick.
+    pub async fn close(&mut self) {
+        if let Self::Imap(imap) = self {
+            imap.close().await;
+        }
+    }
+}
+
+/// The house of the integration tests, here too: these tests need a real server and private limits.
+#[cfg(test)]
+#[path = "../../tests/support"]
+mod support {
+    pub mod certificates;
+    pub mod dovecot;
+    pub mod scripted;
+}
+
+#[cfg(test)]
+#[path = "mod_tests.rs"]
+mod tests;

@@ -1,0 +1,587 @@
+//! The SMTP room against scripted servers, for what a real one does not do on demand, and against
+//! a real Postfix and smtp-sink where they are installed.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::smtp::Times;
+use super::*;
+use crate::config::{SecretSource, SmtpTls};
+use certificates::Certificates;
+use postfix::{Delivery, Postfix, SmtpSink};
+
+#[path = "../../tests/support/certificates.rs"]
+mod certificates;
+#[path = "../../tests/support/postfix.rs"]
+mod postfix;
+
+// ---- A scripted server
+
+/// A server for one connection that follows a script, and what it took from the client.
+struct Scripted {
+    port: u16,
+    task: JoinHandle<Vec<String>>,
+}
+
+impl Scripted {
+    /// Each line of the script is one step:
+    ///
+    /// - `S text`: says the text and CRLF; `raw text`: says the text, without
+    /// - `C text`: expects a line that begins so
+    /// - `message`: takes a message up to its final dot
+    /// - `take N`: takes N bytes
+    /// - `tls`: shakes hands
+    /// - `stall`: says nothing more; `close` (as the end of the script): closes
+    async fn start(script: &str, tls: Option<&Certificates>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let script = script.to_owned();
+        let acceptor = tls.map(acceptor);
+        let task = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (plain, protected) = script.split_once("tls\n").unwrap_or((&script, ""));
+            let mut stream = BufReader::new(stream);
+            let mut messages = Vec::new();
+            play(plain, &mut stream, &mut messages).await;
+            if let Some(acceptor) = acceptor
+                && let Ok(stream) = acceptor.accept(stream.into_inner()).await
+            {
+                play(protected, &mut BufReader::new(stream), &mut messages).await;
+            }
+            messages
+        });
+        Self { port, task }
+    }
+
+    /// The messages the server took. Fails when the client did not follow the script.
+    async fn messages(self) -> Vec<String> {
+        self.task.await.expect("the client left the script")
+    }
+}
+
+async fn play<S>(script: &str, stream: &mut BufReader<S>, messages: &mut Vec<String>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    for step in script.lines().map(str::trim).filter(|step| !step.is_empty()) {
+        let (verb, text) = step.split_once(' ').unwrap_or((step, ""));
+        match verb {
+            "S" => stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.unwrap(),
+            "raw" => stream.get_mut().write_all(text.replace("\\r\\n", "\r\n").as_bytes()).await.unwrap(),
+            "C" => {
+                let line = line(stream).await;
+                assert!(line.starts_with(text), "expected {text:?}, got {line:?}\n{script}");
+            }
+            "message" => messages.push(message(stream).await),
+            "take" => {
+                stream.read_exact(&mut vec![0; text.parse().unwrap()]).await.unwrap();
+            }
+            "stall" => {
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+            "close" => return,
+            _ => panic!("{step:?} is not a step"),
+        }
+    }
+    // To close with unread bytes would send a reset.
+    stream.get_mut().flush().await.unwrap();
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut Vec::new())).await;
+}
+
+async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    line
+}
+
+async fn message(stream: &mut (impl AsyncBufRead + Unpin)) -> String {
+    let mut text = String::new();
+    loop {
+        let line = line(stream).await;
+        assert!(line.ends_with("\r\n"), "the message breaks off: {line:?}");
+        if line == ".\r\n" {
+            return text;
+        }
+        text.push_str(&line);
+    }
+}
+
+fn acceptor(certificates: &Certificates) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(&certificates.cert).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(&certificates.key).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    Arc::new(config).into()
+}
+
+// ---- Our side
+
+const GREETING: &str = "S 220 hello\n";
+const EHLO: &str = "C EHLO mail.example.com\nS 250-hello\nS 250-SIZE 1000000\nS 250 8BITMIME\n";
+const EHLO_PIPELINING: &str = "C EHLO mail.example.com\nS 250-hello\nS 250-PIPELINING\nS 250 8BITMIME\n";
+const ENVELOPE_1: &str = "C MAIL FROM:<>\nC RCPT TO:<p1@example.org>\nC DATA\n";
+const ENVELOPE_2: &str = "C MAIL FROM:<>\nC RCPT TO:<p2@example.org>\nC DATA\n";
+const TAKEN: &str = "S 250 2.1.0 ok\nS 250 2.1.5 ok\nS 354 go\n";
+
+fn settings(port: u16) -> SmtpConfig {
+    SmtpConfig {
+        host: "localhost".into(),
+        port: Some(port),
+        tls: SmtpTls::None,
+        ca_file: None,
+        username: None,
+        password: None,
+        helo: None,
+        bounce_address: None,
+        max_sessions: 8,
+    }
+}
+
+fn with_login(port: u16) -> SmtpConfig {
+    // Any variable that is always set will do for a password.
+    let password = Some(SecretSource::Env("CARGO_PKG_NAME".into()));
+    SmtpConfig { username: Some("ann".into()), password, ..settings(port) }
+}
+
+/// A mailer that loses patience soon.
+fn mailer(settings: SmtpConfig) -> Mailer {
+    let patience = Duration::from_millis(300);
+    let times = Times {
+        connect: patience,
+        greet: patience,
+        envelope: patience,
+        data: patience,
+        stall: patience,
+        message: patience,
+        quit: patience,
+    };
+    let mut mailer = Mailer::smtp(settings, "mail.example.com".into()).unwrap();
+    if let Mailer::Smtp(smtp) = &mut mailer {
+        smtp.times = times;
+    }
+    mailer
+}
+
+fn letter(id: i64) -> Letter {
+    Letter {
+        id,
+        recipient: format!("p{id}@example.org"),
+        raw: format!("Subject: {id}\r\n\r\nHello {id}\r\n").into_bytes(),
+        message_id: format!("<{id}@example.com>"),
+    }
+}
+
+fn letters(count: i64) -> Vec<Letter> {
+    (1..=count).map(letter).collect()
+}
+
+fn greeted(pipelining: bool) -> String {
+    let ehlo = if pipelining { EHLO_PIPELINING } else { EHLO };
+    format!("{GREETING}{ehlo}{ehlo}")
+}
+
+/// Delivers to a server that, after the greetings, follows `script`; gives the outcomes, whether
+/// the session is still open, and the messages that the server took.
+async fn deliver(pipelining: bool, script: &str, letters: &[Letter]) -> (Vec<Outcome>, bool, Vec<String>) {
+    let server = Scripted::start(&(greeted(pipelining) + script), None).await;
+    let mut session = mailer(settings(server.port)).connect().await.unwrap();
+    let outcomes = session.deliver(letters).await;
+    let open = session.is_open();
+    drop(session);
+    (outcomes, open, server.messages().await)
+}
+
+fn sent() -> Outcome {
+    Outcome::Sent("250 2.0.0".into())
+}
+fn deferred(reason: &str) -> Outcome {
+    Outcome::Deferred(reason.into())
+}
+fn bounced(reason: &str) -> Outcome {
+    Outcome::Bounced(reason.into())
+}
+fn unknown(reason: &str) -> Outcome {
+    Outcome::Unknown(reason.into())
+}
+
+async fn refused(script: &str) -> ConnectError {
+    let server = Scripted::start(script, None).await;
+    let error = mailer(with_login(server.port)).connect().await.err().expect("a refusal");
+    server.messages().await;
+    error
+}
+
+// ---- Delivering
+
+#[tokio::test]
+async fn delivers_one_command_at_a_time_without_pipelining() {
+    let script = "
+        C MAIL FROM:<>
+        S 250 2.1.0 ok
+        C RCPT TO:<p1@example.org>
+        S 250 2.1.5 ok
+        C DATA
+        S 354 go
+        message
+        S 250 2.0.0 queued
+        C MAIL
+        S 250 ok
+        C RCPT TO:<p2@example.org>
+        S 251 forwarded
+        C DATA
+        S 354 go
+        message
+        S 250-2.0.0 queued
+        S 250 2.0.0 really";
+    let (outcomes, open, messages) = deliver(false, script, &letters(2)).await;
+    assert_eq!(outcomes, [sent(), sent()]);
+    assert!(open);
+    assert_eq!(messages, ["Subject: 1\r\n\r\nHello 1\r\n", "Subject: 2\r\n\r\nHello 2\r\n"]);
+}
+
+#[tokio::test]
+async fn pipelines_the_next_envelope_behind_the_message() {
+    // The server answers a group only once it has all of it.
+    let script = format!(
+        "{ENVELOPE_1}{TAKEN}message\n{ENVELOPE_2}S 250 2.0.0 queued\n{TAKEN}message\nS 250 2.0.0 queued\nC QUIT\nS 221 bye"
+    );
+    let server = Scripted::start(&(greeted(true) + &script), None).await;
+    let mut session = mailer(settings(server.port)).connect().await.unwrap();
+    assert_eq!(session.deliver(&letters(2)).await, [sent(), sent()]);
+    session.quit().await;
+    assert_eq!(server.messages().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_session_takes_one_batch_after_the_other() {
+    let once = format!("{ENVELOPE_1}{TAKEN}message\nS 250 2.0.0 queued\n");
+    let server = Scripted::start(&(greeted(true) + &once + &once), None).await;
+    let mut session = mailer(settings(server.port)).connect().await.unwrap();
+    assert_eq!(session.deliver(&letters(1)).await, [sent()]);
+    assert_eq!(session.deliver(&[]).await, []);
+    assert_eq!(session.deliver(&letters(1)).await, [sent()]);
+    drop(session);
+    assert_eq!(server.messages().await.len(), 2);
+}
+
+#[tokio::test]
+async fn dots_are_doubled_and_the_end_is_exact() {
+    let mut odd = letter(1);
+    odd.raw = b".\r\n..\r\na.\r\n.b\r\n\r\n.".to_vec();
+    let script = format!("{ENVELOPE_1}{TAKEN}message\nS 250 2.0.0 ok");
+    let (outcomes, _, messages) = deliver(true, &script, &[odd]).await;
+    assert_eq!(outcomes, [sent()]);
+    assert_eq!(messages, ["..\r\n...\r\na.\r\n..b\r\n\r\n..\r\n"]);
+}
+
+#[tokio::test]
+async fn the_bounce_address_is_the_envelope_sender() {
+    let server = Scripted::start(&(greeted(true) + "C MAIL FROM:<bounces@example.com>\nS 451 no\nclose"), None).await;
+    let mut settings = settings(server.port);
+    settings.bounce_address = Some("bounces@example.com".parse().unwrap());
+    let mut session = mailer(settings).connect().await.unwrap();
+    assert_eq!(session.deliver(&letters(1)).await, [deferred("451 at MAIL")]);
+    server.messages().await;
+}
+
+#[tokio::test]
+async fn unfit_letters_never_reach_the_wire() {
+    let mut batch = letters(1);
+    let recipients = ["", "x", "@example.org", "x@", "a b@c.org", "a>@c.org", "a@b\r\nDATA", "ü@c.org", "a\0@c.org"];
+    for recipient in recipients {
+        batch.push(Letter { recipient: recipient.into(), ..letter(9) });
+    }
+    let raws: [&[u8]; 7] = [b"", b"a\nb\r\n", b"a\rb\r\n", b"a\r\n.\n", b"\xfc\r\n", "ü\r\n".as_bytes(), b"\0\r\n"];
+    for raw in raws {
+        batch.push(Letter { raw: raw.into(), ..letter(9) });
+    }
+    batch.push(Letter { raw: [b'x'; 999].into(), ..letter(9) });
+    let script = format!("{ENVELOPE_1}{TAKEN}message\nS 250 2.0.0 ok");
+    let (outcomes, open, messages) = deliver(true, &script, &batch).await;
+    let (first, others) = outcomes.split_first().unwrap();
+    assert_eq!(*first, sent());
+    assert!(others.iter().all(|outcome| matches!(outcome, Outcome::Bounced(_))), "{others:?}");
+    assert!(open);
+    assert_eq!(messages.len(), 1);
+}
+
+// ---- Every stage, every kind of bad answer
+
+/// What the server does at the stage under test, and what becomes of the letter.
+struct Answer {
+    steps: &'static str,
+    /// Outcome at MAIL, RCPT, DATA, and after the message; "@" stands for the stage.
+    outcomes: [&'static str; 4],
+    /// Whether the conversation goes on.
+    goes_on: bool,
+}
+
+const ANSWERS: &[Answer] = &[
+    Answer {
+        steps: "S 451 4.3.0 later",
+        outcomes: ["D 451 4.3.0 @", "D 451 4.3.0 @", "D 451 4.3.0 @", "D 451 4.3.0 @"],
+        goes_on: true,
+    },
+    Answer {
+        steps: "S 550 5.1.1 never",
+        outcomes: ["D 550 5.1.1 @", "B 550 5.1.1 @", "B 550 5.1.1 @", "B 550 5.1.1 @"],
+        goes_on: true,
+    },
+    Answer {
+        steps: "S 550-5.2.1 never\nS 550-5.2.1 at\nS 550 5.2.1 all",
+        outcomes: ["D 550 5.2.1 @", "B 550 5.2.1 @", "B 550 5.2.1 @", "B 550 5.2.1 @"],
+        goes_on: true,
+    },
+    Answer {
+        steps: "S 421 4.3.2 closing\nclose",
+        outcomes: ["D 421 4.3.2 @", "D 421 4.3.2 @", "D 421 4.3.2 @", "D 421 4.3.2 @"],
+        goes_on: false,
+    },
+    Answer {
+        steps: "close",
+        outcomes: ["D connection lost @", "D connection lost @", "D connection lost @", "U connection lost"],
+        goes_on: false,
+    },
+    Answer {
+        steps: "raw 250-2.0.0 half a reply\\r\\n\nclose",
+        outcomes: ["D connection lost @", "D connection lost @", "D connection lost @", "U connection lost"],
+        goes_on: false,
+    },
+    Answer {
+        steps: "stall",
+        outcomes: ["D timeout @", "D timeout @", "D timeout @", "U timeout"],
+        goes_on: false,
+    },
+    Answer {
+        steps: "S wat?\nstall",
+        outcomes: [
+            "D unintelligible reply @",
+            "D unintelligible reply @",
+            "D unintelligible reply @",
+            "U unintelligible reply",
+        ],
+        goes_on: false,
+    },
+    // Not for this command: 250 where 354 belongs, and the other way round.
+    Answer {
+        steps: "S 354 go\nstall",
+        outcomes: ["D unintelligible reply @", "D unintelligible reply @", "", "U unintelligible reply"],
+        goes_on: false,
+    },
+    Answer { steps: "S 250 2.0.0 ok\nstall", outcomes: ["", "", "D unintelligible reply @", ""], goes_on: false },
+    Answer {
+        steps: "S 221 bye\nstall",
+        outcomes: [
+            "D unintelligible reply @",
+            "D unintelligible reply @",
+            "D unintelligible reply @",
+            "U unintelligible reply",
+        ],
+        goes_on: false,
+    },
+];
+
+const STAGES: [&str; 4] = ["MAIL", "RCPT", "DATA", "the message"];
+
+fn outcome(text: &str, stage: &str) -> Outcome {
+    let (kind, reason) = text.split_once(' ').unwrap();
+    let reason = reason.replace('@', &format!("at {stage}"));
+    match kind {
+        "D" => Outcome::Deferred(reason),
+        "B" => Outcome::Bounced(reason),
+        _ => Outcome::Unknown(format!("{reason} after the message")),
+    }
+}
+
+#[tokio::test]
+async fn every_bad_answer_at_every_stage_without_pipelining() {
+    let commands = ["C MAIL\n", "C RCPT\n", "C DATA\n", "message\n"];
+    let replies = ["S 250 ok\n", "S 250 ok\n", "S 354 go\n"];
+    for answer in ANSWERS {
+        for (at, stage) in STAGES.iter().enumerate() {
+            if answer.outcomes[at].is_empty() {
+                continue;
+            }
+            let before: String = (0..at).map(|i| format!("{}{}", commands[i], replies[i])).collect();
+            let mut script = format!("{before}{}{}\n", commands[at], answer.steps);
+            if answer.goes_on {
+                if *stage != "the message" {
+                    script += "C RSET\nS 250 ok\n";
+                }
+                script += "C MAIL\nS 250 ok\nC RCPT TO:<p2@\nS 250 ok\nC DATA\nS 354 go\nmessage\nS 250 2.0.0 ok";
+            }
+            let expected = outcome(answer.outcomes[at], stage);
+            check_batch(false, &script, expected, answer.goes_on).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_bad_answer_at_every_stage_with_pipelining() {
+    for answer in ANSWERS {
+        for (at, stage) in STAGES.iter().enumerate() {
+            if answer.outcomes[at].is_empty() {
+                continue;
+            }
+            // What a real server says to the commands behind the one it refused.
+            let script = match (at, answer.goes_on) {
+                (0, true) => format!("{ENVELOPE_1}{}\nS 503 5.5.1 need MAIL\nS 503 5.5.1 need RCPT\nC RSET\n", answer.steps),
+                (1, true) => format!("{ENVELOPE_1}S 250 ok\n{}\nS 554 5.5.1 no valid recipients\nC RSET\n", answer.steps),
+                (2, true) => format!("{ENVELOPE_1}S 250 ok\nS 250 ok\n{}\nC RSET\n", answer.steps),
+                (3, _) => format!("{ENVELOPE_1}{TAKEN}message\n{ENVELOPE_2}{}\n", answer.steps),
+                _ => format!("{ENVELOPE_1}{}{}\n", "S 250 ok\n".repeat(at), answer.steps),
+            };
+            let rest = match (at, answer.goes_on) {
+                (_, false) => String::new(),
+                (3, true) => format!("{TAKEN}message\nS 250 2.0.0 ok"),
+                (_, true) => format!("{ENVELOPE_2}S 250 reset\n{TAKEN}message\nS 250 2.0.0 ok"),
+            };
+            check_batch(true, &(script + &rest), outcome(answer.outcomes[at], stage), answer.goes_on).await;
+        }
+    }
+}
+
+/// Two letters: the first meets `expected`, the second is sent if the conversation goes on.
+async fn check_batch(pipelining: bool, script: &str, expected: Outcome, goes_on: bool) {
+    let (outcomes, open, _) = deliver(pipelining, script, &letters(2)).await;
+    let second = if goes_on { sent() } else { Outcome::NotTried };
+    assert_eq!(outcomes, [expected, second], "{script}");
+    assert_eq!(open, goes_on, "{script}");
+}
+
+#[tokio::test]
+async fn a_refused_recipient_whose_data_was_granted_gets_a_lone_dot() {
+    // RFC 2920 §3.1. The server takes the empty message or not; it is for nobody.
+    for verdict in ["250 2.0.0 ok", "554 5.5.1 no valid recipients"] {
+        let script = format!(
+            "{ENVELOPE_1}S 250 ok\nS 550 5.1.1 unknown\nS 354 go\nmessage\n{ENVELOPE_2}S {verdict}\n{TAKEN}message\nS 250 2.0.0 ok"
+        );
+        let (outcomes, open, messages) = deliver(true, &script, &letters(2)).await;
+        assert_eq!(outcomes, [bounced("550 5.1.1 at RCPT"), sent()]);
+        assert!(open);
+        assert_eq!(messages, ["", "Subject: 2\r\n\r\nHello 2\r\n"]);
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_refusal_does_not_change_it() {
+    for after in ["S 421 4.7.0 too many errors\nclose", "close", "stall", "S wat?\nstall"] {
+        let script = format!("{ENVELOPE_1}S 250 ok\nS 550 5.1.1 unknown\n{after}");
+        let (outcomes, open, _) = deliver(true, &script, &letters(2)).await;
+        assert_eq!(outcomes, [bounced("550 5.1.1 at RCPT"), Outcome::NotTried], "{after}");
+        assert!(!open);
+        let script = format!("{ENVELOPE_1}S 250 ok\nS 550 5.1.1 unknown\nS 554 no\nC RSET\n{after}");
+        let (outcomes, open, _) = deliver(true, &script, &letters(2)).await;
+        assert_eq!(outcomes, [bounced("550 5.1.1 at RCPT"), Outcome::NotTried], "{after}");
+        assert!(!open);
+    }
+}
+
+#[tokio::test]
+async fn a_closed_session_tries_nothing() {
+    let server = Scripted::start(&(greeted(true) + ENVELOPE_1 + "close"), None).await;
+    let mut session = mailer(settings(server.port)).connect().await.unwrap();
+    assert_eq!(session.deliver(&letters(1)).await, [deferred("connection lost at MAIL")]);
+    assert!(!session.is_open());
+    assert_eq!(session.deliver(&letters(2)).await, [Outcome::NotTried, Outcome::NotTried]);
+    session.quit().await;
+}
+
+#[tokio::test]
+async fn a_deliver_dropped_half_way_closes_the_connection() {
+    let server = Scripted::start(&(greeted(true) + ENVELOPE_1 + TAKEN + "message\nstall"), None).await;
+    let mut session = mailer(settings(server.port)).connect().await.unwrap();
+    let batch = letters(1);
+    let patience = Duration::from_millis(100);
+    assert!(tokio::time::timeout(patience, session.deliver(&batch)).await.is_err());
+    assert!(!session.is_open());
+    assert_eq!(session.deliver(&batch).await, [Outcome::NotTried]);
+    server.messages().await;
+}
+
+// ---- Large messages
+
+fn large() -> Letter {
+    let line = format!("{}\r\n", "x".repeat(98));
+    Letter { raw: line.repeat(200_000).into_bytes(), ..letter(1) }
+}
+
+#[tokio::test]
+async fn a_connection_lost_within_the_message_defers() {
+    let script = format!("{ENVELOPE_1}{TAKEN}take 100000\nclose");
+    let (outcomes, open, _) = deliver(true, &script, &[large(), letter(2)]).await;
+    assert_eq!(outcomes, [deferred("connection lost at the message"), Outcome::NotTried]);
+    assert!(!open);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_reading_within_the_message_defers() {
+    let script = format!("{ENVELOPE_1}{TAKEN}take 100000\n");
+    let server = Scripted::start(&greeted(true), None).await;
+    drop(server);
+    // A script's "stall" reads on; this one must not.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        for step in (greeted(true) + &script).lines() {
+            match step.split_once(' ').unwrap() {
+                ("S", text) => stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.unwrap(),
+                ("C", _) => drop(line(&mut stream).await),
+                _ => break,
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    });
+    let mut session = mailer(settings(port)).connect().await.unwrap();
+    assert_eq!(session.deliver(&[large()]).await, [deferred("timeout at the message")]);
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_all_the_time_it_needs() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let mut stream = BufReader::with_capacity(64 * 1024, listener.accept().await.unwrap().0);
+        play_upto_data(&mut stream).await;
+        let mut left = large().raw.len() + ".\r\n".len();
+        let mut chunk = vec![0; 1024 * 1024];
+        // About twice the patience of our side, all in all.
+        while left > 0 {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            let some = chunk.len().min(left);
+            stream.read_exact(&mut chunk[..some]).await.unwrap();
+            left -= some;
+        }
+        stream.get_mut().write_all(b"250 2.0.0 ok\r\n").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    });
+    let mut session = mailer(settings(port)).connect().await.unwrap();
+    let start = Instant::now();
+    assert_eq!(session.deliver(&[large()]).await, [sent()]);
+    assert!(start.elapsed() > Duration::from_millis(400), "{:?}", start.elapsed());
+    drop(session);
+    server.await.unwrap();
+}
+
+async fn play_upto_data(stream: &mut BufReader<tokio::net::TcpStream>) {
+    for step in (greeted(true) + ENVELOPE_1 + TAKEN).lines() {
+        match step.split_once(' ').unwrap() {
+            ("S", text) => stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.unwrap(),
+            _ => drop(line(stream).await),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Loop 2, the way out: due replies, one attempt each, one outcome each.
+//!
+//! A few replies need one connection; a backlog is spread over several, each of which claims a
+//! handful, sends them, and writes down what became of them in the transaction that claims the next.
+//! A handful and not more, because what a crash catches between claim and outcome stays unknown.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::mailer::{ConnectError, Mailer, Outcome};
+use crate::store::Store;
+use crate::store::outbox::{Claimed, Settled};
+
+/// Replies that one connection claims at a time.
+const HANDFUL: usize = 8;
+
+/// How long after its n-th attempt a reply is tried again, in minutes; the last repeats.
+const RETRY_AFTER: [i64; 5] = [1, 5, 30, 120, 480];
+
+/// A reply is given up so long after it was queued (RFC 5321 section 4.5.4.1: at least 4 to 5 days).
+const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(5 * 24);
+
+/// When a reply queued at `created` is tried again after its attempt number `attempts` failed for now
+/// at `now`; `None` when it is given up.
+pub fn next_attempt(created: Timestamp, attempts: u32, now: Timestamp) -> Option<Timestamp> {
+    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    let minutes = RETRY_AFTER.get(index).or(RETRY_AFTER.last()).copied().unwrap_or(480);
+    let end = created.saturating_add(GIVE_UP_AFTER).ok()?;
+    if now >= end {
+        return None;
+    }
+    now.saturating_add(SignedDuration::from_mins(minutes)).ok().map(|next| next.min(end))
+}
+
+/// What one pass over the outbox did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Replies that a server took.
+    pub sent: u64,
+    /// Replies whose attempt ended otherwise.
+    pub other: u64,
+}
+
+/// The queue's other end.
+#[derive(Clone)]
+pub struct Outbox {
+    store: Store,
+    mailer: Arc<Mailer>,
+}
+
+impl Outbox {
+    /// Sends what `store` holds through `mailer`.
+    pub fn new(store: Store, mailer: Mailer) -> Self {
+        Self { store, mailer: Arc::new(mailer) }
+    }
+
+    /// Sends everything that is due now. `stop` is asked between two handfuls.
+    ///
+    /// # Errors
+    /// No connection could be made (nothing has been tried then), or the store does not work.
+    pub async fn drain(&self, stop: impl Fn() -> bool + Clone + Send + 'static) -> Result<Pass> {
+        let (due, _) = self.store.due(Timestamp::now()).await?;
+        if due == 0 {
+            return Ok(Pass::default());
+        }
+        let wanted = usize::try_from(due).unwrap_or(usize::MAX).div_ceil(2 * HANDFUL);
+        let mut sessions = JoinSet::new();
+        for _ in 0..wanted.clamp(1, self.mailer.max_sessions()) {
+            let (outbox, stop) = (self.clone(), stop.clone());
+            sessions.spawn(async move { outbox.session(stop).await });
+        }
+        let mut pass = Pass::default();
+        let mut failure = None;
+        while let Some(ended) = sessions.join_next().await {
+            match ended? {
+                Ok(part) => {
+                    pass.sent += part.sent;
+                    pass.other += part.other;
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            // A server that allows few connections refuses the surplus; the others did the work.
+            Some(error) if pass == Pass::default() => Err(error),
+            _ => Ok(pass),
+        }
+    }
+
+    /// One connection: claim, send, settle, until nothing is due or the connection is gone.
+    async fn session(&self, stop: impl Fn() -> bool) -> Result<Pass> {
+        // Connected first, claimed second: a server that is down costs no reply an attempt.
+        let mut session = self.mailer.connect().await.map_err(describe)?;
+        let mut pass = Pass::default();
+        let mut results: Vec<(Claimed, Outcome)> = Vec::new();
+        loop {
+            let most = if stop() || !session.is_open() { 0 } else { HANDFUL };
+            let (settled, claim) = self.store.settle_and_claim(&results, most, Timestamp::now()).await?;
+            for ((claimed, _), settled) in results.iter().zip(&settled) {
+                report(claimed, settled);
+                if settled.state == "sent" {
+                    pass.sent += 1;
+                } else {
+                    pass.other += 1;
+                }
+            }
+            if claim.letters.is_empty() {
+                break;
+            }
+            let outcomes = session.deliver(&claim.letters).await;
+            results = claim.rows.into_iter().zip(outcomes).collect();
+        }
+        session.quit().await;
+        Ok(pass)
+    }
+}
+
+fn describe(error: ConnectError) -> anyhow::Error {
+    anyhow::Error::new(error).context("Replies cannot be sent")
+}
+
+/// The one line about one attempt.
+fn report(claimed: &Claimed, settled: &Settled) {
+    let reference = claimed.reference.as_str();
+    let template = claimed.template.as_str();
+    let attempt = claimed.attempts;
+    let waited_ms = Timestamp::now().duration_since(claimed.created).as_millis();
+    let reason = settled.outcome.as_str();
+    match settled.state {
+        "sent" => info!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply sent"),
+        "deferred" => warn!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply deferred"),
+        "bounced" => error!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply bounced: a person must see to it"),
+        "unknown" => error!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply unknown: perhaps delivered, never sent again on its own"),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_grows_and_ends_after_five_days() {
+        let created: Timestamp = "2026-11-01T00:00:00Z".parse().expect("a time");
+        let mut now = created;
+        let mut waits = Vec::new();
+        let mut attempts = 1;
+        while let Some(next) = next_attempt(created, attempts, now) {
+            waits.push(next.duration_since(now).as_mins());
+            assert!(next > now, "time stands still");
+            now = next;
+            attempts += 1;
+        }
+        assert_eq!(waits.iter().take(6).copied().collect::<Vec<_>>(), [1, 5, 30, 120, 480, 480]);
+        assert_eq!(now.duration_since(created), GIVE_UP_AFTER);
+    }
+}

@@ -1,0 +1,329 @@
+//! A decision to the bytes of its reply: template, threading, the marks of an automatic answer.
+//!
+//! Nothing the sender wrote is an input here: not the subject, not the name, not a word. What varies
+//! is the reference, the due date and the company's own words; the one exception is the Message-ID,
+//! which threads the reply and has been checked character by character.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, SinglePart};
+use minijinja::{Environment, UndefinedBehavior, context};
+use rust_embed::RustEmbed;
+
+use crate::config::{Company, FileError};
+use crate::decide::{Answer, Decision};
+use crate::message::MessageId;
+use crate::request::Table;
+use crate::sender::Address;
+
+/// Templates that belong to no request type: for a mail with several requests, and for one that
+/// nobody is sure about.
+pub const GENERAL: [&str; 2] = ["several", crate::decide::UNCLEAR];
+
+/// A reply, complete.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// To whom.
+    pub recipient: Address,
+    /// The reference it bears: of the first request.
+    pub reference: String,
+    /// The template it was made from.
+    pub template: String,
+    /// The language it is in.
+    pub language: String,
+    /// Its Message-ID, with angle brackets.
+    pub message_id: String,
+    /// The whole message, CRLF line ends.
+    pub raw: Vec<u8>,
+}
+
+/// Why there is no reply where one was decided.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// A template failed. The message is the engine's and holds the template's text alone.
+    #[error("the template {template} failed: {reason}")]
+    Template {
+        /// Its name.
+        template: String,
+        /// The engine's sentence.
+        reason: String,
+    },
+    /// The message could not be put together.
+    #[error("the reply could not be put together: {0}")]
+    Build(String),
+}
+
+/// The templates and what they say of us.
+#[derive(Debug)]
+pub struct Replies {
+    engine: Environment<'static>,
+    /// Template and language pairs there are.
+    known: BTreeMap<String, Vec<String>>,
+    company: Company,
+    address: Address,
+    fallback_language: String,
+}
+
+#[derive(RustEmbed)]
+#[folder = "templates/"]
+struct BuiltIn;
+
+#[derive(serde::Serialize)]
+struct RequestInReply<'a> {
+    title: &'a str,
+    reference: &'a str,
+    due: String,
+    done: bool,
+}
+
+impl Replies {
+    /// Reads the built-in templates and, over them, those in `folder`, and tries every one of them.
+    ///
+    /// # Errors
+    /// A template that is missing, is not UTF-8 or does not render: file, line, remedy.
+    pub fn load(
+        folder: Option<&Path>,
+        table: &Table,
+        company: &Company,
+        address: &Address,
+        fallback_language: &str,
+    ) -> Result<Self, FileError> {
+        let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for path in BuiltIn::iter() {
+            if let Some(file) = BuiltIn::get(&path) {
+                let text = String::from_utf8_lossy(&file.data).into_owned();
+                files.insert(path.to_string(), (format!("built-in templates/{path}"), text));
+            }
+        }
+        if let Some(folder) = folder {
+            read_folder(folder, folder, &mut files)?;
+        }
+        let mut engine = Environment::new();
+        engine.set_undefined_behavior(UndefinedBehavior::Strict);
+        // These are plain-text mails: nothing is escaped for HTML.
+        engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (path, (shown, text)) in &files {
+            let mut steps = path.split('/');
+            let (Some(template), Some(language), Some("subject.txt" | "body.txt"), None) =
+                (steps.next(), steps.next(), steps.next(), steps.next())
+            else {
+                return Err(FileError {
+                    file: shown.clone(),
+                    line: 1,
+                    message: "templates are called <type>/<language>/subject.txt and body.txt".into(),
+                });
+            };
+            engine.add_template_owned(path.clone(), text.clone()).map_err(|error| FileError {
+                file: shown.clone(),
+                line: error.line().unwrap_or(1),
+                message: format!("is not a template: {}", one_line(&error)),
+            })?;
+            let languages = known.entry(template.to_owned()).or_default();
+            if languages.last().is_none_or(|last| last != language) {
+                languages.push(language.to_owned());
+            }
+        }
+        let replies = Self {
+            engine,
+            known,
+            company: company.clone(),
+            address: address.clone(),
+            fallback_language: fallback_language.to_owned(),
+        };
+        replies.check(table, &files)?;
+        Ok(replies)
+    }
+
+    /// Every type and every general template has English (or the fallback language), both halves, and
+    /// renders with every value it may use.
+    fn check(&self, table: &Table, files: &BTreeMap<String, (String, String)>) -> Result<(), FileError> {
+        let needed = table.types.iter().map(|kind| kind.name.as_str()).chain(GENERAL);
+        for template in needed {
+            let languages = self.known.get(template);
+            let has_any = languages.is_some_and(|l| l.contains(&self.fallback_language) || l.iter().any(|l| l == "en"));
+            if !has_any {
+                return Err(FileError {
+                    file: format!("templates/{template}/{}", self.fallback_language),
+                    line: 1,
+                    message: "is missing: every request type needs subject.txt and body.txt in the fallback language or in English".into(),
+                });
+            }
+        }
+        for (template, languages) in &self.known {
+            for language in languages {
+                for half in ["subject", "body"] {
+                    let path = format!("{template}/{language}/{half}.txt");
+                    let Some((shown, _)) = files.get(&path) else {
+                        return Err(FileError {
+                            file: format!("templates/{path}"),
+                            line: 1,
+                            message: "is missing beside its other half".into(),
+                        });
+                    };
+                    let sample = [RequestInReply { title: "x", reference: "PR-000000", due: "x".into(), done: false }];
+                    let values = self.values(&sample);
+                    let rendered = self.engine.get_template(&path).and_then(|template| template.render(values));
+                    let text = rendered.map_err(|error| FileError {
+                        file: shown.clone(),
+                        line: error.line().unwrap_or(1),
+                        message: format!("does not render: {}", one_line(&error)),
+                    })?;
+                    if text.trim().is_empty() || half == "subject" && text.trim().contains('\n') {
+                        let rule = if half == "subject" { "must be one line" } else { "is empty" };
+                        return Err(FileError { file: shown.clone(), line: 1, message: rule.into() });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The language in which `template` can be written for somebody who wrote in `wished`.
+    fn language(&self, template: &str, wished: &str) -> String {
+        let languages = self.known.get(template).map(Vec::as_slice).unwrap_or_default();
+        [wished, &self.fallback_language, "en"]
+            .into_iter()
+            .find(|language| languages.iter().any(|known| known == language))
+            .unwrap_or("en")
+            .to_owned()
+    }
+
+    fn values(&self, requests: &[RequestInReply<'_>]) -> minijinja::Value {
+        let first = requests.first();
+        context! {
+            reference => first.map(|request| request.reference),
+            due => first.map(|request| &request.due),
+            title => first.map(|request| request.title),
+            requests => requests,
+            company => context! {
+                name => self.company.name,
+                privacy_policy_url => self.company.privacy_policy_url,
+                preferences_url => self.company.preferences_url,
+                blog_host_contact => self.company.blog_host_contact,
+            },
+            privacy_address => self.address.as_str(),
+        }
+    }
+
+    /// Writes the reply that `decision` asks for.
+    ///
+    /// `references` are those of its requests, `thread` the mails it answers, oldest first; `unique`
+    /// are random bytes for the Message-ID.
+    ///
+    /// # Errors
+    /// See [`ComposeError`]; the template's own faults were found when it was loaded.
+    pub fn compose(
+        &self,
+        answer: &Answer,
+        decision: &Decision,
+        references: &[String],
+        thread: Thread<'_>,
+        table: &Table,
+        unique: [u8; 16],
+        now: Timestamp,
+    ) -> Result<Outgoing, ComposeError> {
+        let language = self.language(&answer.template, &answer.language);
+        let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
+        let requests: Vec<RequestInReply<'_>> = decision
+            .requests
+            .iter()
+            .zip(references)
+            .map(|(planned, reference)| RequestInReply {
+                title: table.kind(&planned.kind).map_or("", |kind| kind.title(&language)),
+                reference,
+                due: dates.map_or_else(|| planned.due.to_string(), |form| form.write(planned.due)),
+                done: planned.action.completes(),
+            })
+            .collect();
+        let values = self.values(&requests);
+        let render = |half: &str| {
+            let name = format!("{}/{language}/{half}.txt", answer.template);
+            self.engine
+                .get_template(&name)
+                .and_then(|template| template.render(&values))
+                .map_err(|error| ComposeError::Template { template: name, reason: one_line(&error) })
+        };
+        let reference = references.first().cloned().unwrap_or_default();
+        let message_id = format!(
+            "<{reference}.{}@{}>",
+            data_encoding::HEXLOWER.encode(&unique),
+            self.address.domain().to_ascii_lowercase()
+        );
+        let raw = self.build(answer, &message_id, &thread, render("subject")?.trim(), render("body")?, now)?;
+        Ok(Outgoing {
+            recipient: answer.to.clone(),
+            reference,
+            template: answer.template.clone(),
+            language,
+            message_id,
+            raw,
+        })
+    }
+
+    fn build(
+        &self,
+        answer: &Answer,
+        message_id: &str,
+        thread: &Thread<'_>,
+        subject: &str,
+        body: String,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, ComposeError> {
+        let fail = |error: &dyn std::fmt::Display| ComposeError::Build(error.to_string());
+        let address = |address: &Address| address.as_str().parse().map_err(|e: lettre::address::AddressError| fail(&e));
+        let mut message = lettre::Message::builder()
+            .from(Mailbox::new(Some(self.company.name.clone()), address(&self.address)?))
+            .to(Mailbox::new(None, address(&answer.to)?))
+            .subject(subject)
+            .date(now.into())
+            .message_id(Some(message_id.to_owned()));
+        if let Some(id) = thread.message_id {
+            message = message.in_reply_to(id.as_str().to_owned());
+            let chain: Vec<&str> = thread.references.iter().chain([id]).map(MessageId::as_str).collect();
+            message = message.references(chain.join(" "));
+        }
+        // RFC 3834 section 5, and what Exchange needs to keep its absence notes to itself.
+        for (name, value) in [("Auto-Submitted", "auto-replied"), ("X-Auto-Response-Suppress", "All")] {
+            message = message.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()));
+        }
+        let part = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body);
+        message.singlepart(part).map(|message| message.formatted()).map_err(|error| fail(&error))
+    }
+}
+
+/// What a reply hangs on.
+#[derive(Debug, Clone, Copy)]
+pub struct Thread<'a> {
+    /// The mail that is answered.
+    pub message_id: Option<&'a MessageId>,
+    /// Those before it, oldest first.
+    pub references: &'a [MessageId],
+}
+
+fn one_line(error: &minijinja::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Adds the .txt files below `folder`, by their path relative to `root`.
+fn read_folder(root: &Path, folder: &Path, files: &mut BTreeMap<String, (String, String)>) -> Result<(), FileError> {
+    let fail = |path: &Path, error: &dyn std::fmt::Display| FileError {
+        file: path.display().to_string(),
+        line: 1,
+        message: format!("cannot be read: {error}"),
+    };
+    for entry in std::fs::read_dir(folder).map_err(|error| fail(folder, &error))? {
+        let path = entry.map_err(|error| fail(folder, &error))?.path();
+        if path.is_dir() {
+            read_folder(root, &path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "txt") {
+            let text = std::fs::read_to_string(&path).map_err(|error| fail(&path, &error))?;
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            files.insert(relative, (path.display().to_string(), text));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,374 @@
+//! The table: every request type as one row, read from `rules/<type>.toml`.
+//!
+//! A row is data: an operator adds a phrase, or a whole type, by putting a file into the rules folder
+//! of the configuration. What a row may *do* is a closed set, [`Action`]: a new verb is code.
+//! Rows and languages are built into the binary; a file of the same name in the operator's folder
+//! takes the place of the built-in one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rust_embed::RustEmbed;
+use serde::Deserialize;
+
+use crate::clock::Due;
+use crate::config::{FileError, folder_name_is_sound, line_of, parse_toml};
+use crate::language::LanguageFile;
+use crate::text;
+
+/// What is done, without a person, for a request of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The sender's address gets no more marketing mail, at once (15 USC 7704; GDPR art. 21(3)).
+    SuppressMarketing,
+    /// The sender's address is taken out of targeted advertising, at once (11 CCR 7026).
+    SuppressAds,
+    /// The reply is all there is to do.
+    Answer,
+    /// A request is opened, acknowledged, and waits for a person.
+    Open,
+}
+
+impl Action {
+    /// Whether the request is finished when the mail has been received.
+    pub fn completes(self) -> bool {
+        self != Self::Open
+    }
+}
+
+/// How much a phrase weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strength {
+    /// Never enough alone.
+    Hint,
+    /// Enough for what can be undone.
+    Likely,
+    /// Decides.
+    Certain,
+}
+
+impl Strength {
+    /// The chance that a mail with this phrase, unguarded, is a request of its type. Estimates that
+    /// the corpus confirms or refutes, not measurements.
+    pub fn weight(self) -> f64 {
+        match self {
+            Self::Hint => 0.3,
+            Self::Likely => 0.65,
+            Self::Certain => 0.95,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hint => "hint",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        }
+    }
+}
+
+/// The file of a type.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TypeFile {
+    action: Action,
+    folder: String,
+    proof: u8,
+    order: u16,
+    threshold: f64,
+    #[serde(default)]
+    urgent: bool,
+    #[serde(default)]
+    alone: bool,
+    #[serde(default)]
+    yields: bool,
+    due: DueFile,
+    title: BTreeMap<String, String>,
+    #[serde(default)]
+    phrases: BTreeMap<String, Phrases>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DueFile {
+    after: Due,
+    source: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Phrases {
+    certain: Vec<String>,
+    likely: Vec<String>,
+    hint: Vec<String>,
+}
+
+/// One request type.
+#[derive(Debug, Clone)]
+pub struct RequestType {
+    /// The name: of the rule file, the templates' folder, the corpus folder, and in the database.
+    pub name: String,
+    /// What is done for it.
+    pub action: Action,
+    /// The IMAP folder its mail is filed in.
+    pub folder: String,
+    /// How much proof of identity it needs: a step of the ladder, 0 to 3.
+    pub proof: u8,
+    /// Place in the safe order in which several requests of one mail are carried out, lowest first.
+    pub order: u16,
+    /// Confidence below which nothing is done, 0 to 1.
+    pub threshold: f64,
+    /// Whether a person should look at it before all else.
+    pub urgent: bool,
+    /// Whether it is the only request of its mail, whatever else is said there: what is said of a
+    /// child's data is not said of the writer's own, and a reminder repeats its request.
+    pub alone: bool,
+    /// Whether it gives way to any other request of its mail.
+    pub yields: bool,
+    /// How long the law leaves.
+    pub due: Due,
+    /// Which law, and where in it.
+    pub due_source: String,
+    /// How a reply names it, by language.
+    pub titles: BTreeMap<String, String>,
+}
+
+impl RequestType {
+    /// How a reply in `language` names it; the type's own name when nothing else is known.
+    pub fn title(&self, language: &str) -> &str {
+        self.titles
+            .get(language)
+            .or_else(|| self.titles.get("en"))
+            .map_or(&self.name, String::as_str)
+    }
+}
+
+/// One phrase of one type.
+#[derive(Debug, Clone)]
+pub struct Phrase {
+    /// Index of its type in [`Table::types`].
+    pub kind: usize,
+    /// Index of its language in [`Table::languages`].
+    pub language: usize,
+    /// How much it weighs.
+    pub strength: Strength,
+    /// Its name in logs and explanations: `deletion/en/certain/3`, counted from 1.
+    pub name: String,
+    /// The pattern, ready to compile.
+    pub pattern: String,
+}
+
+/// All types, languages and phrases.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// The types, in their safe order.
+    pub types: Vec<RequestType>,
+    /// The languages by code, in order of the code.
+    pub languages: Vec<(String, LanguageFile)>,
+    /// The phrases of all types.
+    pub phrases: Vec<Phrase>,
+}
+
+#[derive(RustEmbed)]
+#[folder = "rules/"]
+struct BuiltIn;
+
+impl Table {
+    /// Reads the built-in rows and, over them, those in `folder`.
+    ///
+    /// # Errors
+    /// The first mistake, with file, line and key.
+    pub fn load(folder: Option<&Path>) -> Result<Self, FileError> {
+        let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for path in BuiltIn::iter() {
+            if let Some(file) = BuiltIn::get(&path) {
+                let text = String::from_utf8_lossy(&file.data).into_owned();
+                files.insert(path.to_string(), (format!("built-in rules/{path}"), text));
+            }
+        }
+        if let Some(folder) = folder {
+            read_folder(folder, "", &mut files)?;
+            read_folder(&folder.join("languages"), "languages/", &mut files)?;
+        }
+        Self::parse(files)
+    }
+
+    /// Builds the table of `files`: by relative path, the name to show and the text.
+    fn parse(files: BTreeMap<String, (String, String)>) -> Result<Self, FileError> {
+        let mut languages = Vec::new();
+        let mut rows = Vec::new();
+        for (path, (shown, text)) in &files {
+            let Some(stem) = path.strip_suffix(".toml") else { continue };
+            if let Some(code) = stem.strip_prefix("languages/") {
+                let language: LanguageFile = parse_toml(shown, text)?;
+                check_language(&language, shown, text)?;
+                languages.push((code.to_owned(), language));
+            } else {
+                let row: TypeFile = parse_toml(shown, text)?;
+                check_row(stem, &row, shown, text)?;
+                rows.push((stem.to_owned(), row, shown, text));
+            }
+        }
+        rows.sort_by(|a, b| (a.1.order, &a.0).cmp(&(b.1.order, &b.0)));
+        let mut table = Self { types: Vec::new(), languages, phrases: Vec::new() };
+        for (kind, (name, row, shown, text)) in rows.into_iter().enumerate() {
+            for (code, phrases) in &row.phrases {
+                let Some(language) = table.languages.iter().position(|(known, _)| known == code) else {
+                    return Err(FileError {
+                        file: shown.clone(),
+                        line: line_of(text, &["phrases", code]),
+                        message: format!("phrases.{code}: there is no rules/languages/{code}.toml; add one or correct the code"),
+                    });
+                };
+                for (strength, list) in [
+                    (Strength::Certain, &phrases.certain),
+                    (Strength::Likely, &phrases.likely),
+                    (Strength::Hint, &phrases.hint),
+                ] {
+                    for (index, phrase) in list.iter().enumerate() {
+                        let level = strength.name();
+                        check_pattern(phrase, shown, text, &["phrases", code, level], index)?;
+                        table.phrases.push(Phrase {
+                            kind,
+                            language,
+                            strength,
+                            name: format!("{name}/{code}/{level}/{}", index + 1),
+                            pattern: text::pattern(phrase),
+                        });
+                    }
+                }
+            }
+            table.types.push(RequestType {
+                name,
+                action: row.action,
+                folder: row.folder,
+                proof: row.proof,
+                order: row.order,
+                threshold: row.threshold,
+                urgent: row.urgent,
+                alone: row.alone,
+                yields: row.yields,
+                due: row.due.after,
+                due_source: row.due.source,
+                titles: row.title,
+            });
+        }
+        Ok(table)
+    }
+
+    /// The type of this name.
+    pub fn kind(&self, name: &str) -> Option<&RequestType> {
+        self.types.iter().find(|kind| kind.name == name)
+    }
+
+    /// What is known of the language `code`.
+    pub fn language(&self, code: &str) -> Option<&LanguageFile> {
+        self.languages.iter().find(|(known, _)| known == code).map(|(_, language)| language)
+    }
+}
+
+/// Adds the .toml files of `folder` under their path in the table; a missing folder adds nothing
+/// below `languages/`, and is a mistake at the top.
+fn read_folder(
+    folder: &Path,
+    prefix: &str,
+    files: &mut BTreeMap<String, (String, String)>,
+) -> Result<(), FileError> {
+    let fail = |path: &Path, error: &dyn std::fmt::Display| FileError {
+        file: path.display().to_string(),
+        line: 1,
+        message: format!("cannot be read: {error}"),
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !prefix.is_empty() => return Ok(()),
+        Err(error) => return Err(fail(folder, &error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| fail(folder, &error))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".toml") && path.is_file() {
+            let text = std::fs::read_to_string(&path).map_err(|error| fail(&path, &error))?;
+            files.insert(format!("{prefix}{name}"), (path.display().to_string(), text));
+        }
+    }
+    Ok(())
+}
+
+fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), FileError> {
+    let wrong = |path: &[&str], message: String| {
+        Err(FileError { file: file.to_owned(), line: line_of(text, path), message })
+    };
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+        return wrong(&[], format!("the file name {name:?} names the type: use a-z, 0-9 and '_'"));
+    }
+    if crate::reply::GENERAL.contains(&name) {
+        return wrong(&[], format!("the name {name:?} is taken by a general template; choose another"));
+    }
+    if !folder_name_is_sound(&row.folder) {
+        return wrong(&["folder"], "folder: use printable ASCII other than \" \\ * % &".into());
+    }
+    if row.proof > 3 {
+        return wrong(&["proof"], "proof: is a step of the ladder, 0 to 3".into());
+    }
+    if row.proof > 0 && matches!(row.action, Action::SuppressMarketing | Action::SuppressAds) {
+        return wrong(&["proof"], "proof: an opt-out may not ask for proof (11 CCR 7060(b)); set it to 0".into());
+    }
+    if !(0.0..=1.0).contains(&row.threshold) || row.threshold <= Strength::Hint.weight() {
+        return wrong(&["threshold"], "threshold: must be above 0.3, the weight of a hint, and at most 1".into());
+    }
+    if !row.title.contains_key("en") {
+        return wrong(&["title"], "title: needs at least an English text, en = \"…\"".into());
+    }
+    Ok(())
+}
+
+fn check_language(language: &LanguageFile, file: &str, text: &str) -> Result<(), FileError> {
+    let LanguageFile { guards, own_words, automatic, .. } = language;
+    let lists: [(&[&str], &Vec<String>); 10] = [
+        (&["guards", "negated"], &guards.negated),
+        (&["guards", "kept"], &guards.kept),
+        (&["guards", "asking"], &guards.asking),
+        (&["guards", "conditional"], &guards.conditional),
+        (&["guards", "reported"], &guards.reported),
+        (&["own_words", "attribution"], &own_words.attribution),
+        (&["own_words", "history"], &own_words.history),
+        (&["own_words", "signature"], &own_words.signature),
+        (&["automatic", "subject"], &automatic.subject),
+        (&["automatic", "bounce_subject"], &automatic.bounce_subject),
+    ];
+    for (path, list) in lists {
+        for (index, phrase) in list.iter().enumerate() {
+            check_pattern(phrase, file, text, path, index)?;
+        }
+    }
+    Ok(())
+}
+
+/// Compiles one pattern only to see that it does, and that it does not match everything.
+fn check_pattern(phrase: &str, file: &str, text: &str, path: &[&str], index: usize) -> Result<(), FileError> {
+    let position = index.to_string();
+    let full: Vec<&str> = path.iter().copied().chain([position.as_str()]).collect();
+    let wrong = |message: String| FileError {
+        file: file.to_owned(),
+        line: line_of(text, &full),
+        message: format!("{}, entry {}: {message}", path.join("."), index + 1),
+    };
+    // Every pattern is compiled again in its set; here only its grammar matters, so this is quick.
+    let hir = regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .build()
+        .parse(&text::pattern(phrase))
+        .map_err(|error| wrong(format!("is not a pattern: {}", last_line(&error.to_string()))))?;
+    match hir.properties().minimum_len() {
+        Some(0) | None => Err(wrong("matches an empty text and so every mail; ask for at least a word".into())),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The sentence of a regex error, without the drawing above it.
+fn last_line(error: &str) -> String {
+    error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}

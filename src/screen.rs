@@ -1,0 +1,175 @@
+//! Mail that is never answered and never acted on: bounces, automatic answers, lists, complaints, our own.
+//!
+//! Read from header fields before a word of the text is looked at. The rules are those of RFC 3834
+//! section 2 and RFC 5230 section 4.6, and what mail programs do in practice besides.
+
+use regex::bytes::RegexSet;
+
+use crate::language::LanguageFile;
+use crate::message::Message;
+use crate::sender::Address;
+use crate::text::{compile_set, fold, pattern};
+
+/// Why a mail is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Automatic {
+    /// A report on the fate of another mail (RFC 3464), in the standard form or an old one.
+    Bounce,
+    /// An answer by a program: absence note, receipt, acknowledgement, machine's notice.
+    AutoReply,
+    /// A feedback-loop report (RFC 5965).
+    Complaint,
+    /// Sent to many (RFC 2919, RFC 2369).
+    List,
+    /// From one of our own addresses.
+    Own,
+}
+
+impl Automatic {
+    /// The word for it in the ledger, in logs and in `classify --json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bounce => "bounce",
+            Self::AutoReply => "auto_reply",
+            Self::Complaint => "complaint",
+            Self::List => "list",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// What automatic mail looks like, in every language known.
+#[derive(Debug)]
+pub struct Screen {
+    subject: RegexSet,
+    bounce_subject: RegexSet,
+    own: Vec<Address>,
+}
+
+impl Screen {
+    /// Compiles the marks of `languages`; `own` are our addresses.
+    ///
+    /// # Errors
+    /// The pattern that does not compile.
+    pub fn new(languages: &[&LanguageFile], own: &[Address]) -> Result<Self, regex::Error> {
+        let set = |marks: fn(&LanguageFile) -> &Vec<String>| {
+            compile_set(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
+        };
+        Ok(Self {
+            subject: set(|language| &language.automatic.subject)?,
+            bounce_subject: set(|language| &language.automatic.bounce_subject)?,
+            own: own.iter().map(Address::normalised).collect(),
+        })
+    }
+
+    /// Whether `message` is mail that is never answered, and which mark says so.
+    pub fn look(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+        let subject = fold(message.subject());
+        self.own_mail(message)
+            .or_else(|| report(message))
+            .or_else(|| self.old_bounce(message, &subject))
+            .or_else(|| list(message))
+            .or_else(|| automatic_answer(message))
+            .or_else(|| {
+                self.subject
+                    .is_match(subject.as_bytes())
+                    .then_some((Automatic::AutoReply, "the subject of an automatic answer"))
+            })
+    }
+
+    fn own_mail(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+        let from = message.from().ok()?.normalised();
+        self.own.contains(&from).then_some((Automatic::Own, "From is our own address"))
+    }
+
+    /// Bounces without a standard form: a mailer wrote, or nobody did and the subject says so.
+    fn old_bounce(&self, message: &Message<'_>, subject: &str) -> Option<(Automatic, &'static str)> {
+        let says_so = self.bounce_subject.is_match(subject.as_bytes());
+        let local = sender_local_part(message);
+        let is_mailer = matches!(local.as_str(), "mailer-daemon" | "mail-daemon" | "maildaemon" | "mailerdaemon");
+        if is_mailer {
+            return Some((Automatic::Bounce, "From is a mailer daemon"));
+        }
+        if says_so && (message.has_null_return_path() || local == "postmaster") {
+            return Some((Automatic::Bounce, "the subject of a bounce, from no person"));
+        }
+        if message.has("X-Failed-Recipients") {
+            return Some((Automatic::Bounce, "X-Failed-Recipients"));
+        }
+        message
+            .has_null_return_path()
+            .then_some((Automatic::AutoReply, "the envelope sender is null"))
+    }
+}
+
+/// Left of the `@` of whoever From names, however oddly; lower case, for comparing with names of machines.
+fn sender_local_part(message: &Message<'_>) -> String {
+    let field = message.values("From").next().unwrap_or_default();
+    let address = field.rsplit_once('<').map_or(field.as_str(), |(_, address)| address);
+    address.split('@').next().unwrap_or_default().trim().to_owned()
+}
+
+/// Reports by RFC 6522: the report-type parameter, or the part that makes it one.
+fn report(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+    let kind = message.report_type().unwrap_or_default();
+    if kind == "feedback-report" || message.has_part("message", "feedback-report") {
+        return Some((Automatic::Complaint, "a feedback report"));
+    }
+    if kind == "delivery-status" || message.has_part("message", "delivery-status") || message.has_part("message", "global-delivery-status") {
+        return Some((Automatic::Bounce, "a delivery status report"));
+    }
+    if kind == "disposition-notification" || message.has_part("message", "disposition-notification") {
+        return Some((Automatic::AutoReply, "a read receipt"));
+    }
+    if message.content_type() == "multipart/report" || kind == "tlsrpt" {
+        return Some((Automatic::AutoReply, "a machine's report"));
+    }
+    let is_calendar_answer =
+        message.has_part("text", "calendar") && message.fields("Subject").next().is_some() && !message.has("In-Reply-To");
+    is_calendar_answer.then_some((Automatic::AutoReply, "a calendar's message"))
+}
+
+fn list(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+    let field = ["List-Id", "List-Post", "List-Unsubscribe", "List-Help", "List-Subscribe", "List-Owner", "List-Archive"]
+        .into_iter()
+        .find(|name| message.has(name));
+    if let Some(field) = field {
+        return Some((Automatic::List, field));
+    }
+    let precedence = message.values("Precedence").any(|value| matches!(value.as_str(), "bulk" | "list" | "junk"));
+    precedence.then_some((Automatic::List, "Precedence"))
+}
+
+fn automatic_answer(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+    // The field's first token counts: "no (no robots here)" is a person (RFC 3834 section 5).
+    let auto_submitted = message.values("Auto-Submitted").any(|value| {
+        let token = value.split([' ', '\t', ';', '(']).next().unwrap_or_default();
+        !token.is_empty() && token != "no"
+    });
+    if auto_submitted {
+        return Some((Automatic::AutoReply, "Auto-Submitted"));
+    }
+    if message.values("Precedence").any(|value| value.replace('-', "_") == "auto_reply") {
+        return Some((Automatic::AutoReply, "Precedence"));
+    }
+    let field = [
+        "X-Autoreply", "X-Auto-Reply", "X-Autorespond", "X-AutoReply-From", "X-Mail-Autoreply", "X-Autogenerated",
+        "X-Vacation", "X-Auto-Response-Suppress", "Feedback-ID", "X-Loop",
+    ]
+    .into_iter()
+    .find(|name| message.has(name));
+    if let Some(field) = field {
+        return Some((Automatic::AutoReply, field));
+    }
+    let local = sender_local_part(message);
+    let is_machine = matches!(
+        local.as_str(),
+        "noreply" | "no-reply" | "no_reply" | "no.reply" | "donotreply" | "do-not-reply" | "do_not_reply"
+            | "listserv" | "majordomo" | "mdaemon" | "autoreply" | "auto-reply"
+    ) || local.starts_with("owner-")
+        || local.ends_with("-request")
+        || local.starts_with("bounce-")
+        || local.starts_with("bounces+");
+    is_machine.then_some((Automatic::AutoReply, "From is a machine's address"))
+}

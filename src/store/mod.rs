@@ -1,0 +1,119 @@
+//! The store: SQLite, and the only place that knows SQL.
+//!
+//! One connection writes, so no two parts of the daemon ever wait for each other's locks in the
+//! middle of a transaction; every transaction takes the write lock when it begins (`BEGIN IMMEDIATE`),
+//! since one that reads first and writes later fails outright when another was faster. Readers have
+//! connections of their own. `synchronous = FULL`: a commit that a power cut forgets would be a reply
+//! sent twice.
+//!
+//! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
+//! what became of them, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
+//! operator's questions.
+
+pub mod lookup;
+pub mod outbox;
+pub mod subjects;
+pub mod visit;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Sqlite, Transaction};
+
+use crate::mailbox::Cursor;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// An open database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    write: SqlitePool,
+    read: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database at `path`, creates it when missing, and brings it up to date. A new file is
+    /// readable by its owner alone.
+    ///
+    /// # Errors
+    /// The folder is missing or not writable, the file is no database, or a newer privacyd wrote it.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let fail = || format!("Cannot open the database {}", path.display());
+        create_private(path).with_context(fail)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            // Erased data must not stay readable in free pages.
+            .pragma("secure_delete", "ON")
+            .busy_timeout(Duration::from_secs(10))
+            .statement_cache_capacity(64)
+            .disable_statement_logging();
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await
+            .with_context(fail)?;
+        MIGRATIONS.run(&write).await.with_context(fail)?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(2)
+            .connect_with(options.pragma("query_only", "ON"))
+            .await
+            .with_context(fail)?;
+        Ok(Self { write, read })
+    }
+
+    /// Closes the database; what was committed is on disk.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        self.write.begin_with("BEGIN IMMEDIATE").await.context("Cannot begin a transaction")
+    }
+
+    /// How far `mailbox` has been read; zeros when never.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn cursor(&self, mailbox: &str) -> Result<Cursor> {
+        let row: Option<(u32, u32)> =
+            sqlx::query_as("SELECT validity, last_uid FROM mailbox_cursors WHERE mailbox = ?")
+                .bind(mailbox)
+                .fetch_optional(&self.read)
+                .await
+                .context("Cannot read how far the mailbox has been read")?;
+        Ok(row.map_or_else(Cursor::default, |(validity, last_uid)| Cursor { validity, last_uid }))
+    }
+
+    /// The secret of this installation for the pseudonyms in its log; made at the first call.
+    ///
+    /// # Errors
+    /// The database cannot be written, or the machine has no randomness.
+    pub async fn pseudonym_key(&self) -> Result<[u8; 32]> {
+        let mut fresh = [0; 32];
+        getrandom::fill(&mut fresh).context("Cannot get random bytes")?;
+        let key: Vec<u8> = sqlx::query_scalar(
+            "INSERT INTO meta (name, value) VALUES ('pseudonym_key', ?)
+             ON CONFLICT (name) DO UPDATE SET value = value RETURNING value",
+        )
+        .bind(fresh.as_slice())
+        .fetch_one(&self.write)
+        .await
+        .context("Cannot read the key of the log's pseudonyms")?;
+        key.try_into().map_err(|_| anyhow::anyhow!("The key of the log's pseudonyms is damaged"))
+    }
+}
+
+/// Creates the file with mode 0600 where there is none; SQLite gives its side files the same.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}

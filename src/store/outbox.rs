@@ -1,0 +1,162 @@
+//! The queue of replies: claim, settle, and what a crash leaves behind.
+//!
+//! A row is `transmitting` from before its bytes may reach a server until the outcome is known. Found
+//! so when the daemon starts, nobody can say whether the reply was delivered: it becomes `unknown`,
+//! is shown to the operator, and is never sent again on its own (RFC 5321 section 6.1: the other
+//! choice is a person who gets the same letter over and over).
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::Store;
+use crate::mailer::{Letter, Outcome};
+use crate::outbox::next_attempt;
+
+/// Replies that were claimed for one attempt each.
+#[derive(Debug, Default)]
+pub struct Claim {
+    /// What the mailer needs.
+    pub letters: Vec<Letter>,
+    /// What settling them needs, in the same order.
+    pub rows: Vec<Claimed>,
+}
+
+/// A reply that was claimed for one attempt.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// Its row.
+    pub id: i64,
+    /// The request it belongs to, for the log.
+    pub reference: String,
+    /// The template it was made from, for the log.
+    pub template: String,
+    /// When it was queued.
+    pub created: Timestamp,
+    /// Attempts so far, this one counted.
+    pub attempts: u32,
+}
+
+/// What became of one attempt, in the words of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// sent, deferred, bounced, unknown or queued.
+    pub state: &'static str,
+    /// The reason, for the operator.
+    pub outcome: String,
+    /// When it will be tried again.
+    pub next: Option<Timestamp>,
+}
+
+type Row = (i64, String, Vec<u8>, String, String, String, i64, u32);
+
+impl Store {
+    /// Marks replies that a dead process was transmitting as unknown; answers how many.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn flag_interrupted(&self, now: Timestamp) -> Result<u64> {
+        let done = sqlx::query(
+            "UPDATE outbox SET state = 'unknown', outcome = 'the process ended while it was being sent', updated_at = ?
+             WHERE state = 'transmitting'",
+        )
+        .bind(now.as_second())
+        .execute(&self.write)
+        .await
+        .context("Cannot flag interrupted replies")?;
+        Ok(done.rows_affected())
+    }
+
+    /// How many replies are due at `now`, and when the next will be.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn due(&self, now: Timestamp) -> Result<(u64, Option<Timestamp>)> {
+        let (due, next): (i64, Option<i64>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1 LIMIT 10000)),
+                    (SELECT min(next_attempt_at) FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at > $1)",
+        )
+        .bind(now.as_second())
+        .fetch_one(&self.read)
+        .await
+        .context("Cannot read what is due")?;
+        Ok((due.unsigned_abs(), next.and_then(|at| Timestamp::from_second(at).ok())))
+    }
+
+    /// Writes down what became of earlier claims, and claims up to `most` due replies for one attempt
+    /// each, all in one transaction.
+    ///
+    /// # Errors
+    /// The database does not work; the earlier claims stay `transmitting`.
+    pub async fn settle_and_claim(
+        &self,
+        results: &[(Claimed, Outcome)],
+        most: usize,
+        now: Timestamp,
+    ) -> Result<(Vec<Settled>, Claim)> {
+        let mut tx = self.begin().await?;
+        let settled: Vec<Settled> = results.iter().map(|(claimed, outcome)| settle(claimed, outcome, now)).collect();
+        let list: Vec<serde_json::Value> = results
+            .iter()
+            .zip(&settled)
+            .map(|((claimed, outcome), settled)| {
+                serde_json::json!({
+                    "id": claimed.id,
+                    "state": settled.state,
+                    "outcome": settled.outcome,
+                    "next": settled.next.unwrap_or(now).as_second(),
+                    "untried": matches!(outcome, Outcome::NotTried),
+                })
+            })
+            .collect();
+        if !list.is_empty() {
+            sqlx::query(
+                "UPDATE outbox SET state = result.value ->> 'state', outcome = result.value ->> 'outcome',
+                    next_attempt_at = result.value ->> 'next', updated_at = $2,
+                    attempts = attempts - (result.value ->> 'untried')
+                 FROM json_each($1) AS result
+                 WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'",
+            )
+            .bind(serde_json::to_string(&list)?)
+            .bind(now.as_second())
+            .execute(&mut *tx)
+            .await
+            .context("Cannot record what became of the replies")?;
+        }
+        let mut rows: Vec<Row> = Vec::new();
+        if most > 0 {
+            rows = sqlx::query_as(
+                "UPDATE outbox SET state = 'transmitting', attempts = attempts + 1, updated_at = $1
+                 WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
+                              ORDER BY next_attempt_at LIMIT $2)
+                 RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
+            )
+            .bind(now.as_second())
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await
+            .context("Cannot claim due replies")?;
+        }
+        tx.commit().await.context("Cannot commit the claim")?;
+        let (letters, rows) = rows.into_iter().map(claimed).unzip();
+        Ok((settled, Claim { letters, rows }))
+    }
+}
+
+fn claimed((id, recipient, raw, message_id, reference, template, created, attempts): Row) -> (Letter, Claimed) {
+    let created = Timestamp::from_second(created).unwrap_or(Timestamp::UNIX_EPOCH);
+    (Letter { id, recipient, raw, message_id }, Claimed { id, reference, template, created, attempts })
+}
+
+/// The row's next state after one attempt.
+fn settle(claimed: &Claimed, outcome: &Outcome, now: Timestamp) -> Settled {
+    match outcome {
+        Outcome::Sent(reply) => Settled { state: "sent", outcome: reply.clone(), next: None },
+        Outcome::Bounced(reason) => Settled { state: "bounced", outcome: reason.clone(), next: None },
+        Outcome::Unknown(reason) => Settled { state: "unknown", outcome: reason.clone(), next: None },
+        Outcome::NotTried => Settled { state: "queued", outcome: String::new(), next: Some(now) },
+        Outcome::Deferred(reason) => match next_attempt(claimed.created, claimed.attempts, now) {
+            Some(next) => Settled { state: "deferred", outcome: reason.clone(), next: Some(next) },
+            None => Settled { state: "bounced", outcome: format!("given up after five days: {reason}"), next: None },
+        },
+    }
+}

@@ -1,0 +1,508 @@
+//! One transaction of the corridor: everything that a window of mails causes, or nothing of it.
+//!
+//! ## Why a window, and why one statement batch per mail
+//! A commit costs the same for one mail as for five hundred, and so does the way to SQLite's thread
+//! and back. So a window shares one transaction, and what one mail causes is a single batch between
+//! a savepoint and its release: a mail that cannot be recorded takes nobody along.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Arguments, AssertSqlSafe, Encode, Row, Sqlite, Transaction, Type};
+
+use super::Store;
+use crate::decide::{CaseFile, Decision};
+use crate::mailbox::{Kind, MailId};
+use crate::message::MessageId;
+use crate::reply::Outgoing;
+use crate::request::Action;
+use crate::sender::Address;
+
+/// The identity of a mail: what was fetched of it, and its whole size.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// SHA-256 of the fetched bytes.
+    pub digest: [u8; 32],
+    /// Bytes of the whole mail.
+    pub size: i64,
+    /// The same for two deliveries of one letter.
+    pub letter: Option<[u8; 32]>,
+}
+
+/// A mail that has been here before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its row in the ledger.
+    pub id: i64,
+    /// The folder it belongs into.
+    pub folder: String,
+    /// The very same bytes; otherwise another delivery of the same letter.
+    pub same_mail: bool,
+}
+
+/// What is recorded of one mail.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Where it lies.
+    pub mailbox: &'a str,
+    /// UIDVALIDITY there.
+    pub validity: u32,
+    /// Its id there.
+    pub mail_id: &'a MailId,
+    /// Who it is.
+    pub identity: &'a Identity,
+    /// Its Message-ID, if sound.
+    pub message_id: Option<&'a MessageId>,
+    /// Who wrote it, if that is known.
+    pub sender: Option<&'a Address>,
+    /// When our server received it.
+    pub received: Timestamp,
+    /// The language of its words, if that is known.
+    pub language: Option<&'a str>,
+    /// The name of its folder.
+    pub folder: &'a str,
+    /// All that follows from it.
+    pub decision: &'a Decision,
+    /// One reference for each of the decision's requests.
+    pub references: &'a [String],
+    /// The reply.
+    pub reply: Option<&'a Outgoing>,
+}
+
+/// Why one mail could not be recorded. The others of its window are untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Somebody has this reference already: choose another.
+    #[error("the reference is taken")]
+    ReferenceTaken,
+    /// The database refused this mail's rows.
+    #[error("the database refused the rows: {0}")]
+    Refused(String),
+    /// The database itself does not work: nothing of the window may stand.
+    #[error("the database does not work: {0}")]
+    Broken(String),
+}
+
+/// A transaction that holds the write lock.
+#[derive(Debug)]
+pub struct Visit {
+    tx: Transaction<'static, Sqlite>,
+    now: i64,
+    last_message: i64,
+    last_request: i64,
+}
+
+impl Store {
+    /// Begins a visit at time `now`.
+    ///
+    /// # Errors
+    /// The database is locked or does not work.
+    pub async fn visit(&self, now: Timestamp) -> Result<Visit> {
+        let mut tx = self.begin().await?;
+        // Ids are given here and not by SQLite, so that one batch can name the rows it has just made.
+        let (last_message, last_request): (i64, i64) = sqlx::query_as(
+            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0),
+                    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'requests'), 0)",
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .context("Cannot read the last ids")?;
+        Ok(Visit { tx, now: now.as_second(), last_message, last_request })
+    }
+
+    /// How often each of these mails was looked at without being recorded, in their order.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn earlier_attempts(&self, mailbox: &str, validity: u32, ids: &[&MailId]) -> Result<Vec<u32>> {
+        let rows: Vec<(String, u32)> = sqlx::query_as(
+            "SELECT mail_id, tries FROM attempts
+             WHERE mailbox = ? AND validity = ? AND mail_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(mailbox)
+        .bind(validity)
+        .bind(json_list(ids)?)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read earlier attempts")?;
+        let tries: HashMap<String, u32> = rows.into_iter().collect();
+        Ok(ids.iter().map(|id| tries.get(&id.to_string()).copied().unwrap_or(0)).collect())
+    }
+
+    /// Commits that these mails are about to be looked at.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn count_attempts(&self, mailbox: &str, validity: u32, ids: &[&MailId]) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO attempts (mailbox, validity, mail_id, tries)
+             SELECT ?, ?, value, 1 FROM json_each(?) WHERE true
+             ON CONFLICT DO UPDATE SET tries = tries + 1",
+        )
+        .bind(mailbox)
+        .bind(validity)
+        .bind(json_list(ids)?)
+        .execute(&self.write)
+        .await
+        .context("Cannot record the attempt")
+        .map(drop)
+    }
+
+    /// Mails that are recorded but perhaps not filed: what a crash between the two leaves behind.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn unfiled(&self, mailbox: &str, kind: Kind, validity: u32) -> Result<Vec<(MailId, String)>> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT mail_id, folder FROM messages WHERE mailbox = ? AND validity = ? AND filed = 0 ORDER BY id LIMIT 10000",
+        )
+        .bind(mailbox)
+        .bind(validity)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read which mails are not filed yet")?;
+        rows.into_iter().map(|(id, folder)| Ok((MailId::parse(kind, &id)?, folder))).collect()
+    }
+
+    /// Records that these mails are in their folders.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn filed(&self, mailbox: &str, validity: u32, ids: &[&MailId]) -> Result<()> {
+        sqlx::query(
+            "UPDATE messages SET filed = 1 WHERE mailbox = ? AND validity = ? AND filed = 0
+             AND mail_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(mailbox)
+        .bind(validity)
+        .bind(json_list(ids)?)
+        .execute(&self.write)
+        .await
+        .context("Cannot record what is filed")
+        .map(drop)
+    }
+}
+
+impl Visit {
+    /// Which of these mails have been here before; the answer is in their order.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn known(&mut self, identities: &[&Identity]) -> Result<Vec<Option<Known>>> {
+        let digests: Vec<String> = identities.iter().map(|identity| hex(&identity.digest)).collect();
+        let letters: Vec<String> = identities.iter().filter_map(|identity| identity.letter.as_ref()).map(|l| hex(l)).collect();
+        let rows = sqlx::query(
+            "SELECT id, digest, size, letter_digest, folder FROM messages
+             WHERE digest IN (SELECT unhex(value) FROM json_each($1))
+             UNION
+             SELECT id, digest, size, letter_digest, folder FROM messages
+             WHERE letter_digest IN (SELECT unhex(value) FROM json_each($2))
+             ORDER BY id DESC",
+        )
+        .bind(serde_json::to_string(&digests)?)
+        .bind(serde_json::to_string(&letters)?)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot look the mails up in the ledger")?;
+        let mut mails: HashMap<(Vec<u8>, i64), Known> = HashMap::new();
+        let mut by_letter: HashMap<Vec<u8>, Known> = HashMap::new();
+        for row in rows {
+            let known = Known { id: row.try_get(0)?, folder: row.try_get(4)?, same_mail: true };
+            mails.insert((row.try_get(1)?, row.try_get(2)?), known.clone());
+            if let Some(letter) = row.try_get::<Option<Vec<u8>>, _>(3)? {
+                by_letter.insert(letter, Known { same_mail: false, ..known });
+            }
+        }
+        Ok(identities
+            .iter()
+            .map(|identity| {
+                mails.get(&(identity.digest.to_vec(), identity.size)).cloned().or_else(|| {
+                    identity.letter.and_then(|letter| by_letter.get(letter.as_slice()).cloned())
+                })
+            })
+            .collect())
+    }
+
+    /// What is known of these senders.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn case_files(&mut self, senders: &[&Address]) -> Result<HashMap<Address, CaseFile>> {
+        let list: Vec<Address> = senders.iter().map(|sender| sender.normalised()).collect();
+        let rows: Vec<(String, u32)> = sqlx::query_as(
+            "SELECT recipient, count(*) FROM outbox
+             WHERE recipient IN (SELECT value FROM json_each(?)) AND created_at > ? GROUP BY recipient",
+        )
+        .bind(serde_json::to_string(&list)?)
+        .bind(self.now - 24 * 60 * 60)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read what is known of the senders")?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(address, replies_today)| Some((address.parse().ok()?, CaseFile { replies_today })))
+            .collect())
+    }
+
+    /// Records one mail and all that follows from it.
+    ///
+    /// # Errors
+    /// See [`RecordError`]; in every case nothing of this mail stands.
+    pub async fn record(&mut self, entry: &Entry<'_>) -> Result<i64, RecordError> {
+        let message = self.last_message + 1;
+        let batch = self.batch(entry, message).map_err(|error| RecordError::Broken(error.to_string()))?;
+        match batch.run(&mut self.tx).await {
+            Ok(()) => {
+                self.last_message = message;
+                self.last_request += entry.decision.requests.len() as i64;
+                Ok(message)
+            }
+            Err(error) => {
+                let error = translate(&error);
+                if !matches!(error, RecordError::Broken(_)) {
+                    let undo = sqlx::raw_sql("ROLLBACK TO mail; RELEASE mail").execute(&mut *self.tx).await;
+                    if undo.is_err() {
+                        return Err(RecordError::Broken("the savepoint is lost".into()));
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything one mail causes, as one batch.
+    fn batch(&self, entry: &Entry<'_>, message: i64) -> Result<Batch> {
+        let Decision { requests, disposition, why, .. } = entry.decision;
+        let received = entry.received.as_second();
+        let mut batch = Batch::default();
+        batch.add("SAVEPOINT mail;")?;
+        let findings: serde_json::Value = requests
+            .iter()
+            .map(|request| serde_json::json!({ "type": request.kind, "confidence": request.confidence, "rules": request.reason }))
+            .collect();
+        let kinds: Vec<&str> = requests.iter().map(|request| request.kind.as_str()).collect();
+        let kind = match disposition {
+            crate::decide::Disposition::Automated(automatic) => automatic.name().to_owned(),
+            _ => kinds.join(" "),
+        };
+        batch
+            .add(
+                "INSERT INTO messages (id, digest, size, letter_digest, mailbox, validity, mail_id, rfc_message_id,
+                    sender, received_at, recorded_at, disposition, kind, why, findings, language, folder)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+            )?
+            .bind(message)?
+            .bind(entry.identity.digest.to_vec())?
+            .bind(entry.identity.size)?
+            .bind(entry.identity.letter.map(|letter| letter.to_vec()))?
+            .bind(entry.mailbox.to_owned())?
+            .bind(entry.validity)?
+            .bind(entry.mail_id.to_string())?
+            .bind(entry.message_id.map(|id| id.as_str().to_owned()))?
+            .bind(entry.sender.map(|sender| sender.normalised().to_string()))?
+            .bind(received)?
+            .bind(self.now)?
+            .bind(disposition.name())?
+            .bind(kind)?
+            .bind(why.clone())?
+            .bind(findings.to_string())?
+            .bind(entry.language.map(str::to_owned))?
+            .bind(entry.folder.to_owned())?;
+        for (index, (planned, reference)) in requests.iter().zip(entry.references).enumerate() {
+            let request = self.last_request + 1 + index as i64;
+            let done = planned.action.completes();
+            let status = match (done, planned.kind == crate::decide::UNCLEAR) {
+                (true, _) => "completed",
+                (false, true) => "held",
+                (false, false) => "open",
+            };
+            batch
+                .add(
+                    "INSERT INTO requests (id, reference, message_id, kind, status, subject, language, confidence,
+                        received_at, due_on, due_source, closed_at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                )?
+                .bind(request)?
+                .bind(reference.clone())?
+                .bind(message)?
+                .bind(planned.kind.clone())?
+                .bind(status)?
+                .bind(entry.sender.map(|sender| sender.normalised().to_string()))?
+                .bind(entry.language.unwrap_or("und").to_owned())?
+                .bind(planned.confidence)?
+                .bind(received)?
+                .bind(planned.due.to_string())?
+                .bind(planned.due_source.clone())?
+                .bind(done.then_some(self.now))?;
+            batch.event(request, self.now, "received", &planned.reason)?;
+            if status == "held" {
+                batch.event(request, self.now, "held", "a person must look")?;
+            }
+            if let Some(kind) = suppression_kind(planned.action) {
+                let address = entry.sender.map(|sender| sender.normalised().to_string());
+                batch
+                    .add(
+                        "INSERT INTO suppressions (address, kind, source, request_id, created_at)
+                         VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
+                    )?
+                    .bind(address)?
+                    .bind(kind)?
+                    .bind(request)?
+                    .bind(self.now)?;
+            }
+            if done {
+                batch.event(request, self.now, "completed", "carried out at once")?;
+            }
+        }
+        if let Some(reply) = entry.reply {
+            batch
+                .add(
+                    "INSERT INTO outbox (message_id, reference, recipient, template, language, rfc_message_id, raw,
+                        state, created_at, next_attempt_at, updated_at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);",
+                )?
+                .bind(message)?
+                .bind(reply.reference.clone())?
+                .bind(reply.recipient.normalised().to_string())?
+                .bind(reply.template.clone())?
+                .bind(reply.language.clone())?
+                .bind(reply.message_id.clone())?
+                .bind(reply.raw.clone())?
+                .bind(self.now)?
+                .bind(self.now)?
+                .bind(self.now)?;
+        }
+        batch.add("RELEASE mail")?;
+        Ok(batch)
+    }
+
+    /// Records that the same letter came once more by another way: it has its place in the ledger and
+    /// its folder, and causes nothing.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub async fn record_duplicate(&mut self, entry: &Entry<'_>) -> Result<i64, RecordError> {
+        let id = self.record(entry).await?;
+        sqlx::query("UPDATE messages SET disposition = 'duplicate' WHERE id = ?")
+            .bind(id)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(|error| translate(&error))?;
+        Ok(id)
+    }
+
+    /// Records where a known mail lies now, still to be filed.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn seen_again(&mut self, known: i64, mailbox: &str, validity: u32, id: &MailId) -> Result<()> {
+        sqlx::query("UPDATE messages SET mailbox = ?, validity = ?, mail_id = ?, filed = 0 WHERE id = ?")
+            .bind(mailbox)
+            .bind(validity)
+            .bind(id.to_string())
+            .bind(known)
+            .execute(&mut *self.tx)
+            .await
+            .context("Cannot record where a known mail lies")
+            .map(drop)
+    }
+
+    /// Moves the cursor where `last_uid` says so, forgets the attempts at these mails, and commits.
+    ///
+    /// # Errors
+    /// The database does not work; then nothing of the visit stands.
+    pub async fn commit(mut self, mailbox: &str, validity: u32, last_uid: Option<u32>, ids: &[&MailId]) -> Result<()> {
+        if let Some(last_uid) = last_uid {
+            sqlx::query(
+                "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
+                 ON CONFLICT (mailbox) DO UPDATE SET validity = excluded.validity, last_uid = excluded.last_uid",
+            )
+            .bind(mailbox)
+            .bind(validity)
+            .bind(last_uid)
+            .execute(&mut *self.tx)
+            .await
+            .context("Cannot move the cursor")?;
+        }
+        sqlx::query(
+            "DELETE FROM attempts WHERE mailbox = ? AND validity = ? AND mail_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(mailbox)
+        .bind(validity)
+        .bind(json_list(ids)?)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot forget the attempts")?;
+        self.tx.commit().await.context("Cannot commit the window")
+    }
+}
+
+fn suppression_kind(action: Action) -> Option<&'static str> {
+    match action {
+        Action::SuppressMarketing => Some("marketing"),
+        Action::SuppressAds => Some("targeted_ads"),
+        Action::Answer | Action::Open => None,
+    }
+}
+
+/// Several statements and their arguments, sent to SQLite's thread at once.
+#[derive(Default)]
+struct Batch {
+    sql: String,
+    arguments: SqliteArguments,
+}
+
+impl Batch {
+    fn add(&mut self, statement: &'static str) -> Result<&mut Self> {
+        self.sql.push_str(statement);
+        Ok(self)
+    }
+
+    fn bind<T>(&mut self, value: T) -> Result<&mut Self>
+    where
+        T: for<'q> Encode<'q, Sqlite> + Type<Sqlite>,
+    {
+        self.arguments.add(value).map_err(|error| anyhow::anyhow!("Cannot bind a value: {error}"))?;
+        Ok(self)
+    }
+
+    fn event(&mut self, request: i64, at: i64, event: &'static str, reason: &str) -> Result<&mut Self> {
+        self.add("INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (?, ?, 'rule', ?, ?);")?
+            .bind(request)?
+            .bind(at)?
+            .bind(event)?
+            .bind(reason.to_owned())
+    }
+
+    /// Runs it. The text is made of constants of this file alone; values are bound.
+    async fn run(self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), sqlx::Error> {
+        sqlx::query_with(AssertSqlSafe(self.sql), self.arguments).execute(&mut **tx).await.map(drop)
+    }
+}
+
+/// What a failed batch means. The text of SQLite names tables and columns, never values.
+fn translate(error: &sqlx::Error) -> RecordError {
+    let Some(database) = error.as_database_error() else {
+        return RecordError::Broken("the connection to it is lost".into());
+    };
+    if database.message().contains("requests.reference") {
+        return RecordError::ReferenceTaken;
+    }
+    // SQLITE_CONSTRAINT is 19 in the low byte of the extended code: a rule of ours or a trigger said no.
+    let code = database.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
+    match code & 0xff {
+        19 => RecordError::Refused(database.message().to_owned()),
+        _ => RecordError::Broken(database.message().to_owned()),
+    }
+}
+
+/// Ids as the JSON array that SQLite takes apart again.
+fn json_list(ids: &[&MailId]) -> Result<String> {
+    Ok(serde_json::to_string(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())?)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}

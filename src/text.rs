@@ -1,0 +1,334 @@
+//! From a body to what the sender wrote: quoted history, forwarded blocks and signatures off, and
+//! the forms in which patterns meet the rest.
+//!
+//! "Never over quoted text" is the rule that keeps an absence note, which quotes our own footer,
+//! from unsubscribing its owner. When in doubt a line is taken for quoted: too few words lead to a
+//! person, too many to a deletion.
+
+use regex::bytes::{RegexSet, RegexSetBuilder};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::language::LanguageFile;
+
+/// More own words than this are not read (bytes). A letter of ten pages has 30,000.
+pub const MAX_OWN_WORDS: usize = 64 * 1024;
+
+/// Folds text to the form that patterns are written for: lower case, no diacritics, plain quotes and
+/// dashes, white space (line breaks excepted) to single blanks, invisible characters off.
+///
+/// Compatibility forms fold as well (NFKD), so full-width letters and ligatures hide nothing.
+pub fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    let mut blank = true; // nothing to separate at the beginning
+    let mut push = |c: char| match c {
+        '\n' => {
+            while folded.ends_with(' ') {
+                folded.pop();
+            }
+            folded.push('\n');
+            blank = true;
+        }
+        c if c.is_whitespace() || c.is_control() => {
+            if !blank {
+                folded.push(' ');
+                blank = true;
+            }
+        }
+        c => {
+            folded.push(c);
+            blank = false;
+        }
+    };
+    if text.is_ascii() {
+        text.bytes().for_each(|b| push(char::from(b.to_ascii_lowercase())));
+    } else {
+        text.nfkd().flat_map(char::to_lowercase).for_each(|c| match c {
+            // Combining marks of the Latin, Greek and Cyrillic scripts.
+            '\u{300}'..='\u{36f}' => {}
+            // Soft hyphen, zero-width characters, direction marks, byte order mark.
+            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+            | '\u{feff}' => {}
+            'ß' => "ss".chars().for_each(&mut push),
+            'æ' => "ae".chars().for_each(&mut push),
+            'œ' => "oe".chars().for_each(&mut push),
+            'ø' => push('o'),
+            'đ' | 'ð' => push('d'),
+            'ł' => push('l'),
+            'ı' => push('i'),
+            '‘' | '’' | '‚' | '‛' | '´' | '`' | 'ʼ' => push('\''),
+            '“' | '”' | '„' | '«' | '»' => push('"'),
+            '‐'..='―' | '−' => push('-'),
+            '。' | '．' => push('.'),
+            '？' => push('?'),
+            '！' => push('!'),
+            c => push(c),
+        });
+    }
+    while folded.ends_with([' ', '\n']) {
+        folded.pop();
+    }
+    folded
+}
+
+/// Finds where a sender's own words end, by the marks of every language at once.
+#[derive(Debug)]
+pub struct Stripper {
+    attribution: RegexSet,
+    history: RegexSet,
+    signature: RegexSet,
+    header_from: Vec<String>,
+    header_rest: Vec<String>,
+}
+
+impl Stripper {
+    /// Compiles the marks of `languages`.
+    ///
+    /// # Errors
+    /// The pattern that does not compile, as the regex crate words it.
+    pub fn new(languages: &[&LanguageFile]) -> Result<Self, regex::Error> {
+        let set = |marks: fn(&LanguageFile) -> &Vec<String>| {
+            compile_set(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
+        };
+        let names = |marks: fn(&LanguageFile) -> &Vec<String>| {
+            languages.iter().flat_map(|language| marks(language)).map(|name| fold(name)).collect()
+        };
+        Ok(Self {
+            attribution: set(|language| &language.own_words.attribution)?,
+            history: set(|language| &language.own_words.history)?,
+            signature: set(|language| &language.own_words.signature)?,
+            header_from: names(|language| &language.own_words.header_from),
+            header_rest: names(|language| &language.own_words.header_rest),
+        })
+    }
+
+    /// What the sender wrote, trimmed; empty when all of it is quoted.
+    pub fn own_words(&self, body: &str) -> String {
+        let lines: Vec<&str> = body.lines().map(str::trim_end).collect();
+        // Patterns look at the beginning of a line only as far as any of them needs.
+        let folded: Vec<String> =
+            lines.iter().map(|line| fold(line.get(..line.floor_char_boundary(400)).unwrap_or(line))).collect();
+        let mut own = String::new();
+        let mut index = 0;
+        while let (Some(line), Some(key)) = (lines.get(index), folded.get(index)) {
+            index += 1;
+            if own.len() > MAX_OWN_WORDS || *line == "--" || line.starts_with("-- ") && key == "--" {
+                break;
+            }
+            if is_quoted(key) {
+                continue;
+            }
+            if let Some(length) = self.attribution_at(&folded, index - 1) {
+                index = index - 1 + length;
+                let next = folded.get(index..).and_then(|rest| rest.iter().find(|key| !key.is_empty()));
+                if next.is_some_and(|key| is_quoted(key)) {
+                    continue; // a quoted part that the sender may answer below
+                }
+                break; // the history stands unmarked behind its heading
+            }
+            if self.history.is_match(key.as_bytes()) || self.is_header_block(&folded, index - 1) {
+                break;
+            }
+            if self.signature.is_match(key.as_bytes()) {
+                if own.trim().is_empty() {
+                    continue;
+                }
+                break;
+            }
+            own.push_str(line);
+            own.push('\n');
+        }
+        tidy(&own)
+    }
+
+    /// How many lines the "On …, … wrote:" takes that begins at `index`, if one does: mail programs
+    /// wrap it.
+    fn attribution_at(&self, folded: &[String], index: usize) -> Option<usize> {
+        let mut joined = String::new();
+        for (count, key) in folded.get(index..)?.iter().take(3).enumerate() {
+            if key.is_empty() {
+                return None;
+            }
+            if !joined.is_empty() {
+                joined.push(' ');
+            }
+            joined.push_str(key);
+            if key.ends_with(':') && self.attribution.is_match(joined.as_bytes()) {
+                return Some(count + 1);
+            }
+        }
+        None
+    }
+
+    /// Whether an Outlook-style block of From, Sent, To and Subject begins at `index`.
+    fn is_header_block(&self, folded: &[String], index: usize) -> bool {
+        let names_field = |key: &String, names: &[String]| {
+            let key = key.trim_start_matches('*'); // Outlook's bold as plain text: *From:*
+            names.iter().any(|name| {
+                key.strip_prefix(name.as_str())
+                    .is_some_and(|rest| rest.trim_start_matches(['*', ' ']).starts_with(':'))
+            })
+        };
+        let Some(lines) = folded.get(index..) else { return false };
+        lines.first().is_some_and(|first| names_field(first, &self.header_from))
+            && lines
+                .iter()
+                .skip(1)
+                .filter(|key| !key.is_empty())
+                .take(4)
+                .filter(|key| names_field(key, &self.header_rest))
+                .count()
+                >= 2
+    }
+}
+
+fn is_quoted(folded_line: &str) -> bool {
+    folded_line.starts_with('>') || folded_line.starts_with("| ")
+}
+
+/// Trims, and leaves at most one empty line between two paragraphs.
+fn tidy(text: &str) -> String {
+    let mut tidy = String::with_capacity(text.len());
+    let mut empty = 0;
+    for line in text.trim().lines() {
+        empty = if line.trim().is_empty() { empty + 1 } else { 0 };
+        if empty < 2 {
+            tidy.push_str(line);
+            tidy.push('\n');
+        }
+    }
+    tidy.truncate(tidy.trim_end().len());
+    tidy
+}
+
+/// Folded text as sentences, each on a line of its own; a question keeps its mark.
+///
+/// A line break inside a paragraph is a blank. A full stop after an abbreviation ("art. 17",
+/// "z. B.") or before a digit ends nothing.
+pub fn sentences(folded: &str) -> String {
+    let mut sentences = String::with_capacity(folded.len());
+    for paragraph in paragraphs(folded) {
+        let mut word_start = 0;
+        let mut chars = paragraph.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            let next = chars.peek().map(|(_, next)| *next);
+            let ends = match c {
+                '.' => {
+                    let word = paragraph.get(word_start..at).unwrap_or_default();
+                    next.is_none_or(char::is_whitespace)
+                        && !is_abbreviation(word)
+                        && !paragraph.get(at + 1..).unwrap_or_default().trim_start().starts_with(|c: char| c.is_ascii_digit())
+                }
+                '!' | '?' | ';' | ':' => next.is_none_or(|next| !next.is_alphanumeric()),
+                _ => false,
+            };
+            if c == ' ' {
+                word_start = at + 1;
+            }
+            if ends {
+                if c == '?' {
+                    sentences.push('?');
+                }
+                close_sentence(&mut sentences);
+            } else if !(c == ' ' && (sentences.is_empty() || sentences.ends_with('\n'))) {
+                sentences.push(c);
+            }
+        }
+        close_sentence(&mut sentences);
+    }
+    sentences.truncate(sentences.trim_end().len());
+    sentences
+}
+
+fn close_sentence(sentences: &mut String) {
+    sentences.truncate(sentences.trim_end_matches([' ', ',']).len());
+    if !sentences.is_empty() && !sentences.ends_with('\n') {
+        sentences.push('\n');
+    }
+}
+
+/// Paragraphs with their lines joined; a bullet or a numbered line begins one.
+fn paragraphs(folded: &str) -> Vec<String> {
+    let mut paragraphs: Vec<String> = Vec::new();
+    let mut fresh = true;
+    for line in folded.lines().map(str::trim) {
+        if line.is_empty() {
+            fresh = true;
+            continue;
+        }
+        let bullet = line.strip_prefix(['-', '*', '•', '·']).or_else(|| {
+            let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
+            (rest.len() < line.len()).then(|| rest.strip_prefix([')', '.']))?.filter(|rest| rest.starts_with(' '))
+        });
+        let words = bullet.map_or(line, str::trim_start);
+        match paragraphs.last_mut() {
+            Some(last) if !fresh && bullet.is_none() => {
+                last.push(' ');
+                last.push_str(words);
+            }
+            _ => paragraphs.push(words.to_owned()),
+        }
+        fresh = false;
+    }
+    paragraphs
+}
+
+/// Whether a full stop behind `word` marks a shortened word.
+fn is_abbreviation(word: &str) -> bool {
+    let word = word.trim_start_matches(['(', '"', '\'']);
+    matches!(
+        word,
+        "art" | "arts" | "no" | "nr" | "mr" | "mrs" | "ms" | "dr" | "abs" | "sec" | "lit" | "cf" | "vs" | "st"
+            | "e.g" | "i.e" | "z.b" | "u.a" | "d.h" | "bzw" | "sr" | "sra" | "mme" | "hr" | "fr" | "tel" | "approx"
+            | "incl" | "para" | "num"
+    ) || (word.chars().count() == 1 && word != "i")
+}
+
+/// A pattern of ours as the regex crate shall see it: folded like the text it meets, bound to word
+/// ends, and `\w` meaning "no blank", so that it holds for every script and stays small without
+/// Unicode tables.
+pub fn pattern(phrase: &str) -> String {
+    let mut folded = String::new();
+    let mut rest = phrase.chars();
+    // Folding must not touch what stands behind a backslash: \S is not \s.
+    let mut plain = String::new();
+    while let Some(c) = rest.next() {
+        if c == '\\' {
+            folded.push_str(&fold_pattern(&plain));
+            plain.clear();
+            match rest.next() {
+                Some('w') => folded.push_str(r"[^\s]"),
+                Some(next) => {
+                    folded.push('\\');
+                    folded.push(next);
+                }
+                None => folded.push('\\'),
+            }
+        } else {
+            plain.push(c);
+        }
+    }
+    folded.push_str(&fold_pattern(&plain));
+    format!(r"\b{{start-half}}(?:{folded})\b{{end-half}}")
+}
+
+/// Folds literal characters; unlike [`fold`] it keeps leading, trailing and repeated blanks.
+fn fold_pattern(plain: &str) -> String {
+    plain
+        .split(' ')
+        .map(|word| if word.is_empty() { String::new() } else { fold(word) })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Compiles patterns made by [`pattern`] into one set.
+///
+/// # Errors
+/// The pattern that does not compile, or a set that would be too large.
+pub fn compile_set(patterns: impl Iterator<Item = String>) -> Result<RegexSet, regex::Error> {
+    RegexSetBuilder::new(patterns)
+        .unicode(false)
+        .multi_line(true)
+        .size_limit(64 << 20)
+        .dfa_size_limit(4 << 20)
+        .build()
+}
