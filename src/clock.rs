@@ -27,7 +27,7 @@ impl Due {
     /// The day by which it is due when our server received the mail at `received`. The day of
     /// receipt is not counted.
     pub fn date(self, received: Timestamp) -> Date {
-        let start = received.to_zoned(TimeZone::UTC).date();
+        let start = received.to_zoned_datetime(TimeZone::UTC).date();
         match self {
             Self::Days(days) => start.saturating_add(Span::new().days(days)),
             Self::BusinessDays(days) => {

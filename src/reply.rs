@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -198,7 +199,7 @@ impl Replies {
             reference => first.map(|request| request.reference),
             due => first.map(|request| &request.due),
             title => first.map(|request| request.title),
-            requests => requests,
+            requests => minijinja::Value::from_serialize(requests),
             company => context! {
                 name => self.company.name,
                 privacy_policy_url => self.company.privacy_policy_url,
@@ -279,7 +280,7 @@ impl Replies {
             .from(Mailbox::new(Some(self.company.name.clone()), address(&self.address)?))
             .to(Mailbox::new(None, address(&answer.to)?))
             .subject(subject)
-            .date(now.into())
+            .date(SystemTime::try_from(now).unwrap_or(SystemTime::UNIX_EPOCH))
             .message_id(Some(message_id.to_owned()));
         if let Some(id) = thread.message_id {
             message = message.in_reply_to(id.as_str().to_owned());

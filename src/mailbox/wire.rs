@@ -171,8 +171,8 @@ fn ends_in_body(line: &[u8]) -> bool {
 }
 
 /// A TCP or TLS stream.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for T {}
 
 /// A stream whose incoming bytes pass the guard.
 pub struct Guarded {

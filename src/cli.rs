@@ -1,0 +1,220 @@
+//! The command line: what can be said to privacyd, and its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::sender::Address;
+
+/// The daemon that runs a company's privacy@ mailbox.
+#[derive(Debug, Parser)]
+#[command(name = "privacyd", version, about, propagate_version = true)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, short, global = true, env = "PRIVACYD_CONFIG", default_value = "/etc/privacyd/privacyd.toml")]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What privacyd can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch the mailboxes and answer, until SIGTERM.
+    #[command(after_help = "Example:\n  privacyd run --config /etc/privacyd/privacyd.toml")]
+    Run {
+        /// One full pass in and out, then exit.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Check the configuration, rules and templates, and log in to every server. Changes nothing.
+    #[command(after_help = "Example:\n  privacyd check --config ./privacyd.toml")]
+    Check {
+        /// Do not connect to any server.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Show what mails would be taken for. Touches nothing, needs no configuration.
+    #[command(after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -")]
+    Classify(Classify),
+    /// Show the whole thing at work on sample mails in a new folder.
+    #[command(after_help = "Example:\n  privacyd demo --dir /tmp/privacyd-demo")]
+    Demo {
+        /// The folder to make. Default: privacyd-demo in the temporary folder, with a number if taken.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Write a commented configuration to start from.
+    #[command(after_help = "Example:\n  privacyd init ./privacyd.toml")]
+    Init {
+        /// The file to write; never overwritten.
+        #[arg(default_value = "privacyd.toml")]
+        file: PathBuf,
+    },
+    /// Requests that people have made.
+    #[command(subcommand)]
+    Requests(Requests),
+    /// Mails in the ledger.
+    #[command(subcommand)]
+    Messages(Messages),
+    /// Replies on their way, and what became of them.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+    /// Addresses that get no more marketing or targeted advertising.
+    #[command(subcommand)]
+    Suppressions(Suppressions),
+    /// People the company knows.
+    #[command(subcommand)]
+    Contacts(Contacts),
+}
+
+/// `privacyd classify`
+#[derive(Debug, Args)]
+pub struct Classify {
+    /// One JSON object a line instead of an explanation.
+    #[arg(long)]
+    pub json: bool,
+    /// Read more paths from this file, one a line; "-" is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
+    /// A folder of rule files over the built-in ones.
+    #[arg(long, value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+    /// An address that is ours; mail from it is "own". May be given several times.
+    #[arg(long = "own", value_name = "ADDRESS")]
+    pub own: Vec<Address>,
+    /// .eml files and Maildirs.
+    pub paths: Vec<PathBuf>,
+}
+
+/// How much, and in what form.
+#[derive(Debug, Args)]
+pub struct Listing {
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+    /// At the most so many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// `privacyd requests`
+#[derive(Debug, Subcommand)]
+pub enum Requests {
+    /// The soonest due first.
+    #[command(after_help = "Example:\n  privacyd requests list --status open")]
+    List {
+        /// Only open, held or completed ones.
+        #[arg(long, value_parser = ["open", "held", "completed"])]
+        status: Option<String>,
+        /// How much, and in what form.
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// One request and its history.
+    #[command(after_help = "Example:\n  privacyd requests show PR-7F3K2M")]
+    Show {
+        /// Its reference.
+        reference: String,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `privacyd messages`
+#[derive(Debug, Subcommand)]
+pub enum Messages {
+    /// The latest first.
+    #[command(after_help = "Example:\n  privacyd messages list --disposition review")]
+    List {
+        /// Only those.
+        #[arg(long, value_parser = ["requests", "automated", "review", "none", "unreadable", "duplicate"])]
+        disposition: Option<String>,
+        /// How much, and in what form.
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// One mail, what it asked for and what was answered.
+    #[command(after_help = "Example:\n  privacyd messages show 17")]
+    Show {
+        /// Its number in the list.
+        id: i64,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `privacyd outbox`
+#[derive(Debug, Subcommand)]
+pub enum OutboxCommand {
+    /// The latest first.
+    #[command(after_help = "Example:\n  privacyd outbox list --state unknown")]
+    List {
+        /// Only those.
+        #[arg(long, value_parser = ["queued", "transmitting", "deferred", "sent", "bounced", "unknown"])]
+        state: Option<String>,
+        /// How much, and in what form.
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Send a reply again that bounced, waits, or is of unknown fate.
+    #[command(after_help = "Example:\n  privacyd outbox retry 17")]
+    Retry {
+        /// Its number in the list.
+        id: i64,
+    },
+}
+
+/// `privacyd suppressions`
+#[derive(Debug, Subcommand)]
+pub enum Suppressions {
+    /// All of them, in order of address.
+    #[command(after_help = "Example:\n  privacyd suppressions list --json > suppressed.jsonl")]
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Suppress an address.
+    #[command(after_help = "Example:\n  privacyd suppressions add jane@example.com")]
+    Add {
+        /// The address.
+        address: Address,
+        /// From what.
+        #[arg(long, default_value = "marketing", value_parser = ["marketing", "targeted_ads"])]
+        kind: String,
+    },
+    /// Take an address off the list.
+    #[command(after_help = "Example:\n  privacyd suppressions remove jane@example.com")]
+    Remove {
+        /// The address.
+        address: Address,
+        /// From what.
+        #[arg(long, default_value = "marketing", value_parser = ["marketing", "targeted_ads"])]
+        kind: String,
+    },
+    /// Say whether an address is on the list: exit code 0 if it is, 1 if not.
+    #[command(after_help = "Example:\n  privacyd suppressions check jane@example.com || send-newsletter jane@example.com")]
+    Check {
+        /// The address.
+        address: Address,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `privacyd contacts`
+#[derive(Debug, Subcommand)]
+pub enum Contacts {
+    /// Add or update contacts from a CSV file whose first line names the columns, one of them
+    /// "email" or "address". Bad lines are reported, the rest is imported.
+    #[command(after_help = "Example:\n  privacyd contacts import customers.csv")]
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}

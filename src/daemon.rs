@@ -1,0 +1,280 @@
+//! Builds everything from a configuration and keeps the loops turning: rest, wake, back off, stop
+//! between two pieces of work.
+//!
+//! One loop per mailbox and one for the outbox. An error in one of them is logged there and leaves
+//! the others alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::decide::Policy;
+use crate::intake::Intake;
+use crate::mailbox::{Bounds, LoginRefused, Mailbox};
+use crate::mailer::Mailer;
+use crate::outbox::Outbox;
+use crate::redact::Pseudonyms;
+use crate::reply::Replies;
+use crate::request::Table;
+use crate::store::Store;
+use crate::understand::Reader;
+
+/// The longest wait between two tries of something that fails.
+const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// The wait after a refused login: a server that counts wrong passwords must not lock us out.
+const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(15 * 60);
+
+/// The whole installation, ready to run.
+pub struct Daemon {
+    /// The mailboxes.
+    pub mailboxes: Vec<Mailbox>,
+    /// The corridor in.
+    pub intake: Arc<Intake>,
+    /// The corridor out.
+    pub outbox: Outbox,
+    poll_interval: Duration,
+}
+
+/// What can be checked without a database or a network.
+pub struct Rules {
+    /// The request types.
+    pub table: Table,
+    /// The pure half.
+    pub reader: Reader,
+    /// The templates.
+    pub replies: Replies,
+}
+
+impl Rules {
+    /// Loads rules and templates as `config` says.
+    ///
+    /// # Errors
+    /// The first mistake, with file, line and key.
+    pub fn load(config: &Config) -> Result<Self> {
+        let table = Table::load(config.rules.as_deref())?;
+        for kind in config.folders.types.keys() {
+            anyhow::ensure!(
+                table.kind(kind).is_some(),
+                "folders.types.{kind}: there is no request type of this name; `privacyd check` lists them"
+            );
+        }
+        anyhow::ensure!(
+            table.language(&config.language).is_some(),
+            "language: there is no rules/languages/{}.toml; take \"en\" or add the file",
+            config.language
+        );
+        let reader = Reader::new(&table, &config.own_addresses)?;
+        let address = config.own_addresses.first().context("own_addresses is empty")?;
+        let replies =
+            Replies::load(config.templates.as_deref(), &table, &config.company, address, &config.language)?;
+        Ok(Self { table, reader, replies })
+    }
+}
+
+/// The mailboxes that `config` names. Connects to none.
+///
+/// # Errors
+/// A CA file that cannot be used.
+pub fn mailboxes(config: &Config) -> Result<Vec<Mailbox>> {
+    let limits = &config.limits;
+    let bounds = Bounds::new(limits.read_limit.as_u64(), limits.max_message_size.as_u64());
+    let imap = config.imap.iter().map(|settings| Mailbox::imap(settings.clone(), bounds));
+    let maildir = config.maildir.iter().map(|settings| Mailbox::maildir(settings.clone(), bounds));
+    imap.chain(maildir).collect()
+}
+
+/// The way out that `config` names. Connects to nothing.
+///
+/// # Errors
+/// A password or a CA file that cannot be read.
+pub fn mailer(config: &Config) -> Result<Mailer> {
+    if let Some(settings) = &config.smtp {
+        let domain = config.own_addresses.first().map_or("localhost", |address| address.domain());
+        let helo = settings.helo.clone().unwrap_or_else(|| domain.to_owned());
+        return Mailer::smtp(settings.clone(), helo);
+    }
+    let directory = config.directory.as_ref().context("There is no way out for replies: add an [smtp] section")?;
+    Ok(Mailer::Directory(directory.path.clone()))
+}
+
+impl Daemon {
+    /// Opens the database and builds the rest. Connects to no server.
+    ///
+    /// # Errors
+    /// One sentence for the operator.
+    pub async fn build(config: &Config) -> Result<Self> {
+        let Rules { table, reader, replies } = Rules::load(config)?;
+        let (mailboxes, mailer) = (mailboxes(config)?, mailer(config)?);
+        let store = Store::open(&config.database).await?;
+        let interrupted = store.flag_interrupted(Timestamp::now()).await?;
+        if interrupted > 0 {
+            error!(replies = interrupted, "replies of unknown fate: the last run ended while it sent them; see `privacyd outbox list --state unknown`");
+        }
+        let pseudonyms = Pseudonyms::new(store.pseudonym_key().await?);
+        let intake = Intake {
+            store: store.clone(),
+            reader: Arc::new(reader),
+            table,
+            replies,
+            policy: Policy {
+                fallback_language: config.language.clone(),
+                replies_per_day: config.limits.replies_per_day,
+            },
+            folders: config.folders.clone(),
+            pseudonyms,
+            queued: Arc::new(Notify::new()),
+        };
+        Ok(Self {
+            mailboxes,
+            intake: Arc::new(intake),
+            outbox: Outbox::new(store, mailer),
+            poll_interval: config.poll_interval,
+        })
+    }
+
+    /// One full pass: every mailbox once, then everything that is due out.
+    ///
+    /// # Errors
+    /// The first thing that did not work; the rest has been done all the same.
+    pub async fn run_once(mut self) -> Result<()> {
+        let mut failure = None;
+        for mailbox in &mut self.mailboxes {
+            let name = mailbox.name().to_owned();
+            match self.intake.pass(mailbox, &|| false).await {
+                Ok(mails) => info!(mailbox = name, mails, "mailbox read"),
+                Err(error) => {
+                    failure.get_or_insert(error.context(format!("Mailbox {name} failed")));
+                }
+            }
+            mailbox.close().await;
+        }
+        if let Err(error) = self.outbox.drain(|| false).await {
+            failure.get_or_insert(error);
+        }
+        self.intake.store.close().await;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Runs until `stopped` turns true, then finishes what is in hand and returns.
+    ///
+    /// # Errors
+    /// A loop broke off by a fault of ours.
+    pub async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {
+        let mut loops = tokio::task::JoinSet::new();
+        let mailboxes = self.mailboxes.len();
+        for mailbox in self.mailboxes {
+            loops.spawn(mailbox_loop(mailbox, Arc::clone(&self.intake), self.poll_interval, stopped.clone()));
+        }
+        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stopped));
+        info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
+        let _ = sd_notify::notify(&[
+            sd_notify::NotifyState::Ready,
+            sd_notify::NotifyState::Status(&format!("watching {mailboxes} mailboxes")),
+        ]);
+        while let Some(ended) = loops.join_next().await {
+            ended.context("A loop broke off")?;
+        }
+        self.intake.store.close().await;
+        info!("privacyd has stopped");
+        Ok(())
+    }
+}
+
+/// One mailbox, for ever: a pass, then a rest.
+async fn mailbox_loop(
+    mut mailbox: Mailbox,
+    intake: Arc<Intake>,
+    poll_interval: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let name = mailbox.name().to_owned();
+    let mut failures = 0;
+    while !*stopped.borrow() {
+        let asked = stopped.clone();
+        let rest = match intake.pass(&mut mailbox, &|| *asked.borrow()).await {
+            Ok(mails) => {
+                if failures > 0 {
+                    info!(mailbox = name, "mailbox works again");
+                }
+                if mails > 0 {
+                    info!(mailbox = name, mails, "mailbox read");
+                }
+                failures = 0;
+                poll_interval
+            }
+            Err(error) => {
+                failures += 1;
+                let refused = error.chain().any(|cause| cause.is::<LoginRefused>());
+                let wait = if refused { AFTER_REFUSED_LOGIN } else { back_off(failures) };
+                error!(mailbox = name, failures, wait_s = wait.as_secs(), "mailbox failed: {error:#}");
+                wait
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+    mailbox.close().await;
+}
+
+/// The outbox, for ever: whatever is due, then a rest until more is queued or comes due.
+async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, mut stopped: watch::Receiver<bool>) {
+    let mut failures = 0;
+    while !*stopped.borrow() {
+        // Register first, look second: what is queued in between still wakes us.
+        let queued = intake.queued.notified();
+        let asked = stopped.clone();
+        let rest = match outbox.drain(move || *asked.borrow()).await {
+            Ok(_) => {
+                failures = 0;
+                until_due(&intake.store).await
+            }
+            Err(error) => {
+                failures += 1;
+                let wait = back_off(failures);
+                warn!(failures, wait_s = wait.as_secs(), "outbox failed: {error:#}");
+                // Newly queued mail does not make a server that is down come back sooner.
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    _ = stopped.changed() => {}
+                }
+                continue;
+            }
+        };
+        tokio::select! {
+            () = queued => {}
+            () = tokio::time::sleep(rest) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+/// How long until the next reply is due; a minute where nothing is known.
+async fn until_due(store: &Store) -> Duration {
+    let minute = Duration::from_secs(60);
+    let now = Timestamp::now();
+    match store.due(now).await {
+        Ok((0, Some(next))) => {
+            Duration::try_from(next.duration_since(now)).unwrap_or_default().clamp(Duration::from_secs(1), minute)
+        }
+        Ok((0, None)) | Err(_) => minute,
+        Ok(_) => Duration::from_millis(10),
+    }
+}
+
+/// 1 s, 2 s, 4 s … five minutes, each with up to a half more, so that many do not come back at once.
+fn back_off(failures: u32) -> Duration {
+    let wait = Duration::from_secs(1 << failures.saturating_sub(1).min(9)).min(LONGEST_WAIT);
+    let mut byte = [0];
+    // Without randomness the wait is only less spread.
+    let _ = getrandom::fill(&mut byte);
+    let [byte] = byte;
+    wait + wait * u32::from(byte) / 510
+}

@@ -1,0 +1,141 @@
+//! `privacyd demo`: the real corridor on sample mails in a folder of its own. No server, no network.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rust_embed::RustEmbed;
+
+use crate::config::Config;
+use crate::daemon::Daemon;
+use crate::operator::{grid, import_from};
+
+#[derive(RustEmbed)]
+#[folder = "demo/"]
+struct Samples;
+
+/// Makes the folder, fills it, runs until quiet and tells what happened.
+///
+/// # Errors
+/// The folder exists already or cannot be written.
+pub async fn run(dir: Option<PathBuf>) -> Result<()> {
+    let dir = make_folder(dir)?;
+    let mails = fill(&dir)?;
+    let file = dir.join("privacyd.toml");
+    std::fs::write(&file, configuration(&dir)).context("Cannot write the demo's configuration")?;
+    let config = Config::load(&file)?;
+    let begun = std::time::Instant::now();
+    let daemon = Daemon::build(&config).await?;
+    let store = daemon.intake.store.clone();
+    let contacts = Samples::get("contacts.csv").context("The demo's contacts are missing")?;
+    let imported = import_from(&store, contacts.data.as_ref(), |_, _| {}).await?;
+
+    let mut daemon = daemon;
+    for mailbox in &mut daemon.mailboxes {
+        daemon.intake.pass(mailbox, &|| false).await?;
+    }
+    let pass = daemon.outbox.drain(|| false).await?;
+    let took = begun.elapsed();
+
+    println!("{mails} mails went through the corridor in {} ms.\n", took.as_millis());
+    let mut rows = Vec::new();
+    let mut messages = store.messages(None, 1000).await?;
+    messages.sort_by(|a, b| a.mail_id.cmp(&b.mail_id));
+    for message in &messages {
+        let (_, requests, replies) = store.message(message.id).await?.context("A row is gone")?;
+        let done: Vec<String> = requests.iter().map(|r| format!("{} {} ({})", r.reference, r.kind, r.status)).collect();
+        let reply = replies.first().map_or_else(|| "none".to_owned(), |r| format!("{} ({})", r.template, r.language));
+        let name = message.mail_id.split_once('.').map_or(message.mail_id.as_str(), |(name, _)| name);
+        let taken_for = match message.disposition.as_str() {
+            "requests" => message.why.clone(),
+            other => format!("{other}: {}", message.why),
+        };
+        rows.push(vec![name.to_owned(), taken_for, done.join("\n"), reply, message.folder.clone()]);
+    }
+    println!("{}\n", grid(&["mail", "taken for, and why", "request", "reply", "filed in"], rows.into_iter()));
+    let suppressed = store.suppressions("", 1000).await?.len();
+    let count = |word: &str| messages.iter().filter(|message| message.disposition == word).count();
+    println!(
+        "{} asked for something, {} were automatic, {} wait for a person, {} asked nothing, {} came twice.",
+        count("requests"), count("automated"), count("review") + count("unreadable"), count("none"), count("duplicate"),
+    );
+    println!("{} replies written, {suppressed} addresses suppressed, {} contacts imported.\n", pass.sent, imported.new);
+    let dir = dir.display();
+    println!("Where it all is:");
+    println!("  {dir}/Maildir       the mails, filed in folders by type (Maildir++)");
+    println!("  {dir}/replies       each reply as an .eml file");
+    println!("  {dir}/privacyd.db   the SQLite database");
+    println!("  {dir}/privacyd.toml the configuration\n");
+    println!("What to try next:");
+    println!("  privacyd --config {dir}/privacyd.toml requests list");
+    println!("  privacyd --config {dir}/privacyd.toml outbox list");
+    println!("  privacyd classify {dir}/Maildir/.Opt-out");
+    println!("  put a mail of your own into {dir}/Maildir/new, then");
+    println!("  privacyd --config {dir}/privacyd.toml run --once");
+    store.close().await;
+    Ok(())
+}
+
+/// The folder of the demonstration: the one that was named, or a fresh one in the temporary folder.
+fn make_folder(dir: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(dir) = dir {
+        std::fs::create_dir_all(dir.parent().unwrap_or(Path::new("."))).context("Cannot make the demo's folder")?;
+        std::fs::create_dir(&dir)
+            .with_context(|| format!("Cannot make {}: name a folder that is not there yet", dir.display()))?;
+        return dir.canonicalize().context("Cannot find the demo's folder");
+    }
+    for number in 1..1000 {
+        let dir = std::env::temp_dir().join(format!("privacyd-demo-{number}"));
+        match std::fs::create_dir(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("Cannot make {}", dir.display())),
+        }
+    }
+    anyhow::bail!("There are a thousand demo folders already: name one with --dir")
+}
+
+/// Puts the sample mails into a Maildir; answers how many.
+fn fill(dir: &Path) -> Result<usize> {
+    let new = dir.join("Maildir/new");
+    for folder in ["Maildir/new", "Maildir/cur", "Maildir/tmp", "replies"] {
+        std::fs::create_dir_all(dir.join(folder)).context("Cannot make the demo's Maildir")?;
+    }
+    let mut count = 0;
+    for name in Samples::iter().filter(|name| name.ends_with(".eml")) {
+        let sample = Samples::get(&name).context("A sample mail is missing")?;
+        let stem = name.trim_end_matches(".eml");
+        std::fs::write(new.join(format!("{stem}.demo")), &sample.data).context("Cannot write a sample mail")?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn configuration(dir: &Path) -> String {
+    // A debug string is a TOML basic string for every path that is UTF-8.
+    let path = |name: &str| format!("{:?}", dir.join(name).display().to_string());
+    format!(
+        r#"# The demonstration's configuration.
+database = {}
+own_addresses = ["privacy@example.com", "privacy@example.net"]
+
+[company]
+name = "Example Company"
+privacy_policy_url = "https://www.example.com/privacy"
+preferences_url = "https://www.example.com/ad-choices"
+blog_host_contact = "https://blog.example.net/contact"
+
+[log]
+level = "warn"
+
+[[maildir]]
+name = "demo"
+path = {}
+
+[directory]
+path = {}
+"#,
+        path("privacyd.db"),
+        path("Maildir"),
+        path("replies"),
+    )
+}

@@ -1,0 +1,73 @@
+//! privacyd runs a company's privacy@ mailbox: it reads the mail, sorts it into request types, does
+//! what each asks, and confirms it.
+//!
+//! A mail walks one straight corridor, from the mailbox to a committed decision and a queued reply.
+//! Rooms that think do nothing else; rooms that act decide nothing. A second, shorter corridor
+//! carries queued replies out. The two meet only in the store.
+//!
+//! ```text
+//!    mailbox ─► understand (message ─► screen ─► sender ─► text ─► classify) ─► decide ─► reply ─► store
+//!       ▲                                pure                                  pure     pure       │
+//!       └────────────── filed after the commit ◄───────────────────────────────────────────────────┤
+//!                                                              mailer ◄─ outbox ◄── queued reply ◄──┘
+//! ```
+//!
+//! # Layout, in the order of the corridor
+//!
+//! * [`config`]: one TOML file, checked wholly at the start; [`tls`]: the one TLS configuration.
+//! * [`mailbox`] (effect): IMAP or Maildir; fetches windows of mail and files them.
+//! * [`intake`]: the corridor itself.
+//! * [`understand`] (pure): bytes to an understanding, by the rooms
+//!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
+//!   never answered), [`sender`] (who wrote), [`request`] and [`language`] (the tables of rules) and
+//!   [`classify`] (what is asked).
+//! * [`clock`] (pure): due dates. [`decide`] (pure): all that follows from one mail.
+//! * [`reply`] (pure): a decision to the bytes of its reply.
+//! * [`store`] (effect): SQLite; the only place with SQL.
+//! * [`outbox`]: due replies, one attempt and one outcome each. [`mailer`] (effect): SMTP, a folder,
+//!   or a test's memory.
+//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning.
+//! * [`cli`], [`operator`], [`demo`]: the command line. [`log`], [`redact`]: what a log may say.
+//!
+//! # Invariants
+//!
+//! * A mail is known by its bytes; what it causes is one transaction, and it is filed only after that.
+//! * Nothing a sender wrote reaches a reply, a log line, a file name or a query's text.
+//! * A reply whose fate is not known is never sent again by the program.
+//! * Pure rooms know no clock, no runtime, no database and no effect room (`tests/house.rs`).
+
+pub mod config;
+pub mod tls;
+
+pub mod mailbox;
+
+pub mod intake;
+
+pub mod understand;
+
+pub mod classify;
+pub mod html;
+pub mod language;
+pub mod message;
+pub mod request;
+pub mod screen;
+pub mod sender;
+pub mod text;
+
+pub mod clock;
+pub mod decide;
+
+pub mod reply;
+
+pub mod store;
+
+pub mod mailer;
+pub mod outbox;
+
+pub mod daemon;
+
+pub mod cli;
+pub mod demo;
+pub mod log;
+pub mod operator;
+pub mod redact;

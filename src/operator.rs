@@ -1,0 +1,548 @@
+//! The operator's verbs behind the command line.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use comfy_table::{ContentArrangement, Table as Grid, presets};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::classify::{Finding, Verdict};
+use crate::cli::{Classify, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions};
+use crate::config::Config;
+use crate::daemon::{Daemon, Rules, mailboxes, mailer};
+use crate::decide::Understanding;
+use crate::request::Table;
+use crate::sender::Address;
+use crate::store::Store;
+use crate::understand::Reader;
+use crate::{demo, log};
+
+/// A mistake of the operator's that no file line can be named for.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Mistake(pub String);
+
+/// The commented configuration that `init` writes.
+pub const SAMPLE_CONFIG: &str = include_str!("../privacyd.sample.toml");
+
+/// Carries out a command line.
+///
+/// # Errors
+/// One sentence; a [`Mistake`] or a [`crate::config::FileError`] somewhere in it means exit code 2.
+pub async fn execute(cli: Cli) -> Result<ExitCode> {
+    let done = ExitCode::SUCCESS;
+    match cli.command {
+        Command::Classify(options) => classify(&options)?,
+        Command::Demo { dir } => demo::run(dir).await?,
+        Command::Init { file } => init(&file)?,
+        Command::Run { once } => run(&configured(&cli.config)?, once).await?,
+        Command::Check { offline } => check(&configured(&cli.config)?, offline).await?,
+        other => return with_store(&configured(&cli.config)?, other).await,
+    }
+    Ok(done)
+}
+
+fn configured(path: &Path) -> Result<Config> {
+    Config::load(path).map_err(|error| match error.downcast::<crate::config::FileError>() {
+        Ok(error) => error.into(),
+        Err(error) => Mistake(format!("{error:#}")).into(),
+    })
+}
+
+/// `run`: until SIGTERM or SIGINT; the first drains, the second exits at once.
+async fn run(config: &Config, once: bool) -> Result<()> {
+    log::begin(&config.log);
+    let daemon = Daemon::build(config).await?;
+    if once {
+        return daemon.run_once().await;
+    }
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .context("Cannot listen for SIGTERM")?;
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            if !first {
+                tracing::warn!("a second signal: exiting at once");
+                std::process::exit(1);
+            }
+            tracing::info!("stopping: finishing what is in hand");
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            let _ = stop.send(true);
+        }
+    });
+    daemon.run(stopped).await
+}
+
+/// `check`: everything that can be seen without changing anything.
+async fn check(config: &Config, offline: bool) -> Result<()> {
+    let rules = Rules::load(config).map_err(as_mistake)?;
+    println!("configuration  sound; database {}, poll every {} s", config.database.display(), config.poll_interval.as_secs());
+    let names: Vec<&str> = rules.table.types.iter().map(|kind| kind.name.as_str()).collect();
+    println!("rules          {} types, {} phrases: {}", names.len(), rules.table.phrases.len(), names.join(", "));
+    println!("templates      complete");
+    for imap in &config.imap {
+        println!("imap {:10} {} port {}, {:?} TLS, user {}, password {}", imap.name, imap.host, imap.port, imap.tls, imap.username, imap.password);
+    }
+    if let Some(smtp) = &config.smtp {
+        let password = smtp.password.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        println!("smtp            {} port {}, {:?} TLS, user {}, password {password}", smtp.host, smtp.port(), smtp.tls, smtp.username.as_deref().unwrap_or("none"));
+    }
+    for imap in &config.imap {
+        imap.password.read().map_err(as_mistake)?;
+    }
+    let mut boxes = mailboxes(config).map_err(as_mistake)?;
+    let mailer = mailer(config).map_err(as_mistake)?;
+    if offline {
+        println!("servers        not asked (--offline)");
+        return Ok(());
+    }
+    for mailbox in &mut boxes {
+        let found = mailbox.probe().await.with_context(|| format!("Mailbox {} does not work", mailbox.name()))?;
+        println!("mailbox {:7} works: {found}", mailbox.name());
+        mailbox.close().await;
+    }
+    let found = mailer.probe().await.context("The way out for replies does not work")?;
+    println!("replies        work: {found}");
+    Ok(())
+}
+
+fn as_mistake(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<crate::config::FileError>() {
+        Ok(error) => error.into(),
+        Err(error) => Mistake(format!("{error:#}")).into(),
+    }
+}
+
+/// `init`: the sample configuration, to a file that is not there yet.
+fn init(file: &Path) -> Result<()> {
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .map_err(|error| Mistake(format!("Cannot write {}: {error}", file.display())))?;
+    out.write_all(SAMPLE_CONFIG.as_bytes()).with_context(|| format!("Cannot write {}", file.display()))?;
+    println!("Wrote {}. Fill in the mailbox and the server, then: privacyd check --config {}", file.display(), file.display());
+    Ok(())
+}
+
+/// Commands that look into the database, or change single rows of it.
+async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
+    let store = Store::open(&config.database).await?;
+    let code = match command {
+        Command::Requests(command) => requests(&store, command).await?,
+        Command::Messages(command) => messages(&store, command).await?,
+        Command::Outbox(command) => outbox(&store, command).await?,
+        Command::Suppressions(command) => suppressions(&store, command).await?,
+        Command::Contacts(Contacts::Import { file }) => import(&store, &file).await?,
+        Command::Run { .. } | Command::Check { .. } | Command::Classify(_) | Command::Demo { .. } | Command::Init { .. } => {
+            ExitCode::SUCCESS // carried out before a store is opened
+        }
+    };
+    store.close().await;
+    Ok(code)
+}
+
+async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
+    match command {
+        Requests::List { status, listing } => {
+            let rows = store.requests(status.as_deref(), listing.limit).await?;
+            print_list(&listing, &rows, &["reference", "type", "status", "due", "received", "sender"], |row| {
+                let sender = row.subject.clone().unwrap_or_default();
+                vec![row.reference.clone(), row.kind.clone(), row.status.clone(), row.due_on.clone(), time(row.received_at), sender]
+            })
+        }
+        Requests::Show { reference, json } => {
+            let Some((request, events)) = store.request(&reference).await? else {
+                return not_found(&format!("There is no request {reference}"));
+            };
+            if json {
+                return print_json(&json!({ "request": request, "events": events }));
+            }
+            println!("{}  {}  {}", request.reference, request.kind, request.status);
+            println!("received  {}", time(request.received_at));
+            println!("due       {} ({})", request.due_on, request.due_source);
+            println!("sender    {}", request.subject.as_deref().unwrap_or("not known"));
+            println!("message   {}", request.message_id);
+            for event in events {
+                println!("{}  {}  {}: {}", time(event.at), event.actor, event.event, event.reason);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
+    match command {
+        Messages::List { disposition, listing } => {
+            let rows = store.messages(disposition.as_deref(), listing.limit).await?;
+            print_list(&listing, &rows, &["id", "received", "disposition", "type", "folder", "sender"], |row| {
+                let sender = row.sender.clone().unwrap_or_default();
+                vec![row.id.to_string(), time(row.received_at), row.disposition.clone(), row.kind.clone(), row.folder.clone(), sender]
+            })
+        }
+        Messages::Show { id, json } => {
+            let Some((message, requests, replies)) = store.message(id).await? else {
+                return not_found(&format!("There is no message {id}"));
+            };
+            if json {
+                return print_json(&json!({ "message": message, "requests": requests, "replies": replies }));
+            }
+            println!("message {}  {}  {}", message.id, message.disposition, message.kind);
+            println!("received  {} in mailbox {}, id {}, {} bytes", time(message.received_at), message.mailbox, message.mail_id, message.size);
+            println!("sender    {}", message.sender.as_deref().unwrap_or("not known"));
+            println!("why       {}", message.why);
+            println!("folder    {}{}", message.folder, if message.filed { "" } else { " (not filed yet)" });
+            for request in requests {
+                println!("request   {}  {}  {}  due {}", request.reference, request.kind, request.status, request.due_on);
+            }
+            for reply in replies {
+                println!("reply     {}  {} ({})  {}  {}", reply.id, reply.template, reply.language, reply.state, reply.outcome);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
+    match command {
+        OutboxCommand::List { state, listing } => {
+            let rows = store.replies(state.as_deref(), listing.limit).await?;
+            print_list(&listing, &rows, &["id", "request", "reply", "state", "attempts", "queued", "outcome", "to"], |row| {
+                vec![
+                    row.id.to_string(),
+                    row.reference.clone(),
+                    format!("{} ({})", row.template, row.language),
+                    row.state.clone(),
+                    row.attempts.to_string(),
+                    time(row.created_at),
+                    row.outcome.clone(),
+                    row.recipient.clone(),
+                ]
+            })
+        }
+        OutboxCommand::Retry { id } => match store.retry(id, Timestamp::now()).await? {
+            Some(state) => {
+                println!("Reply {id} was {state} and is queued again");
+                Ok(ExitCode::SUCCESS)
+            }
+            None => not_found(&format!("There is no reply {id} that bounced, waits or is of unknown fate")),
+        },
+    }
+}
+
+async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> {
+    match command {
+        Suppressions::List { json } => {
+            let mut after = String::new();
+            loop {
+                let page = store.suppressions(&after, 1000).await?;
+                // An address may have two rows; the page after it must not lose the second.
+                let Some(last) = page.last().map(|entry| entry.address.clone()) else { break };
+                let whole = page.len() < 1000;
+                for entry in page.iter().filter(|entry| whole || entry.address != last) {
+                    if json {
+                        print_json(entry)?;
+                    } else {
+                        print(&format!("{}\t{}\t{}\t{}", entry.address, entry.kind, entry.source, time(entry.created_at)))?;
+                    }
+                }
+                if whole {
+                    break;
+                }
+                after = page.iter().rev().map(|entry| &entry.address).find(|address| **address != last).cloned().unwrap_or(last);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Suppressions::Add { address, kind } => {
+            let is_new = store.suppress(&address, &kind, Timestamp::now()).await?;
+            println!("{}", if is_new { "Suppressed" } else { "Was suppressed already" });
+            Ok(ExitCode::SUCCESS)
+        }
+        Suppressions::Remove { address, kind } => {
+            if store.unsuppress(&address, &kind).await? {
+                println!("Taken off the list");
+                Ok(ExitCode::SUCCESS)
+            } else {
+                not_found("This address is not on the list")
+            }
+        }
+        Suppressions::Check { address, json } => {
+            let found = store.suppressed(&address).await?;
+            if json {
+                print_json(&json!({ "address": address.normalised(), "suppressed": found }))?;
+            } else if found.is_empty() {
+                println!("Not suppressed");
+            } else {
+                for entry in &found {
+                    println!("Suppressed from {} since {} ({})", entry.kind, time(entry.created_at), entry.source);
+                }
+            }
+            Ok(if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+    }
+}
+
+/// What an import did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Contacts that were not known.
+    pub new: u64,
+    /// Contacts that were.
+    pub updated: u64,
+    /// Lines that were left out.
+    pub bad: u64,
+}
+
+async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
+    let size = std::fs::metadata(file).map_err(|error| Mistake(format!("Cannot read {}: {error}", file.display())))?.len();
+    let bar = indicatif::ProgressBar::new(size);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    }
+    let input = std::fs::File::open(file).with_context(|| format!("Cannot read {}", file.display()))?;
+    let done = import_from(store, bar.wrap_read(input), |line, fault| {
+        bar.suspend(|| eprintln!("line {line}: {fault}"));
+    })
+    .await?;
+    bar.finish_and_clear();
+    println!("{} new, {} updated, {} lines left out", done.new, done.updated, done.bad);
+    Ok(if done.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Imports contacts from CSV; `report` is told each bad line and its fault, without its content.
+///
+/// # Errors
+/// There is no column of addresses, or the database does not work.
+pub async fn import_from(store: &Store, input: impl std::io::Read, mut report: impl FnMut(u64, &str)) -> Result<Imported> {
+    let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(input);
+    let header = reader.headers().map_err(|_| Mistake("The first line does not name the columns".into()))?.clone();
+    let is_address = |name: &str| ["email", "e-mail", "address", "mail"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let column = header
+        .iter()
+        .position(is_address)
+        .ok_or_else(|| Mistake("The first line must name a column \"email\" or \"address\"".into()))?;
+    let mut done = Imported::default();
+    let mut batch = Vec::new();
+    let mut seen = 0;
+    for record in reader.records() {
+        let parsed = record.map_err(|error| (error.position().map_or(0, csv::Position::line), "has another number of columns than the first, or is not UTF-8"));
+        let parsed = parsed.and_then(|record| {
+            let line = record.position().map_or(0, csv::Position::line);
+            let address = record.get(column).unwrap_or_default().parse::<Address>();
+            Ok((record, address.map_err(|_| (line, "the address is not a plain mail address"))?))
+        });
+        match parsed {
+            Ok((record, address)) => {
+                let fields = header
+                    .iter()
+                    .zip(record.iter())
+                    .enumerate()
+                    .filter(|(index, _)| *index != column)
+                    .map(|(_, (name, value))| (name.to_owned(), json!(value)))
+                    .collect();
+                batch.push((address, fields));
+                seen += 1;
+            }
+            Err((line, fault)) => {
+                report(line, fault);
+                done.bad += 1;
+            }
+        }
+        if batch.len() == 1000 {
+            done.new += store.upsert_contacts(&batch, Timestamp::now()).await?;
+            batch.clear();
+        }
+    }
+    done.new += store.upsert_contacts(&batch, Timestamp::now()).await?;
+    done.updated = seen - done.new;
+    Ok(done)
+}
+
+/// `classify`
+fn classify(options: &Classify) -> Result<()> {
+    let table = Table::load(options.rules.as_deref())?;
+    let reader = Reader::new(&table, &options.own)?;
+    let mut paths = options.paths.clone();
+    if let Some(list) = &options.files_from {
+        let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
+            Box::new(std::io::stdin().lock())
+        } else {
+            let file = std::fs::File::open(list).map_err(|error| Mistake(format!("Cannot read {}: {error}", list.display())))?;
+            Box::new(std::io::BufReader::new(file))
+        };
+        for line in input.lines() {
+            let line = line.context("Cannot read the list of files")?;
+            if !line.trim().is_empty() {
+                paths.push(PathBuf::from(line));
+            }
+        }
+    } else if paths.is_empty() {
+        return Err(Mistake("Name at least one .eml file or Maildir, or use --files-from".into()).into());
+    }
+    let mut failed = 0;
+    for path in paths {
+        for file in mails_at(&path) {
+            match std::fs::read(&file) {
+                Ok(bytes) => {
+                    let understanding = reader.read(&bytes);
+                    if options.json {
+                        print_json(&as_json(&file, &understanding))?;
+                    } else {
+                        print(&explain(&file, &understanding, &table))?;
+                    }
+                }
+                Err(error) => {
+                    eprintln!("privacyd: Cannot read {}: {error}", file.display());
+                    failed += 1;
+                }
+            }
+        }
+    }
+    if failed > 0 {
+        return Err(Mistake(format!("{failed} files could not be read")).into());
+    }
+    Ok(())
+}
+
+/// The mails at a path: itself, or what is in the `new` and `cur` of a Maildir, or a folder's files.
+fn mails_at(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let is_maildir = path.join("cur").is_dir() || path.join("new").is_dir();
+    let folders = if is_maildir { vec![path.join("new"), path.join("cur")] } else { vec![path.to_owned()] };
+    let mut files: Vec<PathBuf> = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| file.is_file() && (is_maildir || file.extension().is_some_and(|extension| extension == "eml")))
+        .collect();
+    files.sort();
+    files
+}
+
+/// What a mail turned out to be, without a store: the word of `classify`, the automatic kind, the
+/// findings.
+pub fn disposition(understanding: &Understanding) -> (&'static str, Option<&'static str>, Vec<Finding>) {
+    let letter = match understanding {
+        Understanding::Read(letter) => letter,
+        Understanding::Unreadable | Understanding::Unread(_) => return ("review", None, Vec::new()),
+    };
+    if let Some((automatic, _)) = letter.automatic {
+        return ("automated", Some(automatic.name()), Vec::new());
+    }
+    let verdict = letter.reading.as_ref().map(|reading| &reading.verdict);
+    match verdict {
+        Some(Verdict::Requests(findings)) if letter.from.is_ok() => ("requests", None, findings.clone()),
+        Some(Verdict::Nothing) if letter.from.is_ok() => ("none", None, Vec::new()),
+        Some(Verdict::Unclear { candidates, .. }) => ("review", None, candidates.clone()),
+        Some(Verdict::Requests(findings)) => ("review", None, findings.clone()),
+        Some(Verdict::Nothing) | None => ("review", None, Vec::new()),
+    }
+}
+
+fn as_json(file: &Path, understanding: &Understanding) -> serde_json::Value {
+    let (word, automated, findings) = disposition(understanding);
+    let letter = match understanding {
+        Understanding::Read(letter) => Some(letter),
+        Understanding::Unreadable | Understanding::Unread(_) => None,
+    };
+    let requests = if word == "requests" { findings } else { Vec::new() };
+    json!({
+        "file": file.display().to_string(),
+        "disposition": word,
+        "automated": automated,
+        "requests": requests,
+        "language": letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
+        "text": letter.map_or("", |letter| letter.own_words.as_str()),
+    })
+}
+
+/// The same, for a person.
+fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String {
+    let (word, _, findings) = disposition(understanding);
+    let mut lines = vec![format!("{}: {word}", file.display())];
+    match understanding {
+        Understanding::Unreadable => lines.push("  there is not one header field in it".into()),
+        Understanding::Unread(why) => lines.push(format!("  {why}")),
+        Understanding::Read(letter) => {
+            if let Some((automatic, mark)) = letter.automatic {
+                lines.push(format!("  {}: {mark}", automatic.name()));
+            }
+            if let Err(error) = &letter.from {
+                lines.push(format!("  sender: {error}"));
+            }
+            for finding in &findings {
+                let threshold = table.kind(&finding.kind).map_or(0.0, |kind| kind.threshold);
+                lines.push(format!("  {} {:.2} (acts from {threshold:.2}): {}", finding.kind, finding.confidence, finding.rules.join(", ")));
+            }
+            if let Some(reading) = &letter.reading {
+                if let Verdict::Unclear { why, .. } = &reading.verdict {
+                    lines.push(format!("  {why}"));
+                }
+                for (rule, guard) in &reading.against {
+                    lines.push(format!("  not counted: {rule} ({guard})"));
+                }
+                lines.push(format!("  language: {}", reading.language.as_deref().unwrap_or("not told")));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+/// Prints rows as a table, or as JSON lines.
+fn print_list<T: Serialize>(listing: &Listing, rows: &[T], header: &[&str], cells: impl Fn(&T) -> Vec<String>) -> Result<ExitCode> {
+    if listing.json {
+        rows.iter().try_for_each(|row| print_json(row).map(drop))?;
+    } else if rows.is_empty() {
+        println!("Nothing");
+    } else {
+        print(&grid(header, rows.iter().map(cells)))?;
+        if rows.len() == listing.limit as usize {
+            println!("There may be more: --limit shows them");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A table for a terminal or a pipe.
+pub fn grid(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut grid = Grid::new();
+    grid.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
+    if !std::io::stdout().is_terminal() {
+        grid.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    rows.for_each(|row| drop(grid.add_row(row)));
+    grid.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn print_json(value: &impl Serialize) -> Result<ExitCode> {
+    print(&serde_json::to_string(value)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a line; a reader that has seen enough, as in `| head`, ends the command and is no failure.
+fn print(line: &str) -> Result<()> {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => other.context("Cannot write to standard output"),
+    }
+}
+
+fn not_found(sentence: &str) -> Result<ExitCode> {
+    eprintln!("privacyd: {sentence}");
+    Ok(ExitCode::FAILURE)
+}
+
+fn time(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| "-".to_owned(), |at| at.to_string())
+}

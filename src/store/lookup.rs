@@ -1,0 +1,221 @@
+//! What the operator's commands ask of the store. Reads only.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::Store;
+
+/// A request, in a list.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct RequestRow {
+    /// Its public reference.
+    pub reference: String,
+    /// Its type.
+    pub kind: String,
+    /// open, held or completed.
+    pub status: String,
+    /// Whose it is.
+    pub subject: Option<String>,
+    /// Seconds since 1970 UTC.
+    pub received_at: i64,
+    /// The day by which it is due.
+    pub due_on: String,
+    /// Which law says so.
+    pub due_source: String,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// The ledger's row of its mail.
+    pub message_id: i64,
+}
+
+/// One event of a request.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct EventRow {
+    /// Seconds since 1970 UTC.
+    pub at: i64,
+    /// rule, person or sender.
+    pub actor: String,
+    /// What happened.
+    pub event: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A mail in the ledger.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct MessageRow {
+    /// Its row.
+    pub id: i64,
+    /// The mailbox it came by.
+    pub mailbox: String,
+    /// Its UID or file name there, when last seen.
+    pub mail_id: String,
+    /// Bytes.
+    pub size: i64,
+    /// Who wrote it, where that is known.
+    pub sender: Option<String>,
+    /// Seconds since 1970 UTC, by our server.
+    pub received_at: i64,
+    /// requests, automated, review, none, unreadable or duplicate.
+    pub disposition: String,
+    /// Request types, or the kind of automatic mail.
+    pub kind: String,
+    /// One sentence.
+    pub why: String,
+    /// The language of its words.
+    pub language: Option<String>,
+    /// The folder it belongs into.
+    pub folder: String,
+    /// Whether it is there.
+    pub filed: bool,
+}
+
+/// A reply.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct ReplyRow {
+    /// Its row.
+    pub id: i64,
+    /// The request it belongs to.
+    pub reference: String,
+    /// To whom.
+    pub recipient: String,
+    /// The template it was made from.
+    pub template: String,
+    /// Its language.
+    pub language: String,
+    /// queued, transmitting, deferred, sent, bounced or unknown.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// Seconds since 1970 UTC.
+    pub created_at: i64,
+    /// When it is tried next, while it waits.
+    pub next_attempt_at: i64,
+    /// What the last attempt ended with.
+    pub outcome: String,
+    /// Its Message-ID.
+    pub rfc_message_id: String,
+}
+
+const REQUEST: &str = "SELECT reference, kind, status, subject, received_at, due_on, due_source, confidence, message_id FROM requests";
+const MESSAGE: &str = "SELECT id, mailbox, mail_id, size, sender, received_at, disposition, kind, why, language, folder, filed FROM messages";
+const REPLY: &str = "SELECT id, reference, recipient, template, language, state, attempts, created_at, next_attempt_at, outcome, rfc_message_id FROM outbox";
+
+/// A constant select with a constant rest; values are bound.
+fn sql(select: &'static str, rest: &'static str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!("{select} {rest}"))
+}
+
+impl Store {
+    /// Requests, the soonest due first; of one status or of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn requests(&self, status: Option<&str>, limit: u32) -> Result<Vec<RequestRow>> {
+        sqlx::query_as(sql(REQUEST, "WHERE $1 IS NULL OR status = $1 ORDER BY due_on, id LIMIT $2"))
+            .bind(status)
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await
+            .context("Cannot list the requests")
+    }
+
+    /// The request of this reference and its events.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn request(&self, reference: &str) -> Result<Option<(RequestRow, Vec<EventRow>)>> {
+        let found: Option<RequestRow> = sqlx::query_as(sql(REQUEST, "WHERE reference = ?"))
+            .bind(reference)
+            .fetch_optional(&self.read)
+            .await
+            .context("Cannot read the request")?;
+        let Some(request) = found else { return Ok(None) };
+        let events = sqlx::query_as(
+            "SELECT at, actor, event, reason FROM request_events
+             WHERE request_id = (SELECT id FROM requests WHERE reference = ?) ORDER BY id",
+        )
+        .bind(reference)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read the request's events")?;
+        Ok(Some((request, events)))
+    }
+
+    /// Mails in the ledger, the latest first; of one disposition or of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn messages(&self, disposition: Option<&str>, limit: u32) -> Result<Vec<MessageRow>> {
+        sqlx::query_as(sql(MESSAGE, "WHERE $1 IS NULL OR disposition = $1 ORDER BY id DESC LIMIT $2"))
+            .bind(disposition)
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await
+            .context("Cannot list the messages")
+    }
+
+    /// One mail of the ledger, its requests and its replies.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn message(&self, id: i64) -> Result<Option<(MessageRow, Vec<RequestRow>, Vec<ReplyRow>)>> {
+        let found: Option<MessageRow> = sqlx::query_as(sql(MESSAGE, "WHERE id = ?"))
+            .bind(id)
+            .fetch_optional(&self.read)
+            .await
+            .context("Cannot read the message")?;
+        let Some(message) = found else { return Ok(None) };
+        let requests = sqlx::query_as(sql(REQUEST, "WHERE message_id = ? ORDER BY id"))
+            .bind(id)
+            .fetch_all(&self.read)
+            .await
+            .context("Cannot read the message's requests")?;
+        let replies = sqlx::query_as(sql(REPLY, "WHERE message_id = ? ORDER BY id"))
+            .bind(id)
+            .fetch_all(&self.read)
+            .await
+            .context("Cannot read the message's replies")?;
+        Ok(Some((message, requests, replies)))
+    }
+
+    /// Replies, the latest first; of one state or of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn replies(&self, state: Option<&str>, limit: u32) -> Result<Vec<ReplyRow>> {
+        sqlx::query_as(sql(REPLY, "WHERE $1 IS NULL OR state = $1 ORDER BY id DESC LIMIT $2"))
+            .bind(state)
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await
+            .context("Cannot list the replies")
+    }
+
+    /// Queues a reply again that has bounced, is deferred or is of unknown fate; answers the state it
+    /// was in, if that allowed it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn retry(&self, id: i64, now: jiff::Timestamp) -> Result<Option<String>> {
+        let mut tx = self.begin().await?;
+        let state: Option<String> =
+            sqlx::query_scalar("SELECT state FROM outbox WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown')")
+                .bind(id)
+                .fetch_optional(&mut *tx)
+                .await
+                .context("Cannot read the reply")?;
+        if state.is_some() {
+            // Its five days begin anew: a person has decided.
+            sqlx::query("UPDATE outbox SET state = 'queued', attempts = 0, created_at = $1, next_attempt_at = $1, updated_at = $1 WHERE id = $2")
+                .bind(now.as_second())
+                .bind(id)
+                .execute(&mut *tx)
+                .await
+                .context("Cannot queue the reply again")?;
+        }
+        tx.commit().await.context("Cannot commit")?;
+        Ok(state)
+    }
+}
