@@ -517,7 +517,7 @@ fn print_list<T: Serialize>(listing: &Listing, rows: &[T], header: &[&str], cell
 /// A table for a terminal or a pipe.
 pub fn grid(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut grid = Grid::new();
-    grid.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
+    grid.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
     if !std::io::stdout().is_terminal() {
         grid.set_content_arrangement(ContentArrangement::Disabled);
     }

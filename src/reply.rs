@@ -199,12 +199,12 @@ impl Replies {
             reference => first.map(|request| request.reference),
             due => first.map(|request| &request.due),
             title => first.map(|request| request.title),
-            requests => minijinja::Value::from_serialize(requests),
+            requests => minijinja::Value::from(minijinja::value::Serde(requests)),
             company => context! {
-                name => self.company.name,
-                privacy_policy_url => self.company.privacy_policy_url,
-                preferences_url => self.company.preferences_url,
-                blog_host_contact => self.company.blog_host_contact,
+                name => self.company.name.clone(),
+                privacy_policy_url => self.company.privacy_policy_url.clone(),
+                preferences_url => self.company.preferences_url.clone(),
+                blog_host_contact => self.company.blog_host_contact.clone(),
             },
             privacy_address => self.address.as_str(),
         }
