@@ -165,8 +165,7 @@ impl Classifier {
         text.push_str(&body);
         let hits = self.hits(&text);
         let language = language_of(&hits, &text);
-        let against =
-            hits.iter().filter_map(|hit| Some((hit.phrase.name.clone(), hit.guard?))).collect();
+        let against = hits.iter().filter_map(|hit| Some((hit.phrase.name.clone(), hit.guard?))).collect();
         Reading { verdict: self.weigh(&hits), language, against }
     }
 
@@ -232,13 +231,17 @@ impl Classifier {
                     why: "the words of a request, but denied, supposed or asked about",
                     candidates: unsure,
                 },
-                (false, false) => Verdict::Unclear { why: "hints of a request, none certain", candidates: unsure },
+                (false, false) => {
+                    Verdict::Unclear { why: "hints of a request, none certain", candidates: unsure }
+                }
             };
         }
         // The same right both asked for and denied: nobody but a person can tell.
         let contradicts = sure.iter().any(|(index, _, _)| {
             hits.iter().any(|hit| {
-                hit.phrase.kind == *index && hit.guard == Some("negated") && hit.phrase.strength == Strength::Certain
+                hit.phrase.kind == *index
+                    && hit.guard == Some("negated")
+                    && hit.phrase.strength == Strength::Certain
             })
         });
         if contradicts {

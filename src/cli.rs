@@ -11,7 +11,13 @@ use crate::sender::Address;
 #[command(name = "privacyd", version, about, propagate_version = true)]
 pub struct Cli {
     /// The configuration file.
-    #[arg(long, short, global = true, env = "PRIVACYD_CONFIG", default_value = "/etc/privacyd/privacyd.toml")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "PRIVACYD_CONFIG",
+        default_value = "/etc/privacyd/privacyd.toml"
+    )]
     pub config: PathBuf,
     /// What to do.
     #[command(subcommand)]
@@ -36,7 +42,9 @@ pub enum Command {
         offline: bool,
     },
     /// Show what mails would be taken for. Touches nothing, needs no configuration.
-    #[command(after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -")]
+    #[command(
+        after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -"
+    )]
     Classify(Classify),
     /// Show the whole thing at work on sample mails in a new folder.
     #[command(after_help = "Example:\n  privacyd demo --dir /tmp/privacyd-demo")]
@@ -197,7 +205,9 @@ pub enum Suppressions {
         kind: String,
     },
     /// Say whether an address is on the list: exit code 0 if it is, 1 if not.
-    #[command(after_help = "Example:\n  privacyd suppressions check jane@example.com || send-newsletter jane@example.com")]
+    #[command(
+        after_help = "Example:\n  privacyd suppressions check jane@example.com || send-newsletter jane@example.com"
+    )]
     Check {
         /// The address.
         address: Address,

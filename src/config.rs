@@ -126,11 +126,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_message_size: ByteSize::mb(50),
-            read_limit: ByteSize::mb(1),
-            replies_per_day: 10,
-        }
+        Self { max_message_size: ByteSize::mb(50), read_limit: ByteSize::mb(1), replies_per_day: 10 }
     }
 }
 
@@ -313,7 +309,9 @@ impl SecretSource {
             ),
             Self::Env(name) => (
                 std::env::var(name).map_err(|_| {
-                    anyhow::anyhow!("The environment variable {name}, which should hold a password, is not set")
+                    anyhow::anyhow!(
+                        "The environment variable {name}, which should hold a password, is not set"
+                    )
                 })?,
                 format!("The environment variable {name}"),
             ),
@@ -322,7 +320,9 @@ impl SecretSource {
                     anyhow::bail!("{name:?} is not the name of a systemd credential");
                 }
                 let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                    anyhow::anyhow!("There are no systemd credentials here: add LoadCredential={name}:… to the unit")
+                    anyhow::anyhow!(
+                        "There are no systemd credentials here: add LoadCredential={name}:… to the unit"
+                    )
                 })?;
                 let path = Path::new(&folder).join(name);
                 (
@@ -384,9 +384,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     text.parse::<jiff::SignedDuration>()
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is not a duration like \"30s\" or \"5m\""))
-        })
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a duration like \"30s\" or \"5m\"")))
 }
 
 /// What is wrong with a file of ours: where, and what to do.
@@ -581,7 +579,10 @@ impl Config {
             if imap.tls == ImapTls::None && !is_loopback(&imap.host) {
                 return Err((
                     path("tls"),
-                    format!("imap.tls: plaintext goes to this machine only, not to {}; use \"implicit\"", imap.host),
+                    format!(
+                        "imap.tls: plaintext goes to this machine only, not to {}; use \"implicit\"",
+                        imap.host
+                    ),
                 ));
             }
             if !folder_name_is_sound(&imap.inbox) {
@@ -599,7 +600,8 @@ impl Config {
         match (&self.smtp, &self.directory) {
             (None, None) => Err((
                 vec![],
-                "there is no way out for replies: add an [smtp] section (or [directory], to try things out)".into(),
+                "there is no way out for replies: add an [smtp] section (or [directory], to try things out)"
+                    .into(),
             )),
             (Some(_), Some(_)) => Err((
                 vec!["directory".into()],
@@ -616,10 +618,14 @@ impl Config {
                     ));
                 }
                 if smtp.username.is_some() != smtp.password.is_some() {
-                    return Err((at("username"), "smtp.username and smtp.password: set both or neither".into()));
+                    return Err((
+                        at("username"),
+                        "smtp.username and smtp.password: set both or neither".into(),
+                    ));
                 }
                 if let Some(helo) = &smtp.helo
-                    && (helo.is_empty() || !helo.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)))
+                    && (helo.is_empty()
+                        || !helo.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)))
                 {
                     return Err((at("helo"), "smtp.helo: write a host name".into()));
                 }

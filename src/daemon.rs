@@ -99,7 +99,8 @@ pub fn mailer(config: &Config) -> Result<Mailer> {
         let helo = settings.helo.clone().unwrap_or_else(|| domain.to_owned());
         return Mailer::smtp(settings.clone(), helo);
     }
-    let directory = config.directory.as_ref().context("There is no way out for replies: add an [smtp] section")?;
+    let directory =
+        config.directory.as_ref().context("There is no way out for replies: add an [smtp] section")?;
     Ok(Mailer::Directory(directory.path.clone()))
 }
 
@@ -114,7 +115,10 @@ impl Daemon {
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
         if interrupted > 0 {
-            error!(replies = interrupted, "replies of unknown fate: the last run ended while it sent them; see `privacyd outbox list --state unknown`");
+            error!(
+                replies = interrupted,
+                "replies of unknown fate: the last run ended while it sent them; see `privacyd outbox list --state unknown`"
+            );
         }
         let pseudonyms = Pseudonyms::new(store.pseudonym_key().await?);
         let intake = Intake {
@@ -261,9 +265,9 @@ async fn until_due(store: &Store) -> Duration {
     let minute = Duration::from_secs(60);
     let now = Timestamp::now();
     match store.due(now).await {
-        Ok((0, Some(next))) => {
-            Duration::try_from(next.duration_since(now)).unwrap_or_default().clamp(Duration::from_secs(1), minute)
-        }
+        Ok((0, Some(next))) => Duration::try_from(next.duration_since(now))
+            .unwrap_or_default()
+            .clamp(Duration::from_secs(1), minute),
         Ok((0, None)) | Err(_) => minute,
         Ok(_) => Duration::from_millis(10),
     }

@@ -172,7 +172,11 @@ pub fn decide(
     let from = match &letter.from {
         Ok(from) => from,
         Err(_) if reading.verdict == Verdict::Nothing => {
-            return silent(Disposition::Review, Shelf::Held, "the sender cannot be known, and nothing is asked");
+            return silent(
+                Disposition::Review,
+                Shelf::Held,
+                "the sender cannot be known, and nothing is asked",
+            );
         }
         Err(error) => return hold(&error.to_string(), 0.0, received),
     };
@@ -215,10 +219,8 @@ fn hold(why: &str, confidence: f64, received: Timestamp) -> Decision {
 }
 
 fn open(findings: &[Finding], table: &Table, received: Timestamp) -> Decision {
-    let known: Vec<(&Finding, &RequestType)> = findings
-        .iter()
-        .filter_map(|finding| Some((finding, table.kind(&finding.kind)?)))
-        .collect();
+    let known: Vec<(&Finding, &RequestType)> =
+        findings.iter().filter_map(|finding| Some((finding, table.kind(&finding.kind)?))).collect();
     let requests: Vec<Planned> = known
         .iter()
         .map(|(finding, kind)| Planned {

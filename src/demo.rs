@@ -42,8 +42,10 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     messages.sort_by(|a, b| a.mail_id.cmp(&b.mail_id));
     for message in &messages {
         let (_, requests, replies) = store.message(message.id).await?.context("A row is gone")?;
-        let done: Vec<String> = requests.iter().map(|r| format!("{} {} ({})", r.reference, r.kind, r.status)).collect();
-        let reply = replies.first().map_or_else(|| "none".to_owned(), |r| format!("{} ({})", r.template, r.language));
+        let done: Vec<String> =
+            requests.iter().map(|r| format!("{} {} ({})", r.reference, r.kind, r.status)).collect();
+        let reply =
+            replies.first().map_or_else(|| "none".to_owned(), |r| format!("{} ({})", r.template, r.language));
         let name = message.mail_id.split_once('.').map_or(message.mail_id.as_str(), |(name, _)| name);
         let taken_for = match message.disposition.as_str() {
             "requests" => message.why.clone(),
@@ -56,9 +58,16 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     let count = |word: &str| messages.iter().filter(|message| message.disposition == word).count();
     println!(
         "{} asked for something, {} were automatic, {} wait for a person, {} asked nothing, {} came twice.",
-        count("requests"), count("automated"), count("review") + count("unreadable"), count("none"), count("duplicate"),
+        count("requests"),
+        count("automated"),
+        count("review") + count("unreadable"),
+        count("none"),
+        count("duplicate"),
     );
-    println!("{} replies written, {suppressed} addresses suppressed, {} contacts imported.\n", pass.sent, imported.new);
+    println!(
+        "{} replies written, {suppressed} addresses suppressed, {} contacts imported.\n",
+        pass.sent, imported.new
+    );
     let dir = dir.display();
     println!("Where it all is:");
     println!("  {dir}/Maildir       the mails, filed in folders by type (Maildir++)");
@@ -78,7 +87,8 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
 /// The folder of the demonstration: the one that was named, or a fresh one in the temporary folder.
 fn make_folder(dir: Option<PathBuf>) -> Result<PathBuf> {
     if let Some(dir) = dir {
-        std::fs::create_dir_all(dir.parent().unwrap_or(Path::new("."))).context("Cannot make the demo's folder")?;
+        std::fs::create_dir_all(dir.parent().unwrap_or(Path::new(".")))
+            .context("Cannot make the demo's folder")?;
         std::fs::create_dir(&dir)
             .with_context(|| format!("Cannot make {}: name a folder that is not there yet", dir.display()))?;
         return dir.canonicalize().context("Cannot find the demo's folder");
@@ -104,7 +114,8 @@ fn fill(dir: &Path) -> Result<usize> {
     for name in Samples::iter().filter(|name| name.ends_with(".eml")) {
         let sample = Samples::get(&name).context("A sample mail is missing")?;
         let stem = name.trim_end_matches(".eml");
-        std::fs::write(new.join(format!("{stem}.demo")), &sample.data).context("Cannot write a sample mail")?;
+        std::fs::write(new.join(format!("{stem}.demo")), &sample.data)
+            .context("Cannot write a sample mail")?;
         count += 1;
     }
     Ok(count)

@@ -151,7 +151,18 @@ impl Page {
 fn is_void(name: &str) -> bool {
     matches!(
         name,
-        "br" | "hr" | "img" | "input" | "meta" | "link" | "area" | "base" | "col" | "embed" | "source" | "track" | "wbr"
+        "br" | "hr"
+            | "img"
+            | "input"
+            | "meta"
+            | "link"
+            | "area"
+            | "base"
+            | "col"
+            | "embed"
+            | "source"
+            | "track"
+            | "wbr"
     )
 }
 
@@ -163,19 +174,53 @@ fn is_block(name: &str) -> bool {
     is_paragraph(name)
         || matches!(
             name,
-            "div" | "tr" | "li" | "section" | "article" | "header" | "footer" | "pre" | "address" | "center" | "form" | "dl" | "dt" | "dd" | "body"
+            "div"
+                | "tr"
+                | "li"
+                | "section"
+                | "article"
+                | "header"
+                | "footer"
+                | "pre"
+                | "address"
+                | "center"
+                | "form"
+                | "dl"
+                | "dt"
+                | "dd"
+                | "body"
         )
 }
 
 /// What a person does not see, and what another person wrote.
 fn is_left_out(name: &str, marks: &Marks) -> bool {
-    if matches!(name, "script" | "style" | "head" | "title" | "template" | "noscript" | "select" | "textarea" | "svg" | "object")
-        || name == "blockquote"
+    if matches!(
+        name,
+        "script"
+            | "style"
+            | "head"
+            | "title"
+            | "template"
+            | "noscript"
+            | "select"
+            | "textarea"
+            | "svg"
+            | "object"
+    ) || name == "blockquote"
         || marks.hidden
     {
         return true;
     }
-    let quoted = ["gmail_quote", "gmail_attr", "gmail_extra", "moz-cite-prefix", "yahoo_quoted", "protonmail_quote", "zmail_extra", "tutanota_quote"];
+    let quoted = [
+        "gmail_quote",
+        "gmail_attr",
+        "gmail_extra",
+        "moz-cite-prefix",
+        "yahoo_quoted",
+        "protonmail_quote",
+        "zmail_extra",
+        "tutanota_quote",
+    ];
     if marks.class.split_ascii_whitespace().any(|class| quoted.contains(&class)) {
         return true;
     }
@@ -183,5 +228,15 @@ fn is_left_out(name: &str, marks: &Marks) -> bool {
     style.contains("display:none")
         || style.contains("visibility:hidden")
         || style.contains("mso-hide:all")
-        || style.split(';').any(|rule| matches!(rule, "font-size:0" | "font-size:0px" | "font-size:0pt" | "opacity:0" | "max-height:0" | "max-height:0px"))
+        || style.split(';').any(|rule| {
+            matches!(
+                rule,
+                "font-size:0"
+                    | "font-size:0px"
+                    | "font-size:0pt"
+                    | "opacity:0"
+                    | "max-height:0"
+                    | "max-height:0px"
+            )
+        })
 }

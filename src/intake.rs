@@ -88,7 +88,11 @@ impl Intake {
     ///
     /// # Errors
     /// The mailbox or the store does not work. What was committed stands, the rest comes again.
-    pub async fn pass(self: &Arc<Self>, mailbox: &mut Mailbox, stop: &(impl Fn() -> bool + Sync)) -> Result<u64> {
+    pub async fn pass(
+        self: &Arc<Self>,
+        mailbox: &mut Mailbox,
+        stop: &(impl Fn() -> bool + Sync),
+    ) -> Result<u64> {
         let name = mailbox.name().to_owned();
         let cursor = mailbox.look(self.store.cursor(&name).await?).await?;
         let mut to_file = self.store.unfiled(&name, mailbox.kind(), cursor.validity).await?;
@@ -128,7 +132,8 @@ impl Intake {
         let last_uid = mails.iter().map(|mail| uid(&mail.id)).max().unwrap_or(0);
         let ids: Vec<&MailId> = mails.iter().map(|mail| &mail.id).collect();
         let tries = self.store.earlier_attempts(mailbox, validity, &ids).await?;
-        let (suspects, fresh): (Vec<_>, Vec<_>) = mails.into_iter().zip(tries).partition(|(_, tries)| *tries > 0);
+        let (suspects, fresh): (Vec<_>, Vec<_>) =
+            mails.into_iter().zip(tries).partition(|(_, tries)| *tries > 0);
         let mut filings = Vec::new();
         // Mails that were there when the process ended go alone, each with its own count, so that the
         // one that ended it is found and its neighbours are not blamed. The cursor waits for the rest.
@@ -204,7 +209,9 @@ impl Intake {
                     return Ok((folder, line));
                 }
                 Err(RecordError::ReferenceTaken) => {}
-                Err(RecordError::Refused(reason)) if !decision.requests.is_empty() || decision.answer.is_some() => {
+                Err(RecordError::Refused(reason))
+                    if !decision.requests.is_empty() || decision.answer.is_some() =>
+                {
                     error!(mailbox = place.mailbox, mail.id = %mail.id, reason, "mail could not be recorded with what it asks for: held");
                     decision = Decision {
                         disposition: Disposition::Review,
@@ -258,7 +265,8 @@ impl Intake {
             return Ok(None);
         };
         let thread = Thread { message_id: letter.message_id.as_ref(), references: &letter.references };
-        let composed = self.replies.compose(answer, decision, references, thread, &self.table, random()?, now);
+        let composed =
+            self.replies.compose(answer, decision, references, thread, &self.table, random()?, now);
         match composed {
             Ok(reply) => Ok(Some(reply)),
             Err(error) => {
@@ -408,10 +416,8 @@ impl Memory {
                 _ => {}
             }
         }
-        let senders: Vec<&Address> = prepared
-            .iter()
-            .filter_map(|mail| letter_of(&mail.understanding)?.from.as_ref().ok())
-            .collect();
+        let senders: Vec<&Address> =
+            prepared.iter().filter_map(|mail| letter_of(&mail.understanding)?.from.as_ref().ok()).collect();
         memory.case_files = visit.case_files(&senders).await?;
         Ok(memory)
     }

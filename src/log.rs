@@ -19,7 +19,8 @@ pub fn begin(settings: &Log) {
     };
     // Only our own target passes: async-imap logs the password at TRACE, sqlx logs bound values.
     let filter = EnvFilter::new(format!("off,privacyd={level}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call, as in a test, finds the first one's log in place; that is fine.
     let _ = match settings.format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

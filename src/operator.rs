@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::classify::{Finding, Verdict};
-use crate::cli::{Classify, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions};
+use crate::cli::{
+    Classify, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions,
+};
 use crate::config::Config;
 use crate::daemon::{Daemon, Rules, mailboxes, mailer};
 use crate::decide::Understanding;
@@ -84,16 +86,34 @@ async fn run(config: &Config, once: bool) -> Result<()> {
 /// `check`: everything that can be seen without changing anything.
 async fn check(config: &Config, offline: bool) -> Result<()> {
     let rules = Rules::load(config).map_err(as_mistake)?;
-    println!("configuration  sound; database {}, poll every {} s", config.database.display(), config.poll_interval.as_secs());
+    println!(
+        "configuration  sound; database {}, poll every {} s",
+        config.database.display(),
+        config.poll_interval.as_secs()
+    );
     let names: Vec<&str> = rules.table.types.iter().map(|kind| kind.name.as_str()).collect();
-    println!("rules          {} types, {} phrases: {}", names.len(), rules.table.phrases.len(), names.join(", "));
+    println!(
+        "rules          {} types, {} phrases: {}",
+        names.len(),
+        rules.table.phrases.len(),
+        names.join(", ")
+    );
     println!("templates      complete");
     for imap in &config.imap {
-        println!("imap {:10} {} port {}, {:?} TLS, user {}, password {}", imap.name, imap.host, imap.port, imap.tls, imap.username, imap.password);
+        println!(
+            "imap {:10} {} port {}, {:?} TLS, user {}, password {}",
+            imap.name, imap.host, imap.port, imap.tls, imap.username, imap.password
+        );
     }
     if let Some(smtp) = &config.smtp {
         let password = smtp.password.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        println!("smtp            {} port {}, {:?} TLS, user {}, password {password}", smtp.host, smtp.port(), smtp.tls, smtp.username.as_deref().unwrap_or("none"));
+        println!(
+            "smtp            {} port {}, {:?} TLS, user {}, password {password}",
+            smtp.host,
+            smtp.port(),
+            smtp.tls,
+            smtp.username.as_deref().unwrap_or("none")
+        );
     }
     for imap in &config.imap {
         imap.password.read().map_err(as_mistake)?;
@@ -105,7 +125,8 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         return Ok(());
     }
     for mailbox in &mut boxes {
-        let found = mailbox.probe().await.with_context(|| format!("Mailbox {} does not work", mailbox.name()))?;
+        let found =
+            mailbox.probe().await.with_context(|| format!("Mailbox {} does not work", mailbox.name()))?;
         println!("mailbox {:7} works: {found}", mailbox.name());
         mailbox.close().await;
     }
@@ -129,7 +150,11 @@ fn init(file: &Path) -> Result<()> {
         .open(file)
         .map_err(|error| Mistake(format!("Cannot write {}: {error}", file.display())))?;
     out.write_all(SAMPLE_CONFIG.as_bytes()).with_context(|| format!("Cannot write {}", file.display()))?;
-    println!("Wrote {}. Fill in the mailbox and the server, then: privacyd check --config {}", file.display(), file.display());
+    println!(
+        "Wrote {}. Fill in the mailbox and the server, then: privacyd check --config {}",
+        file.display(),
+        file.display()
+    );
     Ok(())
 }
 
@@ -142,7 +167,11 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
         Command::Contacts(Contacts::Import { file }) => import(&store, &file).await?,
-        Command::Run { .. } | Command::Check { .. } | Command::Classify(_) | Command::Demo { .. } | Command::Init { .. } => {
+        Command::Run { .. }
+        | Command::Check { .. }
+        | Command::Classify(_)
+        | Command::Demo { .. }
+        | Command::Init { .. } => {
             ExitCode::SUCCESS // carried out before a store is opened
         }
     };
@@ -154,10 +183,22 @@ async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
     match command {
         Requests::List { status, listing } => {
             let rows = store.requests(status.as_deref(), listing.limit).await?;
-            print_list(&listing, &rows, &["reference", "type", "status", "due", "received", "sender"], |row| {
-                let sender = row.subject.clone().unwrap_or_default();
-                vec![row.reference.clone(), row.kind.clone(), row.status.clone(), row.due_on.clone(), time(row.received_at), sender]
-            })
+            print_list(
+                &listing,
+                &rows,
+                &["reference", "type", "status", "due", "received", "sender"],
+                |row| {
+                    let sender = row.subject.clone().unwrap_or_default();
+                    vec![
+                        row.reference.clone(),
+                        row.kind.clone(),
+                        row.status.clone(),
+                        row.due_on.clone(),
+                        time(row.received_at),
+                        sender,
+                    ]
+                },
+            )
         }
         Requests::Show { reference, json } => {
             let Some((request, events)) = store.request(&reference).await? else {
@@ -183,10 +224,22 @@ async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
     match command {
         Messages::List { disposition, listing } => {
             let rows = store.messages(disposition.as_deref(), listing.limit).await?;
-            print_list(&listing, &rows, &["id", "received", "disposition", "type", "folder", "sender"], |row| {
-                let sender = row.sender.clone().unwrap_or_default();
-                vec![row.id.to_string(), time(row.received_at), row.disposition.clone(), row.kind.clone(), row.folder.clone(), sender]
-            })
+            print_list(
+                &listing,
+                &rows,
+                &["id", "received", "disposition", "type", "folder", "sender"],
+                |row| {
+                    let sender = row.sender.clone().unwrap_or_default();
+                    vec![
+                        row.id.to_string(),
+                        time(row.received_at),
+                        row.disposition.clone(),
+                        row.kind.clone(),
+                        row.folder.clone(),
+                        sender,
+                    ]
+                },
+            )
         }
         Messages::Show { id, json } => {
             let Some((message, requests, replies)) = store.message(id).await? else {
@@ -196,15 +249,27 @@ async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
                 return print_json(&json!({ "message": message, "requests": requests, "replies": replies }));
             }
             println!("message {}  {}  {}", message.id, message.disposition, message.kind);
-            println!("received  {} in mailbox {}, id {}, {} bytes", time(message.received_at), message.mailbox, message.mail_id, message.size);
+            println!(
+                "received  {} in mailbox {}, id {}, {} bytes",
+                time(message.received_at),
+                message.mailbox,
+                message.mail_id,
+                message.size
+            );
             println!("sender    {}", message.sender.as_deref().unwrap_or("not known"));
             println!("why       {}", message.why);
             println!("folder    {}{}", message.folder, if message.filed { "" } else { " (not filed yet)" });
             for request in requests {
-                println!("request   {}  {}  {}  due {}", request.reference, request.kind, request.status, request.due_on);
+                println!(
+                    "request   {}  {}  {}  due {}",
+                    request.reference, request.kind, request.status, request.due_on
+                );
             }
             for reply in replies {
-                println!("reply     {}  {} ({})  {}  {}", reply.id, reply.template, reply.language, reply.state, reply.outcome);
+                println!(
+                    "reply     {}  {} ({})  {}  {}",
+                    reply.id, reply.template, reply.language, reply.state, reply.outcome
+                );
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -215,18 +280,23 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
     match command {
         OutboxCommand::List { state, listing } => {
             let rows = store.replies(state.as_deref(), listing.limit).await?;
-            print_list(&listing, &rows, &["id", "request", "reply", "state", "attempts", "queued", "outcome", "to"], |row| {
-                vec![
-                    row.id.to_string(),
-                    row.reference.clone(),
-                    format!("{} ({})", row.template, row.language),
-                    row.state.clone(),
-                    row.attempts.to_string(),
-                    time(row.created_at),
-                    row.outcome.clone(),
-                    row.recipient.clone(),
-                ]
-            })
+            print_list(
+                &listing,
+                &rows,
+                &["id", "request", "reply", "state", "attempts", "queued", "outcome", "to"],
+                |row| {
+                    vec![
+                        row.id.to_string(),
+                        row.reference.clone(),
+                        format!("{} ({})", row.template, row.language),
+                        row.state.clone(),
+                        row.attempts.to_string(),
+                        time(row.created_at),
+                        row.outcome.clone(),
+                        row.recipient.clone(),
+                    ]
+                },
+            )
         }
         OutboxCommand::Retry { id } => match store.retry(id, Timestamp::now()).await? {
             Some(state) => {
@@ -251,13 +321,25 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
                     if json {
                         print_json(entry)?;
                     } else {
-                        print(&format!("{}\t{}\t{}\t{}", entry.address, entry.kind, entry.source, time(entry.created_at)))?;
+                        print(&format!(
+                            "{}\t{}\t{}\t{}",
+                            entry.address,
+                            entry.kind,
+                            entry.source,
+                            time(entry.created_at)
+                        ))?;
                     }
                 }
                 if whole {
                     break;
                 }
-                after = page.iter().rev().map(|entry| &entry.address).find(|address| **address != last).cloned().unwrap_or(last);
+                after = page
+                    .iter()
+                    .rev()
+                    .map(|entry| &entry.address)
+                    .find(|address| **address != last)
+                    .cloned()
+                    .unwrap_or(last);
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -282,7 +364,12 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
                 println!("Not suppressed");
             } else {
                 for entry in &found {
-                    println!("Suppressed from {} since {} ({})", entry.kind, time(entry.created_at), entry.source);
+                    println!(
+                        "Suppressed from {} since {} ({})",
+                        entry.kind,
+                        time(entry.created_at),
+                        entry.source
+                    );
                 }
             }
             Ok(if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -302,7 +389,9 @@ pub struct Imported {
 }
 
 async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
-    let size = std::fs::metadata(file).map_err(|error| Mistake(format!("Cannot read {}: {error}", file.display())))?.len();
+    let size = std::fs::metadata(file)
+        .map_err(|error| Mistake(format!("Cannot read {}: {error}", file.display())))?
+        .len();
     let bar = indicatif::ProgressBar::new(size);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
@@ -321,10 +410,17 @@ async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
 ///
 /// # Errors
 /// There is no column of addresses, or the database does not work.
-pub async fn import_from(store: &Store, input: impl std::io::Read, mut report: impl FnMut(u64, &str)) -> Result<Imported> {
+pub async fn import_from(
+    store: &Store,
+    input: impl std::io::Read,
+    mut report: impl FnMut(u64, &str),
+) -> Result<Imported> {
     let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(input);
-    let header = reader.headers().map_err(|_| Mistake("The first line does not name the columns".into()))?.clone();
-    let is_address = |name: &str| ["email", "e-mail", "address", "mail"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let header =
+        reader.headers().map_err(|_| Mistake("The first line does not name the columns".into()))?.clone();
+    let is_address = |name: &str| {
+        ["email", "e-mail", "address", "mail"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
     let column = header
         .iter()
         .position(is_address)
@@ -333,7 +429,12 @@ pub async fn import_from(store: &Store, input: impl std::io::Read, mut report: i
     let mut batch = Vec::new();
     let mut seen = 0;
     for record in reader.records() {
-        let parsed = record.map_err(|error| (error.position().map_or(0, csv::Position::line), "has another number of columns than the first, or is not UTF-8"));
+        let parsed = record.map_err(|error| {
+            (
+                error.position().map_or(0, csv::Position::line),
+                "has another number of columns than the first, or is not UTF-8",
+            )
+        });
         let parsed = parsed.and_then(|record| {
             let line = record.position().map_or(0, csv::Position::line);
             let address = record.get(column).unwrap_or_default().parse::<Address>();
@@ -375,7 +476,8 @@ fn classify(options: &Classify) -> Result<()> {
         let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
             Box::new(std::io::stdin().lock())
         } else {
-            let file = std::fs::File::open(list).map_err(|error| Mistake(format!("Cannot read {}: {error}", list.display())))?;
+            let file = std::fs::File::open(list)
+                .map_err(|error| Mistake(format!("Cannot read {}: {error}", list.display())))?;
             Box::new(std::io::BufReader::new(file))
         };
         for line in input.lines() {
@@ -424,7 +526,9 @@ fn mails_at(path: &Path) -> Vec<PathBuf> {
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|file| file.is_file() && (is_maildir || file.extension().is_some_and(|extension| extension == "eml")))
+        .filter(|file| {
+            file.is_file() && (is_maildir || file.extension().is_some_and(|extension| extension == "eml"))
+        })
         .collect();
     files.sort();
     files
@@ -483,7 +587,12 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
             }
             for finding in &findings {
                 let threshold = table.kind(&finding.kind).map_or(0.0, |kind| kind.threshold);
-                lines.push(format!("  {} {:.2} (acts from {threshold:.2}): {}", finding.kind, finding.confidence, finding.rules.join(", ")));
+                lines.push(format!(
+                    "  {} {:.2} (acts from {threshold:.2}): {}",
+                    finding.kind,
+                    finding.confidence,
+                    finding.rules.join(", ")
+                ));
             }
             if let Some(reading) = &letter.reading {
                 if let Verdict::Unclear { why, .. } = &reading.verdict {
@@ -500,7 +609,12 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
 }
 
 /// Prints rows as a table, or as JSON lines.
-fn print_list<T: Serialize>(listing: &Listing, rows: &[T], header: &[&str], cells: impl Fn(&T) -> Vec<String>) -> Result<ExitCode> {
+fn print_list<T: Serialize>(
+    listing: &Listing,
+    rows: &[T],
+    header: &[&str],
+    cells: impl Fn(&T) -> Vec<String>,
+) -> Result<ExitCode> {
     if listing.json {
         rows.iter().try_for_each(|row| print_json(row).map(drop))?;
     } else if rows.is_empty() {
@@ -517,11 +631,15 @@ fn print_list<T: Serialize>(listing: &Listing, rows: &[T], header: &[&str], cell
 /// A table for a terminal or a pipe.
 pub fn grid(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut grid = Grid::new();
-    grid.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
+    grid.load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header.to_vec());
     if !std::io::stdout().is_terminal() {
         grid.set_content_arrangement(ContentArrangement::Disabled);
     }
-    rows.for_each(|row| drop(grid.add_row(row)));
+    for row in rows {
+        grid.add_row(row);
+    }
     grid.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 

@@ -132,9 +132,25 @@ fn report(claimed: &Claimed, settled: &Settled) {
     let reason = settled.outcome.as_str();
     match settled.state {
         "sent" => info!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply sent"),
-        "deferred" => warn!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply deferred"),
-        "bounced" => error!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply bounced: a person must see to it"),
-        "unknown" => error!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply unknown: perhaps delivered, never sent again on its own"),
+        "deferred" => {
+            warn!(request.id = reference, reply = template, attempt, waited_ms, reason, "reply deferred")
+        }
+        "bounced" => error!(
+            request.id = reference,
+            reply = template,
+            attempt,
+            waited_ms,
+            reason,
+            "reply bounced: a person must see to it"
+        ),
+        "unknown" => error!(
+            request.id = reference,
+            reply = template,
+            attempt,
+            waited_ms,
+            reason,
+            "reply unknown: perhaps delivered, never sent again on its own"
+        ),
         _ => {}
     }
 }

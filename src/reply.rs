@@ -145,7 +145,8 @@ impl Replies {
         let needed = table.types.iter().map(|kind| kind.name.as_str()).chain(GENERAL);
         for template in needed {
             let languages = self.known.get(template);
-            let has_any = languages.is_some_and(|l| l.contains(&self.fallback_language) || l.iter().any(|l| l == "en"));
+            let has_any =
+                languages.is_some_and(|l| l.contains(&self.fallback_language) || l.iter().any(|l| l == "en"));
             if !has_any {
                 return Err(FileError {
                     file: format!("templates/{template}/{}", self.fallback_language),
@@ -165,9 +166,11 @@ impl Replies {
                             message: "is missing beside its other half".into(),
                         });
                     };
-                    let sample = [RequestInReply { title: "x", reference: "PR-000000", due: "x".into(), done: false }];
+                    let sample =
+                        [RequestInReply { title: "x", reference: "PR-000000", due: "x".into(), done: false }];
                     let values = self.values(&sample);
-                    let rendered = self.engine.get_template(&path).and_then(|template| template.render(values));
+                    let rendered =
+                        self.engine.get_template(&path).and_then(|template| template.render(values));
                     let text = rendered.map_err(|error| FileError {
                         file: shown.clone(),
                         line: error.line().unwrap_or(1),
@@ -254,7 +257,8 @@ impl Replies {
             data_encoding::HEXLOWER.encode(&unique),
             self.address.domain().to_ascii_lowercase()
         );
-        let raw = self.build(answer, &message_id, &thread, render("subject")?.trim(), render("body")?, now)?;
+        let raw =
+            self.build(answer, &message_id, &thread, render("subject")?.trim(), render("body")?, now)?;
         Ok(Outgoing {
             recipient: answer.to.clone(),
             reference,
@@ -275,7 +279,8 @@ impl Replies {
         now: Timestamp,
     ) -> Result<Vec<u8>, ComposeError> {
         let fail = |error: &dyn std::fmt::Display| ComposeError::Build(error.to_string());
-        let address = |address: &Address| address.as_str().parse().map_err(|e: lettre::address::AddressError| fail(&e));
+        let address =
+            |address: &Address| address.as_str().parse().map_err(|e: lettre::address::AddressError| fail(&e));
         let mut message = lettre::Message::builder()
             .from(Mailbox::new(Some(self.company.name.clone()), address(&self.address)?))
             .to(Mailbox::new(None, address(&answer.to)?))
@@ -289,7 +294,8 @@ impl Replies {
         }
         // RFC 3834 section 5, and what Exchange needs to keep its absence notes to itself.
         for (name, value) in [("Auto-Submitted", "auto-replied"), ("X-Auto-Response-Suppress", "All")] {
-            message = message.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()));
+            message =
+                message.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()));
         }
         let part = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body);
         message.singlepart(part).map(|message| message.formatted()).map_err(|error| fail(&error))
@@ -310,7 +316,11 @@ fn one_line(error: &minijinja::Error) -> String {
 }
 
 /// Adds the .txt files below `folder`, by their path relative to `root`.
-fn read_folder(root: &Path, folder: &Path, files: &mut BTreeMap<String, (String, String)>) -> Result<(), FileError> {
+fn read_folder(
+    root: &Path,
+    folder: &Path,
+    files: &mut BTreeMap<String, (String, String)>,
+) -> Result<(), FileError> {
     let fail = |path: &Path, error: &dyn std::fmt::Display| FileError {
         file: path.display().to_string(),
         line: 1,

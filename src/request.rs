@@ -137,10 +137,7 @@ pub struct RequestType {
 impl RequestType {
     /// How a reply in `language` names it; the type's own name when nothing else is known.
     pub fn title(&self, language: &str) -> &str {
-        self.titles
-            .get(language)
-            .or_else(|| self.titles.get("en"))
-            .map_or(&self.name, String::as_str)
+        self.titles.get(language).or_else(|| self.titles.get("en")).map_or(&self.name, String::as_str)
     }
 }
 
@@ -218,7 +215,9 @@ impl Table {
                     return Err(FileError {
                         file: shown.clone(),
                         line: line_of(text, &["phrases", code]),
-                        message: format!("phrases.{code}: there is no rules/languages/{code}.toml; add one or correct the code"),
+                        message: format!(
+                            "phrases.{code}: there is no rules/languages/{code}.toml; add one or correct the code"
+                        ),
                     });
                 };
                 for (strength, list) in [
@@ -313,10 +312,16 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
         return wrong(&["proof"], "proof: is a step of the ladder, 0 to 3".into());
     }
     if row.proof > 0 && matches!(row.action, Action::SuppressMarketing | Action::SuppressAds) {
-        return wrong(&["proof"], "proof: an opt-out may not ask for proof (11 CCR 7060(b)); set it to 0".into());
+        return wrong(
+            &["proof"],
+            "proof: an opt-out may not ask for proof (11 CCR 7060(b)); set it to 0".into(),
+        );
     }
     if !(0.0..=1.0).contains(&row.threshold) || row.threshold <= Strength::Hint.weight() {
-        return wrong(&["threshold"], "threshold: must be above 0.3, the weight of a hint, and at most 1".into());
+        return wrong(
+            &["threshold"],
+            "threshold: must be above 0.3, the weight of a hint, and at most 1".into(),
+        );
     }
     if !row.title.contains_key("en") {
         return wrong(&["title"], "title: needs at least an English text, en = \"…\"".into());
@@ -363,7 +368,9 @@ fn check_pattern(phrase: &str, file: &str, text: &str, path: &[&str], index: usi
         .parse(&text::pattern(phrase))
         .map_err(|error| wrong(format!("is not a pattern: {}", last_line(&error.to_string()))))?;
     match hir.properties().minimum_len() {
-        Some(0) | None => Err(wrong("matches an empty text and so every mail; ask for at least a word".into())),
+        Some(0) | None => {
+            Err(wrong("matches an empty text and so every mail; ask for at least a word".into()))
+        }
         Some(_) => Ok(()),
     }
 }

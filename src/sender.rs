@@ -231,10 +231,25 @@ mod tests {
             assert_eq!(good.parse::<Address>().map(String::from).as_deref(), Ok(good));
         }
         for bad in [
-            "", "@example.com", "jane@", "jane", "a@b", "a..b@example.com", ".a@example.com",
-            "a.@example.com", "\"a b\"@example.com", "a b@example.com", "a@[127.0.0.1]",
-            "a@example.com\r\nBcc: b@example.com", "a@exa mple.com", "a@-example.com", "-oQ@example.com",
-            "a@example..com", "jané@example.com", "a@b@example.com", "a@example.com\0",
+            "",
+            "@example.com",
+            "jane@",
+            "jane",
+            "a@b",
+            "a..b@example.com",
+            ".a@example.com",
+            "a.@example.com",
+            "\"a b\"@example.com",
+            "a b@example.com",
+            "a@[127.0.0.1]",
+            "a@example.com\r\nBcc: b@example.com",
+            "a@exa mple.com",
+            "a@-example.com",
+            "-oQ@example.com",
+            "a@example..com",
+            "jané@example.com",
+            "a@b@example.com",
+            "a@example.com\0",
         ] {
             assert!(bad.parse::<Address>().is_err(), "{bad:?}");
         }

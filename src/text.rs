@@ -46,7 +46,10 @@ pub fn fold(text: &str) -> String {
             // Combining marks of the Latin, Greek and Cyrillic scripts.
             '\u{300}'..='\u{36f}' => {}
             // Soft hyphen, zero-width characters, direction marks, byte order mark.
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+            '\u{ad}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}'
             | '\u{feff}' => {}
             'ß' => "ss".chars().for_each(&mut push),
             'æ' => "ae".chars().for_each(&mut push),
@@ -105,8 +108,10 @@ impl Stripper {
     pub fn own_words(&self, body: &str) -> String {
         let lines: Vec<&str> = body.lines().map(str::trim_end).collect();
         // Patterns look at the beginning of a line only as far as any of them needs.
-        let folded: Vec<String> =
-            lines.iter().map(|line| fold(line.get(..line.floor_char_boundary(400)).unwrap_or(line))).collect();
+        let folded: Vec<String> = lines
+            .iter()
+            .map(|line| fold(line.get(..line.floor_char_boundary(400)).unwrap_or(line)))
+            .collect();
         let mut own = String::new();
         let mut index = 0;
         while let (Some(line), Some(key)) = (lines.get(index), folded.get(index)) {
@@ -216,7 +221,11 @@ pub fn sentences(folded: &str) -> String {
                     let word = paragraph.get(word_start..at).unwrap_or_default();
                     next.is_none_or(char::is_whitespace)
                         && !is_abbreviation(word)
-                        && !paragraph.get(at + 1..).unwrap_or_default().trim_start().starts_with(|c: char| c.is_ascii_digit())
+                        && !paragraph
+                            .get(at + 1..)
+                            .unwrap_or_default()
+                            .trim_start()
+                            .starts_with(|c: char| c.is_ascii_digit())
                 }
                 '!' | '?' | ';' | ':' => next.is_none_or(|next| !next.is_alphanumeric()),
                 _ => false,
@@ -257,7 +266,9 @@ fn paragraphs(folded: &str) -> Vec<String> {
         }
         let bullet = line.strip_prefix(['-', '*', '•', '·']).or_else(|| {
             let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
-            (rest.len() < line.len()).then(|| rest.strip_prefix([')', '.']))?.filter(|rest| rest.starts_with(' '))
+            (rest.len() < line.len())
+                .then(|| rest.strip_prefix([')', '.']))?
+                .filter(|rest| rest.starts_with(' '))
         });
         let words = bullet.map_or(line, str::trim_start);
         match paragraphs.last_mut() {
@@ -277,9 +288,36 @@ fn is_abbreviation(word: &str) -> bool {
     let word = word.trim_start_matches(['(', '"', '\'']);
     matches!(
         word,
-        "art" | "arts" | "no" | "nr" | "mr" | "mrs" | "ms" | "dr" | "abs" | "sec" | "lit" | "cf" | "vs" | "st"
-            | "e.g" | "i.e" | "z.b" | "u.a" | "d.h" | "bzw" | "sr" | "sra" | "mme" | "hr" | "fr" | "tel" | "approx"
-            | "incl" | "para" | "num"
+        "art"
+            | "arts"
+            | "no"
+            | "nr"
+            | "mr"
+            | "mrs"
+            | "ms"
+            | "dr"
+            | "abs"
+            | "sec"
+            | "lit"
+            | "cf"
+            | "vs"
+            | "st"
+            | "e.g"
+            | "i.e"
+            | "z.b"
+            | "u.a"
+            | "d.h"
+            | "bzw"
+            | "sr"
+            | "sra"
+            | "mme"
+            | "hr"
+            | "fr"
+            | "tel"
+            | "approx"
+            | "incl"
+            | "para"
+            | "num"
     ) || (word.chars().count() == 1 && word != "i")
 }
 

@@ -22,8 +22,8 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>> {
         for certificate in CertificateDer::pem_file_iter(path)
             .with_context(|| format!("Cannot read the CA file {}", path.display()))?
         {
-            let certificate = certificate
-                .with_context(|| format!("The CA file {} is not PEM", path.display()))?;
+            let certificate =
+                certificate.with_context(|| format!("The CA file {} is not PEM", path.display()))?;
             roots
                 .add(certificate)
                 .with_context(|| format!("A certificate in {} is unusable", path.display()))?;

@@ -148,7 +148,8 @@ fn files_in(root: &Path) -> Result<HashMap<String, PathBuf>> {
         };
         for entry in entries {
             let path = entry.with_context(cannot_read)?.path();
-            let base = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split(':').next());
+            let base =
+                path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split(':').next());
             match base {
                 Some(base) if is_base_name(base) => {
                     files.insert(base.to_owned(), path);
@@ -233,7 +234,8 @@ fn rename_all(root: &Path, renames: Vec<(String, Option<PathBuf>, PathBuf)>) -> 
     let mut files_now = None;
     for (name, known, folder) in renames {
         if !changed.contains(&folder) {
-            make_subfolder(&folder).with_context(|| format!("Cannot make the folder {}", folder.display()))?;
+            make_subfolder(&folder)
+                .with_context(|| format!("Cannot make the folder {}", folder.display()))?;
             changed.insert(folder.clone());
         }
         if let Some(known) = known

@@ -34,7 +34,9 @@ impl House {
                 return found;
             }
             assert!(window.mails.len() <= 2);
-            found.extend(window.mails.iter().map(|mail| format!("{} {:?} of {}", mail.id, mail.body, mail.size)));
+            found.extend(
+                window.mails.iter().map(|mail| format!("{} {:?} of {}", mail.id, mail.body, mail.size)),
+            );
         }
     }
 
@@ -58,8 +60,12 @@ async fn mails_are_read_in_order_and_cut() {
     fs::create_dir(house.path("new/5.folder")).unwrap();
     symlink("/etc/passwd", house.path("new/6.link")).unwrap();
     std::process::Command::new("mkfifo").arg(house.path("new/7.pipe")).status().unwrap();
-    let expected =
-        ["1.a Whole(10 bytes) of 10", "2.b Head(10 bytes) of 11", "3.c Whole(5 bytes) of 5", "4.d TooLarge of 101"];
+    let expected = [
+        "1.a Whole(10 bytes) of 10",
+        "2.b Head(10 bytes) of 11",
+        "3.c Whole(5 bytes) of 5",
+        "4.d TooLarge of 101",
+    ];
     assert_eq!(house.pass().await, expected);
     assert_eq!(house.pass().await, expected, "until it is filed");
 

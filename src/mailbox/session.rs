@@ -122,7 +122,11 @@ impl Session {
     ///
     /// # Errors
     /// [`LoginRefused`] when name or password are wrong; a sentence for everything else.
-    pub async fn open(settings: &ImapConfig, tls: Option<&TlsConnector>, patience: &Patience) -> Result<Self> {
+    pub async fn open(
+        settings: &ImapConfig,
+        tls: Option<&TlsConnector>,
+        patience: &Patience,
+    ) -> Result<Self> {
         let stream = patience.connect.limit(None, connect(settings, tls)).await?;
         let guarded = Guarded::new(stream, SMALL);
         let mut session = Self {
@@ -241,8 +245,9 @@ impl Session {
 
     /// Reads the greeting (RFC 3501 §7.1) and what it says of capabilities.
     async fn greet(&mut self, wait: Wait) -> Result<()> {
-        let reading =
-            async { no_panic(self.client.read_response()).await.context("The server's greeting cannot be read") };
+        let reading = async {
+            no_panic(self.client.read_response()).await.context("The server's greeting cannot be read")
+        };
         let greeting = match wait.limit(None, reading).await? {
             Ok(Some(greeting)) => greeting,
             Ok(None) => bail!("The server closed the connection without a greeting"),
@@ -255,7 +260,9 @@ impl Session {
                 }
                 Ok(())
             }
-            Response::Data { status: Status::Bye, outcome } => bail!("The server says BYE{}", code_of(outcome)),
+            Response::Data { status: Status::Bye, outcome } => {
+                bail!("The server says BYE{}", code_of(outcome))
+            }
             _ => bail!("The server does not greet as an IMAP server that wants a login"),
         }
     }
@@ -278,7 +285,9 @@ impl Session {
         match replies.into_iter().next() {
             Some(Ok(())) => Ok(()),
             // RFC 5530 §3: the login may well be right, the server is not able now.
-            Some(Err(no)) if [" [UNAVAILABLE]", " [INUSE]", " [LIMIT]", " [SERVERBUG]"].contains(&no.code.as_str()) => {
+            Some(Err(no))
+                if [" [UNAVAILABLE]", " [INUSE]", " [LIMIT]", " [SERVERBUG]"].contains(&no.code.as_str()) =>
+            {
                 Err(no.into())
             }
             Some(Err(no)) => Err(LoginRefused { code: no.code }.into()),
@@ -305,7 +314,9 @@ impl Session {
 /// # Errors
 /// When the name is not plain ASCII that can stand between quotes.
 pub fn quoted(name: &str) -> Result<String> {
-    if name.is_empty() || !name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\') {
+    if name.is_empty()
+        || !name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\')
+    {
         bail!("A folder name must be printable ASCII without quotes and backslashes");
     }
     Ok(format!("\"{name}\""))
@@ -313,7 +324,11 @@ pub fn quoted(name: &str) -> Result<String> {
 
 impl Wait {
     /// Runs `future` within the limit; `received` counts the bytes that have come.
-    async fn limit<T>(self, received: Option<&AtomicU64>, future: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn limit<T>(
+        self,
+        received: Option<&AtomicU64>,
+        future: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let count = || received.map(|count| count.load(Ordering::Relaxed));
         let (Self::Within(limit) | Self::Silent(limit)) = self;
         let mut future = pin!(future);

@@ -185,7 +185,11 @@ pub struct Guarded {
 impl Guarded {
     /// Puts the guard in front of `inner`. Nothing may have been read from it yet.
     pub fn new(inner: Box<dyn Stream>, room: Room) -> Self {
-        Self { inner: BufReader::with_capacity(MAX_LINE, inner), framing: Framing::new(room), received: Arc::default() }
+        Self {
+            inner: BufReader::with_capacity(MAX_LINE, inner),
+            framing: Framing::new(room),
+            received: Arc::default(),
+        }
     }
 
     /// Sets the limits for the answers to come.
@@ -213,7 +217,9 @@ impl AsyncRead for Guarded {
         std::task::ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
         let Some(new) = buf.filled_mut().get_mut(before..) else { return Poll::Ready(Ok(())) };
         this.received.fetch_add(new.len() as u64, Ordering::Relaxed);
-        Poll::Ready(this.framing.accept(new).map_err(|refused| io::Error::new(io::ErrorKind::InvalidData, refused)))
+        Poll::Ready(
+            this.framing.accept(new).map_err(|refused| io::Error::new(io::ErrorKind::InvalidData, refused)),
+        )
     }
 }
 

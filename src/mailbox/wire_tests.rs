@@ -37,7 +37,11 @@ fn what_passes_and_what_does_not() {
         ("at the limit", body("BODY[] {100}"), Ok(())),
         ("over the limit", body("BODY[] {101}"), Err(Refused::TooLarge)),
         ("over it, non-synchronising", body("BODY[] {101+}"), Err(Refused::TooLarge)),
-        ("the second one over it", "* 1 FETCH (BODY[] {2}\r\nab BODY[] {101}\r\n".into(), Err(Refused::TooLarge)),
+        (
+            "the second one over it",
+            "* 1 FETCH (BODY[] {2}\r\nab BODY[] {101}\r\n".into(),
+            Err(Refused::TooLarge),
+        ),
         ("a lie", body("BODY[] {4000000000}"), Err(Refused::TooLarge)),
         ("a lie beyond 64 bits", body("BODY[] {99999999999999999999999}"), Err(Refused::TooLarge)),
         ("literal8", body("BODY[] ~{5}"), Err(Refused::UnexpectedLiteral)),

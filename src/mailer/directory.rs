@@ -35,7 +35,8 @@ pub(super) async fn deliver(folder: &Path, letters: &[Letter]) -> Vec<Outcome> {
 fn file_name(message_id: &str) -> Option<String> {
     let (local, _) = message_id.trim_start_matches('<').split_once('@')?;
     let sound = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
-    let named = !local.is_empty() && local.len() <= 200 && !local.starts_with('.') && local.bytes().all(sound);
+    let named =
+        !local.is_empty() && local.len() <= 200 && !local.starts_with('.') && local.bytes().all(sound);
     named.then(|| format!("{local}.eml"))
 }
 
@@ -74,7 +75,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("out");
         let mut session = Mailer::Directory(folder.clone()).connect().await.unwrap();
-        let letters = [letter("<r-1.a@example.com>"), letter("r-1.a@example.com"), letter("<r-2@example.com>")];
+        let letters =
+            [letter("<r-1.a@example.com>"), letter("r-1.a@example.com"), letter("<r-2@example.com>")];
         for outcome in session.deliver(&letters).await {
             assert_eq!(outcome, Outcome::Sent("written".into()));
         }

@@ -20,10 +20,10 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::ConnectError;
 use super::reply::{Lost, Reply};
 use super::session::{Link, SmtpSession};
 use super::wire::{self, Meter, Wire};
-use super::ConnectError;
 use crate::config::{SmtpConfig, SmtpTls};
 
 /// How long the server may take (RFC 5321 §4.5.3.2, where these are minimums for a relay; a
@@ -175,7 +175,10 @@ impl Smtp {
 
     /// Greeting and EHLO, the latter twice: lettre keeps only the extensions that it knows, and
     /// PIPELINING is not among them.
-    async fn greet(&self, stream: Box<dyn AsyncTokioStream>) -> Result<(AsyncSmtpConnection, bool), ConnectError> {
+    async fn greet(
+        &self,
+        stream: Box<dyn AsyncTokioStream>,
+    ) -> Result<(AsyncSmtpConnection, bool), ConnectError> {
         self.in_time(async {
             let mut connection = AsyncSmtpConnection::connect_with_transport(stream, &self.helo)
                 .await
@@ -184,7 +187,8 @@ impl Smtp {
                 .command(Ehlo::new(self.helo.clone()))
                 .await
                 .map_err(|error| no_session("EHLO", error))?;
-            let pipelining = hello.message().skip(1).any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
+            let pipelining =
+                hello.message().skip(1).any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
             Ok((connection, pipelining))
         })
         .await
@@ -214,7 +218,10 @@ impl Smtp {
     }
 
     /// Gives a step of the connection its time.
-    async fn in_time<T>(&self, step: impl Future<Output = Result<T, ConnectError>>) -> Result<T, ConnectError> {
+    async fn in_time<T>(
+        &self,
+        step: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
         timeout(self.times.greet, step).await.unwrap_or_else(|_| {
             Err(ConnectError::Unreachable(format!("{} does not answer", self.settings.host)))
         })

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -288,7 +290,8 @@ async fn dots_are_doubled_and_the_end_is_exact() {
 
 #[tokio::test]
 async fn the_bounce_address_is_the_envelope_sender() {
-    let server = Scripted::start(&(greeted(true) + "C MAIL FROM:<bounces@example.com>\nS 451 no\nclose"), None).await;
+    let server =
+        Scripted::start(&(greeted(true) + "C MAIL FROM:<bounces@example.com>\nS 451 no\nclose"), None).await;
     let mut settings = settings(server.port);
     settings.bounce_address = Some("bounces@example.com".parse().unwrap());
     let mut session = mailer(settings).connect().await.unwrap();
@@ -299,11 +302,13 @@ async fn the_bounce_address_is_the_envelope_sender() {
 #[tokio::test]
 async fn unfit_letters_never_reach_the_wire() {
     let mut batch = letters(1);
-    let recipients = ["", "x", "@example.org", "x@", "a b@c.org", "a>@c.org", "a@b\r\nDATA", "ü@c.org", "a\0@c.org"];
+    let recipients =
+        ["", "x", "@example.org", "x@", "a b@c.org", "a>@c.org", "a@b\r\nDATA", "ü@c.org", "a\0@c.org"];
     for recipient in recipients {
         batch.push(Letter { recipient: recipient.into(), ..letter(9) });
     }
-    let raws: [&[u8]; 7] = [b"", b"a\nb\r\n", b"a\rb\r\n", b"a\r\n.\n", b"\xfc\r\n", "ü\r\n".as_bytes(), b"\0\r\n"];
+    let raws: [&[u8]; 7] =
+        [b"", b"a\nb\r\n", b"a\rb\r\n", b"a\r\n.\n", b"\xfc\r\n", "ü\r\n".as_bytes(), b"\0\r\n"];
     for raw in raws {
         batch.push(Letter { raw: raw.into(), ..letter(9) });
     }
@@ -380,7 +385,11 @@ const ANSWERS: &[Answer] = &[
         outcomes: ["D unintelligible reply @", "D unintelligible reply @", "", "U unintelligible reply"],
         goes_on: false,
     },
-    Answer { steps: "S 250 2.0.0 ok\nstall", outcomes: ["", "", "D unintelligible reply @", ""], goes_on: false },
+    Answer {
+        steps: "S 250 2.0.0 ok\nstall",
+        outcomes: ["", "", "D unintelligible reply @", ""],
+        goes_on: false,
+    },
     Answer {
         steps: "S 221 bye\nstall",
         outcomes: [
@@ -420,7 +429,8 @@ async fn every_bad_answer_at_every_stage_without_pipelining() {
                 if *stage != "the message" {
                     script += "C RSET\nS 250 ok\n";
                 }
-                script += "C MAIL\nS 250 ok\nC RCPT TO:<p2@\nS 250 ok\nC DATA\nS 354 go\nmessage\nS 250 2.0.0 ok";
+                script +=
+                    "C MAIL\nS 250 ok\nC RCPT TO:<p2@\nS 250 ok\nC DATA\nS 354 go\nmessage\nS 250 2.0.0 ok";
             }
             let expected = outcome(answer.outcomes[at], stage);
             check_batch(false, &script, expected, answer.goes_on).await;
@@ -437,8 +447,14 @@ async fn every_bad_answer_at_every_stage_with_pipelining() {
             }
             // What a real server says to the commands behind the one it refused.
             let script = match (at, answer.goes_on) {
-                (0, true) => format!("{ENVELOPE_1}{}\nS 503 5.5.1 need MAIL\nS 503 5.5.1 need RCPT\nC RSET\n", answer.steps),
-                (1, true) => format!("{ENVELOPE_1}S 250 ok\n{}\nS 554 5.5.1 no valid recipients\nC RSET\n", answer.steps),
+                (0, true) => format!(
+                    "{ENVELOPE_1}{}\nS 503 5.5.1 need MAIL\nS 503 5.5.1 need RCPT\nC RSET\n",
+                    answer.steps
+                ),
+                (1, true) => format!(
+                    "{ENVELOPE_1}S 250 ok\n{}\nS 554 5.5.1 no valid recipients\nC RSET\n",
+                    answer.steps
+                ),
                 (2, true) => format!("{ENVELOPE_1}S 250 ok\nS 250 ok\n{}\nC RSET\n", answer.steps),
                 (3, _) => format!("{ENVELOPE_1}{TAKEN}message\n{ENVELOPE_2}{}\n", answer.steps),
                 _ => format!("{ENVELOPE_1}{}{}\n", "S 250 ok\n".repeat(at), answer.steps),

@@ -66,7 +66,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     /// End of file is an error, so that lettre cannot take it for a malformed reply. Bytes that
     /// are not ASCII become '?': the text of a reply means nothing to us, but lettre would fail at
     /// an umlaut in Latin-1. A line without end is an error; lettre would read it to the end.
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if let Some((now, later)) = self.greeting.split_at_checked(self.greeting.len().min(buf.remaining()))
             && !now.is_empty()
         {
@@ -152,7 +156,10 @@ struct PreludeReply {
     lines: Vec<String>,
 }
 
-async fn prelude_command(reader: &mut BufReader<TcpStream>, line: &str) -> Result<PreludeReply, ConnectError> {
+async fn prelude_command(
+    reader: &mut BufReader<TcpStream>,
+    line: &str,
+) -> Result<PreludeReply, ConnectError> {
     reader.get_mut().write_all(line.as_bytes()).await.map_err(|_| broke_off())?;
     prelude_reply(reader).await
 }
@@ -168,7 +175,8 @@ async fn prelude_reply(reader: &mut BufReader<TcpStream>) -> Result<PreludeReply
         if length == 0 && bounded.limit() > 0 {
             return Err(broke_off());
         }
-        let line = line.strip_suffix(b"\r\n").and_then(|line| str::from_utf8(line).ok()).ok_or_else(nonsense)?;
+        let line =
+            line.strip_suffix(b"\r\n").and_then(|line| str::from_utf8(line).ok()).ok_or_else(nonsense)?;
         let (code, rest) = line.split_at_checked(3).ok_or_else(nonsense)?;
         let (more, text) = match rest.split_at_checked(1) {
             Some(("-", text)) => (true, text),

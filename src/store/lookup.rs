@@ -200,12 +200,13 @@ impl Store {
     /// The database does not work.
     pub async fn retry(&self, id: i64, now: jiff::Timestamp) -> Result<Option<String>> {
         let mut tx = self.begin().await?;
-        let state: Option<String> =
-            sqlx::query_scalar("SELECT state FROM outbox WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown')")
-                .bind(id)
-                .fetch_optional(&mut *tx)
-                .await
-                .context("Cannot read the reply")?;
+        let state: Option<String> = sqlx::query_scalar(
+            "SELECT state FROM outbox WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown')",
+        )
+        .bind(id)
+        .fetch_optional(&mut *tx)
+        .await
+        .context("Cannot read the reply")?;
         if state.is_some() {
             // Its five days begin anew: a person has decided.
             sqlx::query("UPDATE outbox SET state = 'queued', attempts = 0, created_at = $1, next_attempt_at = $1, updated_at = $1 WHERE id = $2")

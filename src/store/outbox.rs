@@ -94,7 +94,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Vec<Settled>, Claim)> {
         let mut tx = self.begin().await?;
-        let settled: Vec<Settled> = results.iter().map(|(claimed, outcome)| settle(claimed, outcome, now)).collect();
+        let settled: Vec<Settled> =
+            results.iter().map(|(claimed, outcome)| settle(claimed, outcome, now)).collect();
         let list: Vec<serde_json::Value> = results
             .iter()
             .zip(&settled)
@@ -142,7 +143,9 @@ impl Store {
     }
 }
 
-fn claimed((id, recipient, raw, message_id, reference, template, created, attempts): Row) -> (Letter, Claimed) {
+fn claimed(
+    (id, recipient, raw, message_id, reference, template, created, attempts): Row,
+) -> (Letter, Claimed) {
     let created = Timestamp::from_second(created).unwrap_or(Timestamp::UNIX_EPOCH);
     (Letter { id, recipient, raw, message_id }, Claimed { id, reference, template, created, attempts })
 }
@@ -156,7 +159,11 @@ fn settle(claimed: &Claimed, outcome: &Outcome, now: Timestamp) -> Settled {
         Outcome::NotTried => Settled { state: "queued", outcome: String::new(), next: Some(now) },
         Outcome::Deferred(reason) => match next_attempt(claimed.created, claimed.attempts, now) {
             Some(next) => Settled { state: "deferred", outcome: reason.clone(), next: Some(next) },
-            None => Settled { state: "bounced", outcome: format!("given up after five days: {reason}"), next: None },
+            None => Settled {
+                state: "bounced",
+                outcome: format!("given up after five days: {reason}"),
+                next: None,
+            },
         },
     }
 }

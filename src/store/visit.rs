@@ -192,7 +192,8 @@ impl Visit {
     /// The database does not work.
     pub async fn known(&mut self, identities: &[&Identity]) -> Result<Vec<Option<Known>>> {
         let digests: Vec<String> = identities.iter().map(|identity| hex(&identity.digest)).collect();
-        let letters: Vec<String> = identities.iter().filter_map(|identity| identity.letter.as_ref()).map(|l| hex(l)).collect();
+        let letters: Vec<String> =
+            identities.iter().filter_map(|identity| identity.letter.as_ref()).map(|l| hex(l)).collect();
         let rows = sqlx::query(
             "SELECT id, digest, size, letter_digest, folder FROM messages
              WHERE digest IN (SELECT unhex(value) FROM json_each($1))
@@ -218,9 +219,10 @@ impl Visit {
         Ok(identities
             .iter()
             .map(|identity| {
-                mails.get(&(identity.digest.to_vec(), identity.size)).cloned().or_else(|| {
-                    identity.letter.and_then(|letter| by_letter.get(letter.as_slice()).cloned())
-                })
+                mails
+                    .get(&(identity.digest.to_vec(), identity.size))
+                    .cloned()
+                    .or_else(|| identity.letter.and_then(|letter| by_letter.get(letter.as_slice()).cloned()))
             })
             .collect())
     }
@@ -413,7 +415,13 @@ impl Visit {
     ///
     /// # Errors
     /// The database does not work; then nothing of the visit stands.
-    pub async fn commit(mut self, mailbox: &str, validity: u32, last_uid: Option<u32>, ids: &[&MailId]) -> Result<()> {
+    pub async fn commit(
+        mut self,
+        mailbox: &str,
+        validity: u32,
+        last_uid: Option<u32>,
+        ids: &[&MailId],
+    ) -> Result<()> {
         if let Some(last_uid) = last_uid {
             sqlx::query(
                 "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
@@ -469,11 +477,13 @@ impl Batch {
     }
 
     fn event(&mut self, request: i64, at: i64, event: &'static str, reason: &str) -> Result<&mut Self> {
-        self.add("INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (?, ?, 'rule', ?, ?);")?
-            .bind(request)?
-            .bind(at)?
-            .bind(event)?
-            .bind(reason.to_owned())
+        self.add(
+            "INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (?, ?, 'rule', ?, ?);",
+        )?
+        .bind(request)?
+        .bind(at)?
+        .bind(event)?
+        .bind(reason.to_owned())
     }
 
     /// Runs it. The text is made of constants of this file alone; values are bound.

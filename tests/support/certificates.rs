@@ -23,7 +23,8 @@ impl Certificates {
     /// `openssl` is missing or refuses; the sentence is for a `skipped:` line.
     pub fn create(folder: &Path) -> Result<Self, String> {
         let [ca_key, ca, key, request, cert, extensions] =
-            ["ca.key", "ca.pem", "server.key", "server.csr", "server.pem", "server.ext"].map(|name| folder.join(name));
+            ["ca.key", "ca.pem", "server.key", "server.csr", "server.pem", "server.ext"]
+                .map(|name| folder.join(name));
         let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
 
         let mut authority = Command::new("openssl");
@@ -38,7 +39,8 @@ impl Certificates {
 
         let names = "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\n\
                      subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\n";
-        std::fs::write(&extensions, names).map_err(|error| format!("Cannot write the certificate's names: {error}"))?;
+        std::fs::write(&extensions, names)
+            .map_err(|error| format!("Cannot write the certificate's names: {error}"))?;
         let mut signing = Command::new("openssl");
         signing.args(["x509", "-req", "-days", "3", "-set_serial", "1"]);
         signing.arg("-in").arg(&request).arg("-CA").arg(&ca).arg("-CAkey").arg(&ca_key);

@@ -51,7 +51,8 @@ impl Dovecot {
             .ok_or("Dovecot is not installed")?;
         let folder = tempfile::Builder::new().prefix("dc").tempdir().map_err(|error| error.to_string())?;
         // Dovecot's own users go through the folder.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
+            .map_err(|error| error.to_string())?;
         let certificates = Certificates::create(folder.path())?;
         let (plain_port, tls_port) = (free_port()?, free_port()?);
         let config = folder.path().join("dovecot.conf");
@@ -102,7 +103,8 @@ impl Dovecot {
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}.M{}P{}Q{number:09}.test", now.as_secs(), now.subsec_micros(), std::process::id());
+        let name =
+            format!("{}.M{}P{}Q{number:09}.test", now.as_secs(), now.subsec_micros(), std::process::id());
         let path = maildir.join("tmp").join(&name);
         fs::write(&path, mail).unwrap();
         give_to_mail_user(&path).unwrap();
@@ -123,7 +125,10 @@ impl Dovecot {
             if let Ok(Some(status)) = self.process.try_wait() {
                 return Err(format!("Dovecot ended with {status}: {}", self.log()));
             }
-            if [self.plain_port, self.tls_port].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
+            if [self.plain_port, self.tls_port]
+                .iter()
+                .all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
+            {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -228,8 +233,18 @@ service stats {{
             id("-g"),
         );
     }
-    let all =
-        ["IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "ENABLE", "IDLE", "NAMESPACE", "UIDPLUS", "MOVE", "LIST-EXTENDED"];
+    let all = [
+        "IMAP4rev1",
+        "SASL-IR",
+        "LITERAL+",
+        "ID",
+        "ENABLE",
+        "IDLE",
+        "NAMESPACE",
+        "UIDPLUS",
+        "MOVE",
+        "LIST-EXTENDED",
+    ];
     let shown: Vec<&str> = all.into_iter().filter(|name| !options.without.contains(name)).collect();
     if !options.without.is_empty() {
         text += &format!("protocol imap {{\n  imap_capability = {}\n}}\n", shown.join(" "));

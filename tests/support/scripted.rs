@@ -94,7 +94,9 @@ fn follow(stream: TcpStream, dialogue: &[Step], seen: &Mutex<Seen>) -> Result<()
         match step {
             Step::Expect(text) => {
                 let mut line = Vec::new();
-                reader.read_until(b'\n', &mut line).map_err(|error| format!("expected {text:?}, got {error}"))?;
+                reader
+                    .read_until(b'\n', &mut line)
+                    .map_err(|error| format!("expected {text:?}, got {error}"))?;
                 let line = String::from_utf8_lossy(&line).trim_end().to_owned();
                 seen.lock().unwrap().lines.push(line.clone());
                 if !line.contains(text) {
