@@ -601,3 +601,93 @@ async fn play_upto_data(stream: &mut BufReader<tokio::net::TcpStream>) {
         }
     }
 }
+
+// ---- After the last byte
+
+#[tokio::test]
+async fn a_connection_lost_after_the_message_is_of_unknown_fate() {
+    for (pipelining, ask) in [(true, ENVELOPE_1.to_owned() + TAKEN), (false, one_by_one())] {
+        let script = format!("{ask}message\nclose");
+        let (outcomes, open, messages) = deliver(pipelining, &script, &letters(2)).await;
+        assert_eq!(outcomes, [unknown("connection lost after the message"), Outcome::NotTried]);
+        assert!(!open);
+        assert_eq!(messages.len(), 1);
+    }
+}
+
+fn one_by_one() -> String {
+    "C MAIL FROM:<>\nS 250 ok\nC RCPT TO:<p1@example.org>\nS 250 ok\nC DATA\nS 354 go\n".into()
+}
+
+// ---- Connecting
+
+#[tokio::test]
+async fn what_keeps_a_session_from_opening_is_told_apart() {
+    assert!(matches!(refused("S 421 busy\nclose").await, ConnectError::Refused(_)));
+    assert!(matches!(refused("S 554 no\nclose").await, ConnectError::Refused(_)));
+    assert!(matches!(refused("S hello\nclose").await, ConnectError::Refused(_)));
+    assert!(matches!(refused("close").await, ConnectError::Unreachable(_)));
+    let ehlo = "C EHLO mail.example.com\nS 250-hello\nS 250 AUTH PLAIN\n";
+    let login = format!("{GREETING}{ehlo}{ehlo}C AUTH PLAIN\nS 535 5.7.8 no\n");
+    assert!(matches!(refused(&login).await, ConnectError::LoginRefused(_)));
+    let without = format!("{GREETING}{EHLO}{EHLO}");
+    assert!(matches!(refused(&without).await, ConnectError::LoginRefused(_)));
+}
+
+fn certificates(folder: &tempfile::TempDir) -> Certificates {
+    Certificates::create(folder.path()).expect("openssl makes certificates")
+}
+
+#[tokio::test]
+async fn bytes_behind_the_answer_to_starttls_end_the_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = certificates(&folder);
+    let hello = format!("{GREETING}C EHLO\nS 250-hello\nS 250 STARTTLS\nC STARTTLS\n");
+    let script = format!("{hello}raw 220 go\\r\\n250 injected\\r\\n\nclose\ntls\n");
+    let server = Scripted::start(&script, Some(&certificates)).await;
+    let settings = SmtpConfig {
+        tls: SmtpTls::Starttls,
+        ca_file: Some(certificates.ca.clone()),
+        ..settings(server.port)
+    };
+    assert!(mailer(settings).connect().await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_without_starttls_is_refused_when_it_is_required() {
+    let server = Scripted::start("S 220 hello\nC EHLO\nS 250 hello\nclose", None).await;
+    let settings = SmtpConfig { tls: SmtpTls::Starttls, ..settings(server.port) };
+    assert!(matches!(mailer(settings).connect().await.err(), Some(ConnectError::Tls(_))));
+}
+
+// ---- Real servers
+
+#[tokio::test]
+async fn a_real_postfix_takes_letters_over_tls_and_starttls() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = certificates(&folder);
+    let Some(postfix) = Postfix::start("example.org", Delivery::Maildirs, &certificates) else { return };
+    for (port, tls) in [(postfix.implicit, SmtpTls::Implicit), (postfix.starttls, SmtpTls::Starttls)] {
+        let trusted = SmtpConfig { tls, ca_file: Some(certificates.ca.clone()), ..settings(port) };
+        let mut session = Mailer::smtp(trusted, "mail.example.com".into()).unwrap().connect().await.unwrap();
+        assert!(session.deliver(&letters(2)).await.iter().all(|outcome| matches!(outcome, Outcome::Sent(_))));
+        session.quit().await;
+        let stranger = SmtpConfig { tls, ..settings(port) };
+        let refused = Mailer::smtp(stranger, "mail.example.com".into()).unwrap().connect().await.err();
+        assert!(matches!(refused, Some(ConnectError::Tls(_))), "a certificate that nobody vouches for");
+    }
+    assert_eq!(postfix.wait_for_mails("p1@example.org", 2).len(), 2);
+    assert_eq!(postfix.wait_for_mails("p2@example.org", 2).len(), 2);
+}
+
+#[tokio::test]
+async fn a_sink_takes_two_thousand_letters() {
+    let Some(sink) = SmtpSink::start(&[]) else { return };
+    let mailer = Mailer::smtp(settings(sink.port), "mail.example.com".into()).unwrap();
+    let begun = Instant::now();
+    let mut session = mailer.connect().await.unwrap();
+    for batch in letters(2000).chunks(8) {
+        assert!(session.deliver(batch).await.iter().all(|outcome| matches!(outcome, Outcome::Sent(_))));
+    }
+    eprintln!("one session: {:.0} letters/s", 2000.0 / begun.elapsed().as_secs_f64());
+}

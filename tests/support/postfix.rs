@@ -61,12 +61,14 @@ impl Postfix {
 
     /// The mails in the Maildir of `address`, oldest first by file name, as Postfix wrote them.
     pub fn mails(&self, address: &str) -> Vec<String> {
-        let (local, domain) = address.split_once('@').unwrap();
-        let new = self.folder.path().join("mail").join(domain).join(local).join("new");
+        // Everybody's mail lies in one Maildir: virtual(8) makes no paths of addresses.
+        let new = self.folder.path().join("mail/all/new");
         let mut paths: Vec<PathBuf> =
             fs::read_dir(new).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
-        paths.iter().map(|path| String::from_utf8(fs::read(path).unwrap()).unwrap()).collect()
+        let to = format!("Delivered-To: {address}\n");
+        let mails = paths.iter().map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned());
+        mails.filter(|mail| mail.contains(&to)).collect()
     }
 
     /// Waits up to 20 s until the Maildir of `address` holds `count` mails, and gives them.
@@ -102,7 +104,7 @@ impl Postfix {
         let config = folder.join("config");
         fs::write(config.join("main.cf"), main_cf(folder, domain, &transport, certificates)).unwrap();
         fs::write(config.join("master.cf"), self.master_cf()).unwrap();
-        fs::write(config.join("mailboxes"), "if !/^unknown/\n/^([^@]+)@(.+)$/ $2/$1/\nendif\n").unwrap();
+        fs::write(config.join("access"), "/^unknown/ 550 5.1.1 no such user\n").unwrap();
     }
 
     fn master_cf(&self) -> String {
@@ -240,7 +242,8 @@ relay_transport = error:5.4.4 nothing leaves this machine
 local_transport = error:5.4.4 nothing is local
 virtual_transport = {transport}
 virtual_mailbox_domains = {domain}
-virtual_mailbox_maps = regexp:{folder}/config/mailboxes
+virtual_mailbox_maps = static:all/
+smtpd_recipient_restrictions = check_recipient_access regexp:{folder}/config/access
 virtual_mailbox_base = {folder}/mail
 virtual_uid_maps = static:{nobody}
 virtual_gid_maps = static:{nobody}
