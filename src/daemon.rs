@@ -148,6 +148,9 @@ impl Daemon {
     /// The first thing that did not work; the rest has been done all the same.
     pub async fn run_once(mut self) -> Result<()> {
         let mut failure = None;
+        // Replies go out while mail still comes in; what is queued last is sent last.
+        let (read, finished) = watch::channel(false);
+        let out = tokio::spawn(drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished));
         for mailbox in &mut self.mailboxes {
             let name = mailbox.name().to_owned();
             match self.intake.pass(mailbox, &|| false).await {
@@ -158,7 +161,8 @@ impl Daemon {
             }
             mailbox.close().await;
         }
-        if let Err(error) = self.outbox.drain(|| false).await {
+        let _ = read.send(true);
+        if let Err(error) = out.await.context("The outbox broke off")? {
             failure.get_or_insert(error);
         }
         self.intake.store.close().await;
@@ -187,6 +191,23 @@ impl Daemon {
         self.intake.store.close().await;
         info!("privacyd has stopped");
         Ok(())
+    }
+}
+
+/// Sends what is queued until `finished`, and then once more.
+async fn drain_until(outbox: Outbox, intake: Arc<Intake>, mut finished: watch::Receiver<bool>) -> Result<()> {
+    loop {
+        // Register first, look second: what is queued in between still wakes us.
+        let queued = intake.queued.notified();
+        let last = *finished.borrow();
+        outbox.drain(|| false).await?;
+        if last {
+            return Ok(());
+        }
+        tokio::select! {
+            () = queued => {}
+            _ = finished.changed() => {}
+        }
     }
 }
 

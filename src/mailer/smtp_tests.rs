@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -41,7 +41,8 @@ impl Scripted {
     /// - `message`: takes a message up to its final dot
     /// - `take N`: takes N bytes
     /// - `tls`: shakes hands
-    /// - `stall`: says nothing more; `close` (as the end of the script): closes
+    /// - `stall`: says nothing more
+    /// - `close`: closes its half; `drop` (the last step): is gone
     async fn start(script: &str, tls: Option<&Certificates>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -49,14 +50,20 @@ impl Scripted {
         let acceptor = tls.map(acceptor);
         let task = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            let (plain, protected) = script.split_once("tls\n").unwrap_or((&script, ""));
             let mut stream = BufReader::new(stream);
             let mut messages = Vec::new();
+            let Some((plain, protected)) = script.split_once("tls\n") else {
+                play(&script, &mut stream, &mut messages).await;
+                if !script.ends_with("drop") {
+                    linger(stream).await;
+                }
+                return messages;
+            };
             play(plain, &mut stream, &mut messages).await;
-            if let Some(acceptor) = acceptor
-                && let Ok(stream) = acceptor.accept(stream.into_inner()).await
-            {
-                play(protected, &mut BufReader::new(stream), &mut messages).await;
+            let mut stream = BufReader::new(acceptor.unwrap().accept(stream.into_inner()).await.unwrap());
+            play(protected, &mut stream, &mut messages).await;
+            if !script.ends_with("drop") {
+                linger(stream).await;
             }
             messages
         });
@@ -89,12 +96,17 @@ where
             "stall" => {
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             }
-            "close" => return,
+            "close" => stream.get_mut().shutdown().await.unwrap(),
+            "drop" => {}
             _ => panic!("{step:?} is not a step"),
         }
     }
-    // To close with unread bytes would send a reset.
     stream.get_mut().flush().await.unwrap();
+}
+
+/// Reads on until the client closes: to close with unread bytes would send a reset, which may
+/// overtake what was said.
+async fn linger(mut stream: impl AsyncRead + Unpin) {
     let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut Vec::new())).await;
 }
 
@@ -536,7 +548,7 @@ fn large() -> Letter {
 
 #[tokio::test]
 async fn a_connection_lost_within_the_message_defers() {
-    let script = format!("{ENVELOPE_1}{TAKEN}take 100000\nclose");
+    let script = format!("{ENVELOPE_1}{TAKEN}take 100000\ndrop");
     let (outcomes, open, _) = deliver(true, &script, &[large(), letter(2)]).await;
     assert_eq!(outcomes, [deferred("connection lost at the message"), Outcome::NotTried]);
     assert!(!open);
@@ -544,21 +556,12 @@ async fn a_connection_lost_within_the_message_defers() {
 
 #[tokio::test]
 async fn a_server_that_stops_reading_within_the_message_defers() {
-    let script = format!("{ENVELOPE_1}{TAKEN}take 100000\n");
-    let server = Scripted::start(&greeted(true), None).await;
-    drop(server);
-    // A script's "stall" reads on; this one must not.
+    // A script's "stall" reads on; this server must not.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = tokio::spawn(async move {
         let mut stream = BufReader::new(listener.accept().await.unwrap().0);
-        for step in (greeted(true) + &script).lines() {
-            match step.split_once(' ').unwrap() {
-                ("S", text) => stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.unwrap(),
-                ("C", _) => drop(line(&mut stream).await),
-                _ => break,
-            }
-        }
+        play_up_to_354(&mut stream).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
     });
     let mut session = mailer(settings(port)).connect().await.unwrap();
@@ -572,7 +575,7 @@ async fn a_slow_reader_gets_all_the_time_it_needs() {
     let port = listener.local_addr().unwrap().port();
     let server = tokio::spawn(async move {
         let mut stream = BufReader::with_capacity(64 * 1024, listener.accept().await.unwrap().0);
-        play_upto_data(&mut stream).await;
+        play_up_to_354(&mut stream).await;
         let mut left = large().raw.len() + ".\r\n".len();
         let mut chunk = vec![0; 1024 * 1024];
         // About twice the patience of our side, all in all.
@@ -593,7 +596,7 @@ async fn a_slow_reader_gets_all_the_time_it_needs() {
     server.await.unwrap();
 }
 
-async fn play_upto_data(stream: &mut BufReader<tokio::net::TcpStream>) {
+async fn play_up_to_354(stream: &mut BufReader<TcpStream>) {
     for step in (greeted(true) + ENVELOPE_1 + TAKEN).lines() {
         match step.split_once(' ').unwrap() {
             ("S", text) => stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.unwrap(),
@@ -602,92 +605,265 @@ async fn play_upto_data(stream: &mut BufReader<tokio::net::TcpStream>) {
     }
 }
 
-// ---- After the last byte
-
-#[tokio::test]
-async fn a_connection_lost_after_the_message_is_of_unknown_fate() {
-    for (pipelining, ask) in [(true, ENVELOPE_1.to_owned() + TAKEN), (false, one_by_one())] {
-        let script = format!("{ask}message\nclose");
-        let (outcomes, open, messages) = deliver(pipelining, &script, &letters(2)).await;
-        assert_eq!(outcomes, [unknown("connection lost after the message"), Outcome::NotTried]);
-        assert!(!open);
-        assert_eq!(messages.len(), 1);
-    }
-}
-
-fn one_by_one() -> String {
-    "C MAIL FROM:<>\nS 250 ok\nC RCPT TO:<p1@example.org>\nS 250 ok\nC DATA\nS 354 go\n".into()
-}
-
 // ---- Connecting
 
 #[tokio::test]
-async fn what_keeps_a_session_from_opening_is_told_apart() {
-    assert!(matches!(refused("S 421 busy\nclose").await, ConnectError::Refused(_)));
-    assert!(matches!(refused("S 554 no\nclose").await, ConnectError::Refused(_)));
-    assert!(matches!(refused("S hello\nclose").await, ConnectError::Refused(_)));
-    assert!(matches!(refused("close").await, ConnectError::Unreachable(_)));
-    let ehlo = "C EHLO mail.example.com\nS 250-hello\nS 250 AUTH PLAIN\n";
-    let login = format!("{GREETING}{ehlo}{ehlo}C AUTH PLAIN\nS 535 5.7.8 no\n");
-    assert!(matches!(refused(&login).await, ConnectError::LoginRefused(_)));
-    let without = format!("{GREETING}{EHLO}{EHLO}");
-    assert!(matches!(refused(&without).await, ConnectError::LoginRefused(_)));
-}
-
-fn certificates(folder: &tempfile::TempDir) -> Certificates {
-    Certificates::create(folder.path()).expect("openssl makes certificates")
+async fn greeting_and_ehlo_decide() {
+    use ConnectError::{Refused, Unreachable};
+    let cases = [
+        ("S 554 5.7.1 go away\nclose", Refused("The server refuses the connection (554 5.7.1)".into())),
+        ("S 421-4.3.2 too\nS 421 4.3.2 busy\nclose", Refused("The server refuses the connection (421 4.3.2)".into())),
+        ("close", Unreachable("The server broke off the connection".into())),
+        ("stall", Unreachable("localhost does not answer".into())),
+        ("S SSH-2.0-OpenSSH_9.2\nstall", Refused("The server's answer to the connection is not SMTP".into())),
+        ("S 220 hi\nC EHLO\nS 502 5.5.1 what\nclose", Refused("The server refuses the connection (502 5.5.1)".into())),
+        ("S 220 hi\nC EHLO\nclose", Unreachable("The server broke off the connection".into())),
+        ("S 220 hi\nC EHLO\nstall", Unreachable("localhost does not answer".into())),
+        ("S 220 hi\nC EHLO\nS 250-hello\nS 550 two codes\nclose", Refused("The server's answer to the connection is not SMTP".into())),
+    ];
+    for (script, expected) in cases {
+        assert_eq!(refused(script).await, expected, "{script}");
+    }
 }
 
 #[tokio::test]
-async fn bytes_behind_the_answer_to_starttls_end_the_connection() {
-    let folder = tempfile::tempdir().unwrap();
-    let certificates = certificates(&folder);
-    let hello = format!("{GREETING}C EHLO\nS 250-hello\nS 250 STARTTLS\nC STARTTLS\n");
-    let script = format!("{hello}raw 220 go\\r\\n250 injected\\r\\n\nclose\ntls\n");
-    let server = Scripted::start(&script, Some(&certificates)).await;
-    let settings = SmtpConfig {
-        tls: SmtpTls::Starttls,
-        ca_file: Some(certificates.ca.clone()),
-        ..settings(server.port)
+async fn an_endless_line_ends_the_connection() {
+    let script = format!("raw 220 {}\nstall", "x".repeat(100_000));
+    assert_eq!(refused(&script).await, ConnectError::Unreachable("The server broke off the connection".into()));
+}
+
+#[tokio::test]
+async fn nobody_there_is_unreachable() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let error = mailer(settings(port)).connect().await.err().unwrap();
+    assert!(matches!(&error, ConnectError::Unreachable(sentence) if sentence.contains("refused")), "{error}");
+}
+
+const EHLO_AUTH: &str = "C EHLO\nS 250-hello\nS 250 AUTH LOGIN PLAIN\nC EHLO\nS 250-hello\nS 250 AUTH LOGIN PLAIN\n";
+
+#[tokio::test]
+async fn logs_in() {
+    // \0ann\0scratch-mailer or \0ann\0privacyd: the name of this package.
+    let script = format!("{GREETING}{EHLO_AUTH}C AUTH PLAIN AGFubgB\nS 235 2.7.0 welcome\nC QUIT\nS 221 bye");
+    let server = Scripted::start(&script, None).await;
+    let found = mailer(with_login(server.port)).probe().await.unwrap();
+    assert_eq!(found, "no PIPELINING, no TLS, logged in");
+    server.messages().await;
+}
+
+#[tokio::test]
+async fn logs_in_by_login_where_plain_is_missing() {
+    let ehlo = EHLO_AUTH.replace(" PLAIN", "");
+    let script = format!(
+        "{GREETING}{ehlo}C AUTH LOGIN\nS 334 VXNlcm5hbWU6\nC YW5u\nS 334 UGFzc3dvcmQ6\nC \nS 235 2.7.0 welcome\nC QUIT\nS 221 bye"
+    );
+    let server = Scripted::start(&script, None).await;
+    mailer(with_login(server.port)).probe().await.unwrap();
+    server.messages().await;
+}
+
+#[tokio::test]
+async fn a_refused_login_is_told_from_a_login_for_later() {
+    use ConnectError::{LoginRefused, Refused, Unreachable};
+    let cases = [
+        ("S 535 5.7.8 wrong\nclose", LoginRefused("The server refuses our login (535 5.7.8)".into())),
+        ("S 454 4.7.0 later\nclose", Refused("The server refuses our login (454 4.7.0)".into())),
+        ("S 421 4.7.0 too many\nclose", Refused("The server refuses our login (421 4.7.0)".into())),
+        ("close", Unreachable("The server broke off the connection".into())),
+        ("stall", Unreachable("localhost does not answer".into())),
+        ("S 334 \nstall", Refused("The server's answer to our login is not SMTP".into())),
+    ];
+    for (answer, expected) in cases {
+        let error = refused(&format!("{GREETING}{EHLO_AUTH}C AUTH PLAIN\n{answer}")).await;
+        assert_eq!(error, expected, "{answer}");
+    }
+    let error = refused(&format!("{GREETING}{EHLO}{EHLO}")).await;
+    assert_eq!(error, LoginRefused("The server offers neither AUTH PLAIN nor LOGIN".into()));
+}
+
+#[test]
+fn a_name_that_would_break_ehlo_is_refused() {
+    for helo in ["", "a b", "a\r\nQUIT", "ü.example"] {
+        assert!(Mailer::smtp(settings(25), helo.into()).is_err(), "{helo:?}");
+    }
+    let host = "not a host".to_owned();
+    assert!(Mailer::smtp(SmtpConfig { host, ..settings(25) }, "a.example".into()).is_err());
+}
+
+#[tokio::test]
+async fn plaintext_goes_to_this_machine_only() {
+    // An address of this machine that is not loopback, if it has one.
+    let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.connect("192.0.2.1:9").map(|()| s)) else {
+        return eprintln!("skipped: this machine has only loopback");
     };
-    assert!(mailer(settings).connect().await.is_err());
+    let ip = socket.local_addr().unwrap().ip();
+    let listener = TcpListener::bind((ip, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let error = mailer(SmtpConfig { host: ip.to_string(), ..settings(port) }).connect().await.err().unwrap();
+    assert!(matches!(error, ConnectError::Tls(_)), "{error}");
+}
+
+// ---- TLS
+
+/// The folder must live as long as the certificates are read.
+fn certificates() -> Option<(tempfile::TempDir, Certificates)> {
+    let folder = tempfile::tempdir().unwrap();
+    match Certificates::create(folder.path()) {
+        Ok(certificates) => Some((folder, certificates)),
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+fn over(tls: SmtpTls, port: u16, certificates: &Certificates) -> SmtpConfig {
+    SmtpConfig { tls, ca_file: Some(certificates.ca.clone()), ..settings(port) }
+}
+
+const STARTTLS: &str = "S 220 hello\nC EHLO mail.example.com\nS 250-hello\nS 250-PIPELINING\nS 250 STARTTLS\nC STARTTLS\n";
+
+#[tokio::test]
+async fn what_was_said_before_tls_is_forgotten() {
+    let Some((_folder, certificates)) = certificates() else { return };
+    let script = format!("{STARTTLS}S 220 ready\ntls\n{EHLO}{EHLO}C QUIT\nS 221 bye");
+    let server = Scripted::start(&script, Some(&certificates)).await;
+    let found = mailer(over(SmtpTls::Starttls, server.port, &certificates)).probe().await.unwrap();
+    assert_eq!(found, "no PIPELINING, TLS 1.3");
+    server.messages().await;
 }
 
 #[tokio::test]
-async fn a_server_without_starttls_is_refused_when_it_is_required() {
-    let server = Scripted::start("S 220 hello\nC EHLO\nS 250 hello\nclose", None).await;
-    let settings = SmtpConfig { tls: SmtpTls::Starttls, ..settings(server.port) };
-    assert!(matches!(mailer(settings).connect().await.err(), Some(ConnectError::Tls(_))));
+async fn nothing_may_follow_the_go_ahead_for_tls() {
+    use ConnectError::{Refused, Tls, Unreachable};
+    let Some((_folder, certificates)) = certificates() else { return };
+    let injected = Tls("The server sent more than it was asked before TLS".into());
+    let long = format!("raw 220-{}\\r\\n\nstall", "x".repeat(5000));
+    let silent = Unreachable("localhost does not answer".into());
+    let broken = Unreachable("The connection broke off before TLS".into());
+    let cases = [
+        (format!("{STARTTLS}raw 220 ready\\r\\n250 injected\\r\\n\nstall"), injected.clone()),
+        (format!("{STARTTLS}raw 220 ready\\r\\n2\nstall"), injected.clone()),
+        ("raw 220 hi\\r\\n250 STARTTLS\\r\\n\nstall".into(), injected),
+        (format!("{STARTTLS}S 454 4.7.0 no\nstall"), Tls("The server refuses STARTTLS (454)".into())),
+        (format!("{STARTTLS}S 250 ok\nstall"), Tls("The server refuses STARTTLS (250)".into())),
+        (format!("{GREETING}{EHLO}"), Tls("The server does not offer STARTTLS".into())),
+        (format!("{GREETING}C EHLO\nS 502 no\nstall"), Refused("The server refuses EHLO (502)".into())),
+        ("S 421 busy\nclose".into(), Refused("The server refuses the connection (421)".into())),
+        ("S wat?\nstall".into(), Refused("The server does not speak SMTP".into())),
+        (long, Refused("The server does not speak SMTP".into())),
+        (format!("{STARTTLS}stall"), silent.clone()),
+        (format!("{STARTTLS}S 220 ready\nstall"), silent),
+        (format!("{STARTTLS}close"), broken.clone()),
+        ("close".into(), broken),
+    ];
+    for (script, expected) in cases {
+        let server = Scripted::start(&script, None).await;
+        let error = mailer(over(SmtpTls::Starttls, server.port, &certificates)).connect().await.err().unwrap();
+        assert_eq!(error, expected, "{script}");
+        server.messages().await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_verify_is_refused() {
+    let Some((_folder, certificates)) = certificates() else { return };
+    let Some((_other, stranger)) = self::certificates() else { return };
+    // Signed by an authority we do not know, and for a name that is not the server's.
+    let unknown = over(SmtpTls::Implicit, 0, &stranger);
+    let misnamed = SmtpConfig { host: "127.0.0.2".into(), ..over(SmtpTls::Implicit, 0, &certificates) };
+    for settings in [unknown, misnamed] {
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = acceptor(&certificates);
+        let server = tokio::spawn(async move {
+            let stream = listener.accept().await.unwrap().0;
+            acceptor.accept(stream).await.is_ok()
+        });
+        let error = mailer(SmtpConfig { port: Some(port), ..settings }).connect().await.err().unwrap();
+        assert!(matches!(&error, ConnectError::Tls(text) if text.contains("certificate")), "{error}");
+        assert!(!server.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn the_boundary_between_deferred_and_unknown_holds_under_tls() {
+    let Some((_folder, certificates)) = certificates() else { return };
+    let cases = [("take 100000\ndrop", deferred("connection lost at the message")),
+        ("message\ndrop", unknown("connection lost after the message"))];
+    for (end, expected) in cases {
+        let script = format!("tls\n{}{ENVELOPE_1}{TAKEN}{end}", greeted(true));
+        let server = Scripted::start(&script, Some(&certificates)).await;
+        let mut session = mailer(over(SmtpTls::Implicit, server.port, &certificates)).connect().await.unwrap();
+        assert_eq!(session.deliver(&[large(), letter(2)]).await, [expected, Outcome::NotTried]);
+        server.messages().await;
+    }
 }
 
 // ---- Real servers
 
-#[tokio::test]
-async fn a_real_postfix_takes_letters_over_tls_and_starttls() {
-    let folder = tempfile::tempdir().unwrap();
-    let certificates = certificates(&folder);
+#[tokio::test(flavor = "multi_thread")]
+async fn postfix_delivers_over_plaintext_starttls_and_implicit_tls() {
+    let Some((_folder, certificates)) = certificates() else { return };
     let Some(postfix) = Postfix::start("example.org", Delivery::Maildirs, &certificates) else { return };
-    for (port, tls) in [(postfix.implicit, SmtpTls::Implicit), (postfix.starttls, SmtpTls::Starttls)] {
-        let trusted = SmtpConfig { tls, ca_file: Some(certificates.ca.clone()), ..settings(port) };
-        let mut session = Mailer::smtp(trusted, "mail.example.com".into()).unwrap().connect().await.unwrap();
-        assert!(session.deliver(&letters(2)).await.iter().all(|outcome| matches!(outcome, Outcome::Sent(_))));
+    let ways = [
+        (over(SmtpTls::None, postfix.plain, &certificates), "PIPELINING, no TLS"),
+        (over(SmtpTls::Starttls, postfix.starttls, &certificates), "PIPELINING, TLS 1.3"),
+        (over(SmtpTls::Implicit, postfix.implicit, &certificates), "PIPELINING, TLS 1.3"),
+    ];
+    for (settings, about) in ways {
+        let mailer = Mailer::smtp(settings, "mail.example.com".into()).unwrap();
+        assert_eq!(mailer.probe().await.unwrap(), about);
+        let mut session = mailer.connect().await.unwrap();
+        let mut batch = letters(6);
+        batch[1].recipient = "unknown@example.org".into();
+        batch[2].recipient = "ann@elsewhere.example".into();
+        batch[3].raw = b"Subject: dots\r\n\r\n.\r\n..\r\n.end\r\n".to_vec();
+        let outcomes = session.deliver(&batch).await;
+        assert!(session.is_open());
         session.quit().await;
-        let stranger = SmtpConfig { tls, ..settings(port) };
-        let refused = Mailer::smtp(stranger, "mail.example.com".into()).unwrap().connect().await.err();
-        assert!(matches!(refused, Some(ConnectError::Tls(_))), "a certificate that nobody vouches for");
+        for (at, outcome) in outcomes.iter().enumerate() {
+            match at {
+                1 => assert_eq!(*outcome, bounced("550 5.1.1 at RCPT")),
+                2 => assert_eq!(*outcome, deferred("554 5.7.1 at RCPT")),
+                _ => assert_eq!(*outcome, sent()),
+            }
+        }
     }
-    assert_eq!(postfix.wait_for_mails("p1@example.org", 2).len(), 2);
-    assert_eq!(postfix.wait_for_mails("p2@example.org", 2).len(), 2);
+    for id in [1, 4, 5, 6] {
+        for mail in postfix.wait_for_mails(&format!("p{id}@example.org"), 3) {
+            assert!(mail.starts_with("Return-Path: <>\n"), "{mail}");
+            let expected = if id == 4 { "\n\n.\n..\n.end\n".to_owned() } else { format!("\n\nHello {id}\n") };
+            assert!(mail.ends_with(&expected), "{mail}");
+        }
+    }
 }
 
-#[tokio::test]
-async fn a_sink_takes_two_thousand_letters() {
+#[tokio::test(flavor = "multi_thread")]
+async fn throughput_to_smtp_sink() {
     let Some(sink) = SmtpSink::start(&[]) else { return };
-    let mailer = Mailer::smtp(settings(sink.port), "mail.example.com".into()).unwrap();
-    let begun = Instant::now();
-    let mut session = mailer.connect().await.unwrap();
-    for batch in letters(2000).chunks(8) {
-        assert!(session.deliver(batch).await.iter().all(|outcome| matches!(outcome, Outcome::Sent(_))));
+    let mailer = Arc::new(Mailer::smtp(settings(sink.port), "mail.example.com".into()).unwrap());
+    let body = format!("{}\r\n", "x".repeat(76)).repeat(25);
+    let count = std::env::var("LETTERS").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
+    let batch: Vec<_> = letters(count).into_iter().map(|letter| Letter { raw: body.clone().into(), ..letter }).collect();
+    for sessions in [1, 8] {
+        let start = Instant::now();
+        let mut tasks = Vec::new();
+        for share in batch.chunks(batch.len().div_ceil(sessions)) {
+            let (mailer, share) = (Arc::clone(&mailer), share.to_vec());
+            tasks.push(tokio::spawn(async move {
+                let mut session = mailer.connect().await.unwrap();
+                let outcomes = session.deliver(&share).await;
+                session.quit().await;
+                outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Sent(_))).count()
+            }));
+        }
+        let mut total = 0;
+        for task in tasks {
+            total += task.await.unwrap();
+        }
+        assert_eq!(total, batch.len());
+        let rate = total as f64 / start.elapsed().as_secs_f64();
+        println!("{total} letters of {} octets, {sessions} sessions: {rate:.0} letters/s", body.len());
     }
-    eprintln!("one session: {:.0} letters/s", 2000.0 / begun.elapsed().as_secs_f64());
 }

@@ -1,0 +1,234 @@
+//! How fast a backlog is drained, end to end: a real Dovecot, the release binary, and Postfix's smtp-sink,
+//! all on loopback; beside it, in the same run, the raw limits it is compared with. Reports, asserts nothing.
+//!
+//! `scripts/bench [MAILS [ROUND_TRIP_MS]]`
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "../tests/support/certificates.rs"]
+mod certificates;
+#[path = "../tests/support/dovecot.rs"]
+mod dovecot;
+#[path = "../tests/support/postfix.rs"]
+mod postfix;
+
+use dovecot::{Dovecot, Options, PASSWORD};
+use postfix::SmtpSink;
+
+fn main() {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let mails = numbers.first().copied().unwrap_or(5000);
+    let round_trip = Duration::from_millis(numbers.get(1).copied().unwrap_or(0));
+    let dovecot = match Dovecot::start(&Options::default()) {
+        Ok(server) => server,
+        Err(reason) => return println!("no benchmark: {reason}"),
+    };
+    let Some(sink) = SmtpSink::start(&[]) else { return println!("no benchmark: smtp-sink is missing") };
+    let mut bytes = 0;
+    for number in 0..mails {
+        let mail = mail(number);
+        bytes += mail.len() as u64;
+        dovecot.deliver("privacy", mail.as_bytes());
+    }
+    println!(
+        "{mails} mails, {} bytes each on average, {} ms of round trip",
+        bytes / mails,
+        round_trip.as_millis()
+    );
+
+    // Dovecot makes its index at the first look, for whoever comes first.
+    raw_fetch(dovecot.plain_port);
+    let fetch = raw_fetch(dovecot.plain_port);
+    println!("raw: one FETCH of all              {:8.0} mails/s", rate(mails, fetch));
+    println!("raw: SQLite commits, 64 rows each  {:8.0} rows/s", rate(mails, raw_commits(mails)));
+    println!("raw: smtp-source, 8 sessions       {:8.0} mails/s", rate(mails, raw_smtp(sink.port, mails)));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let (imap, smtp) = if round_trip.is_zero() {
+        (dovecot.plain_port, sink.port)
+    } else {
+        (far_away(dovecot.plain_port, round_trip / 2), far_away(sink.port, round_trip / 2))
+    };
+    let config = configuration(folder.path(), imap, smtp);
+    let begun = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_privacyd"))
+        .args(["run", "--once", "--config"])
+        .arg(&config)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary");
+    let mut peak = 0;
+    while child.try_wait().expect("the binary").is_none() {
+        peak = peak_memory(child.id()).max(peak);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = begun.elapsed();
+    println!(
+        "privacyd, IMAP to SMTP             {:8.0} mails/s, peak {:.1} MB",
+        rate(mails, took),
+        peak as f64 / 1000.0
+    );
+    println!("ratio to the raw FETCH             {:8.2}", fetch.as_secs_f64() / took.as_secs_f64());
+    let listed = Command::new(env!("CARGO_BIN_EXE_privacyd"))
+        .args(["outbox", "list", "--json", "--limit", "1000000", "--config"])
+        .arg(&config)
+        .output()
+        .expect("the binary");
+    let text = String::from_utf8_lossy(&listed.stdout);
+    let sent = text.lines().filter(|line| line.contains("\"state\":\"sent\"")).count();
+    println!("replies sent                       {sent:8} of {}", text.lines().count());
+}
+
+fn rate(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+/// A mail of about 4 KB; of ten, three want no more mail, two ask for a copy or for deletion, two are
+/// automatic, three ask nothing.
+fn mail(number: u64) -> String {
+    let (subject, words, mark) = match number % 10 {
+        0..3 => ("Newsletter", "Please take me off your mailing list.", ""),
+        3 => ("My data", "Please send me a copy of all the personal data you hold about me.", ""),
+        4 => ("My data", "Please delete all my personal data from your systems.", ""),
+        5..7 => ("Out of office", "I am away until Monday.", "Auto-Submitted: auto-replied\n"),
+        _ => ("Boots", "The brown boots in size 42 pinch a little. Do they give with time?", ""),
+    };
+    let quoted = "> Our autumn sale has begun, and there is something in it for everybody.\n".repeat(45);
+    format!(
+        "Return-Path: <user{number}@example.org>\nReceived: from mail.example.org by mx.example.com; Mon, 23 Nov 2026 10:00:00 +0000\n\
+         Date: Mon, 23 Nov 2026 10:00:00 +0000\nFrom: User {number} <user{number}@example.org>\nTo: privacy@example.com\n\
+         Subject: {subject}\nMessage-ID: <{number}.bench@example.org>\n{mark}MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n\
+         Hello,\n\n{words}\n\nKind regards\nUser {number}\n\nOn Sun, 22 Nov 2026 at 09:00, Example <news@example.com> wrote:\n{quoted}"
+    )
+}
+
+fn configuration(folder: &Path, imap: u16, smtp: u16) -> std::path::PathBuf {
+    let password = folder.join("password");
+    std::fs::write(&password, PASSWORD).expect("a password file");
+    let file = folder.join("privacyd.toml");
+    let text = format!(
+        "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+         [[imap]]\nname = \"bench\"\nhost = \"127.0.0.1\"\nport = {imap}\ntls = \"none\"\nusername = \"privacy\"\npassword = {{ file = {password:?} }}\n\
+         [smtp]\nhost = \"127.0.0.1\"\nport = {smtp}\ntls = \"none\"\n",
+        folder.join("privacyd.db")
+    );
+    std::fs::write(&file, text).expect("a configuration");
+    file
+}
+
+/// One connection, one FETCH of everything, read to its end.
+fn raw_fetch(port: u16) -> Duration {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("Dovecot");
+    let password = PASSWORD.replace('\\', "\\\\").replace('"', "\\\"");
+    write!(stream, "a LOGIN privacy \"{password}\"\r\nb SELECT INBOX\r\n").expect("Dovecot");
+    let mut reader = BufReader::with_capacity(1 << 16, stream.try_clone().expect("a stream"));
+    skip_until(&mut reader, b"b OK");
+    let begun = Instant::now();
+    write!(stream, "c UID FETCH 1:* (UID BODY.PEEK[])\r\n").expect("Dovecot");
+    skip_until(&mut reader, b"c OK");
+    begun.elapsed()
+}
+
+fn skip_until(reader: &mut impl BufRead, start: &[u8]) {
+    let mut line = Vec::new();
+    while !line.starts_with(start) {
+        line.clear();
+        assert!(reader.read_until(b'\n', &mut line).expect("Dovecot") > 0, "Dovecot hung up");
+    }
+}
+
+fn raw_commits(rows: u64) -> Duration {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(folder.path().join("raw.db"))
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Full);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        use sqlx::Connection;
+        let mut db = sqlx::SqliteConnection::connect_with(&options).await.expect("SQLite");
+        sqlx::query("CREATE TABLE t (id INTEGER PRIMARY KEY, a BLOB, b TEXT) STRICT")
+            .execute(&mut db)
+            .await
+            .expect("a table");
+        let begun = Instant::now();
+        for _ in 0..rows.div_ceil(64) {
+            let mut tx = db.begin().await.expect("a transaction");
+            for _ in 0..64 {
+                let insert =
+                    sqlx::query("INSERT INTO t (a, b) VALUES (randomblob(32), 'some text of a row')");
+                insert.execute(&mut *tx).await.expect("a row");
+            }
+            tx.commit().await.expect("a commit");
+        }
+        begun.elapsed()
+    })
+}
+
+fn raw_smtp(port: u16, mails: u64) -> Duration {
+    let begun = Instant::now();
+    let done = Command::new("smtp-source")
+        .args([
+            "-s",
+            "8",
+            "-l",
+            "2000",
+            "-m",
+            &mails.to_string(),
+            "-f",
+            "a@example.com",
+            "-t",
+            "b@example.org",
+        ])
+        .arg(format!("127.0.0.1:{port}"))
+        .status();
+    assert!(done.is_ok_and(|status| status.success()), "smtp-source failed");
+    begun.elapsed()
+}
+
+/// Peak resident memory of a process, in kB.
+fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// A port from which everything reaches `port`, and comes back, so much later.
+fn far_away(port: u16, delay: Duration) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let near = listener.local_addr().expect("a port").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { continue };
+                let _ = to.set_nodelay(true);
+                let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
+                std::thread::spawn(move || {
+                    let mut buffer = vec![0; 1 << 16];
+                    while let Ok(length @ 1..) = from.read(&mut buffer) {
+                        let chunk = buffer.iter().take(length).copied().collect();
+                        if sender.send((Instant::now() + delay, chunk)).is_err() {
+                            break;
+                        }
+                    }
+                });
+                std::thread::spawn(move || {
+                    for (at, chunk) in receiver {
+                        std::thread::sleep(at.saturating_duration_since(Instant::now()));
+                        if to.write_all(&chunk).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    near
+}
