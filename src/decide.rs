@@ -181,6 +181,10 @@ pub fn decide(
         Err(error) => return hold(&error.to_string(), 0.0, received),
     };
     let mut decision = match &reading.verdict {
+        // No acknowledgement: a mail that is one picture is mostly advertising.
+        Verdict::Nothing if letter.own_words.is_empty() => {
+            return hold("there are no words in it", 0.0, received);
+        }
         Verdict::Nothing => return silent(Disposition::None, Shelf::Held, "nothing points to a request"),
         Verdict::Unclear { why, candidates } => {
             let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);

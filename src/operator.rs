@@ -547,7 +547,9 @@ pub fn disposition(understanding: &Understanding) -> (&'static str, Option<&'sta
     let verdict = letter.reading.as_ref().map(|reading| &reading.verdict);
     match verdict {
         Some(Verdict::Requests(findings)) if letter.from.is_ok() => ("requests", None, findings.clone()),
-        Some(Verdict::Nothing) if letter.from.is_ok() => ("none", None, Vec::new()),
+        Some(Verdict::Nothing) if letter.from.is_ok() && !letter.own_words.is_empty() => {
+            ("none", None, Vec::new())
+        }
         Some(Verdict::Unclear { candidates, .. }) => ("review", None, candidates.clone()),
         Some(Verdict::Requests(findings)) => ("review", None, findings.clone()),
         Some(Verdict::Nothing) | None => ("review", None, Vec::new()),

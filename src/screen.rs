@@ -80,7 +80,11 @@ impl Screen {
 
     fn own_mail(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
         let from = message.from().ok()?.normalised();
-        self.own.contains(&from).then_some((Automatic::Own, "From is our own address"))
+        // privacy+anything@ is ours as well.
+        let untagged = from.local_part().split('+').next().unwrap_or_default();
+        let is_own =
+            |own: &Address| *own == from || own.local_part() == untagged && own.domain() == from.domain();
+        self.own.iter().any(is_own).then_some((Automatic::Own, "From is our own address"))
     }
 
     /// Bounces without a standard form: a mailer wrote, or nobody did and the subject says so.

@@ -201,7 +201,8 @@ fn tidy(text: &str) -> String {
             tidy.push('\n');
         }
     }
-    tidy.truncate(tidy.trim_end().len());
+    // Outlook draws a line above the history that has been cut off here.
+    tidy.truncate(tidy.trim_end_matches(|c: char| c == '_' || c.is_whitespace()).len());
     tidy
 }
 

@@ -85,7 +85,9 @@ impl Imap {
     /// When the CA file is unusable.
     pub fn new(settings: ImapConfig, bounds: Bounds) -> Result<Self> {
         let tls = match settings.tls {
-            ImapTls::Implicit => Some(TlsConnector::from(crate::tls::client_config(settings.ca_file.as_deref())?)),
+            ImapTls::Implicit => {
+                Some(TlsConnector::from(crate::tls::client_config(settings.ca_file.as_deref())?))
+            }
             ImapTls::None => None,
         };
         Ok(Self {
@@ -120,7 +122,8 @@ impl Imap {
             }
         };
         let selected = self.select(&mut session, "SELECT").await?;
-        let validity = selected.validity.context("The server has no UIDVALIDITY, so its UIDs mean nothing")?;
+        let validity =
+            selected.validity.context("The server has no UIDVALIDITY, so its UIDs mean nothing")?;
         if selected.read_only {
             warn!(mailbox = %self.settings.name, "the inbox is read-only: mail cannot be filed");
         }
@@ -138,7 +141,8 @@ impl Imap {
     /// # Errors
     /// As there.
     pub async fn next_window(&mut self) -> Result<Window> {
-        let mut session = self.session.take().context("The mailbox has no session; a pass has to begin first")?;
+        let mut session =
+            self.session.take().context("The mailbox has no session; a pass has to begin first")?;
         let mails = self.fetch_window(&mut session).await?;
         self.session = Some(session);
         Ok(Window { validity: self.pass.validity, mails })
@@ -157,7 +161,8 @@ impl Imap {
         if folders.is_empty() {
             return Ok(());
         }
-        let mut session = self.session.take().context("The mailbox has no session; a pass has to begin first")?;
+        let mut session =
+            self.session.take().context("The mailbox has no session; a pass has to begin first")?;
         if session.can("MOVE") {
             self.put_into_folders(&mut session, "UID MOVE", &folders).await?;
         } else {
@@ -245,7 +250,9 @@ impl Imap {
                 }
                 for attribute in attributes {
                     match attribute {
-                        AttributeValue::Rfc822Size(size) => found.entry(uid).or_default().0 = Some((*size).into()),
+                        AttributeValue::Rfc822Size(size) => {
+                            found.entry(uid).or_default().0 = Some((*size).into())
+                        }
                         AttributeValue::InternalDate(date) => {
                             found.entry(uid).or_default().1 = Some(internal_date(date))
                         }
@@ -336,7 +343,11 @@ impl Imap {
 
     /// The bodies of `mails` by UID: absent when the server did not list the mail, `None` when it
     /// listed the mail and gave no body.
-    async fn fetch(&mut self, session: &mut Session, mails: &[Listed]) -> Result<HashMap<u32, Option<Vec<u8>>>> {
+    async fn fetch(
+        &mut self,
+        session: &mut Session,
+        mails: &[Listed],
+    ) -> Result<HashMap<u32, Option<Vec<u8>>>> {
         let mut bodies: HashMap<u32, Option<Vec<u8>>> = HashMap::new();
         if mails.is_empty() {
             return Ok(bodies);
@@ -395,7 +406,9 @@ impl Imap {
             again.push((folder, command));
         }
         match self.run(session, again).await?.into_iter().next() {
-            Some((folder, _, no)) => Err(no).with_context(|| format!("Cannot file mail in the folder {folder:?}")),
+            Some((folder, _, no)) => {
+                Err(no).with_context(|| format!("Cannot file mail in the folder {folder:?}"))
+            }
             None => Ok(()),
         }
     }
@@ -442,7 +455,12 @@ impl Imap {
         }
         for set in uid_sets(uids) {
             session
-                .command(format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"), FILING, self.patience.file, |_| {})
+                .command(
+                    format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"),
+                    FILING,
+                    self.patience.file,
+                    |_| {},
+                )
                 .await?;
             if exactly {
                 session.command(format!("UID EXPUNGE {set}"), FILING, self.patience.file, |_| {}).await?;

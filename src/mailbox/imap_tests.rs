@@ -105,7 +105,10 @@ async fn a_mail_is_fetched_filed_and_gone() {
     let maildir = server.maildir("ann");
     assert_eq!(mails_in(&maildir, "").len(), 0);
     assert_eq!(mails_in(&maildir, "Privacy.Deletion").len(), 1);
-    assert_eq!(fs::read_to_string(maildir.join("subscriptions")).unwrap().lines().last(), Some("Privacy\tDeletion"));
+    assert_eq!(
+        fs::read_to_string(maildir.join("subscriptions")).unwrap().lines().last(),
+        Some("Privacy\tDeletion")
+    );
 
     let (_, mails) = house.pass(cursor).await.unwrap();
     assert_eq!(mails, []);
@@ -159,7 +162,9 @@ fn mail_of(length: usize) -> Vec<u8> {
     let mut mail = b"Subject: x\r\n\r\n".to_vec();
     while mail.len() < length {
         let line = (length - mail.len()).min(72);
-        mail.extend(if line > 2 { format!("{}\r\n", "x".repeat(line - 2)) } else { "y".repeat(line) }.bytes());
+        mail.extend(
+            if line > 2 { format!("{}\r\n", "x".repeat(line - 2)) } else { "y".repeat(line) }.bytes(),
+        );
     }
     assert_eq!(mail.len(), length);
     mail
@@ -254,7 +259,12 @@ async fn a_refused_login_is_told_from_other_errors() {
 
 #[tokio::test]
 async fn five_thousand_mails_are_drained() {
-    let lines = [("plain", false, 0), ("with COPY and EXPUNGE", true, 0), ("TLS", false, 0), ("20 ms away", false, 10)];
+    let lines = [
+        ("plain", false, 0),
+        ("with COPY and EXPUNGE", true, 0),
+        ("TLS", false, 0),
+        ("20 ms away", false, 10),
+    ];
     for (line, copy, delay) in lines {
         let without = if copy { vec!["MOVE"] } else { vec![] };
         let Some(server) = dovecot(&Options { without, ..Options::default() }) else { return };
@@ -262,11 +272,15 @@ async fn five_thousand_mails_are_drained() {
         for _ in 0..5_000 {
             server.deliver("ann", &mail);
         }
-        let port =
-            if delay > 0 { far_away(server.plain_port, Duration::from_millis(delay)) } else { server.plain_port };
+        let port = if delay > 0 {
+            far_away(server.plain_port, Duration::from_millis(delay))
+        } else {
+            server.plain_port
+        };
         let mut house = house(port, "ann", |settings| {
             if line == "TLS" {
-                (settings.tls, settings.port, settings.host) = (ImapTls::Implicit, server.tls_port, "localhost".into());
+                (settings.tls, settings.port, settings.host) =
+                    (ImapTls::Implicit, server.tls_port, "localhost".into());
                 settings.ca_file = Some(server.ca().to_owned());
             }
         });
@@ -324,7 +338,9 @@ fn select(exists: u32, uid_next: Option<u32>) -> Vec<Step> {
     let next = uid_next.map(|uid| format!("* OK [UIDNEXT {uid}] next\r\n")).unwrap_or_default();
     vec![
         expect("SELECT \"INBOX\""),
-        send(format!("* {exists} EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n{next}$1 OK [READ-WRITE] selected\r\n")),
+        send(format!(
+            "* {exists} EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n{next}$1 OK [READ-WRITE] selected\r\n"
+        )),
     ]
 }
 
@@ -332,7 +348,9 @@ fn select(exists: u32, uid_next: Option<u32>) -> Vec<Step> {
 fn list(command: &str, uids: &[u32]) -> Vec<Step> {
     let lines: String = uids
         .iter()
-        .map(|uid| format!("* {uid} FETCH (UID {uid} RFC822.SIZE 5 INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\")\r\n"))
+        .map(|uid| {
+            format!("* {uid} FETCH (UID {uid} RFC822.SIZE 5 INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\")\r\n")
+        })
         .collect();
     vec![expect(command), send(format!("{lines}$1 OK listed\r\n"))]
 }
@@ -372,7 +390,8 @@ async fn no_failure_passes_for_an_empty_answer() {
     let copy = script(&[login("UIDPLUS"), before_fetch.concat(), bodies("BODY.PEEK", &[11])]);
     let copied = script(&[copy.clone(), vec![expect("UID COPY 11"), send("$1 OK\r\n")]]);
     let stored = script(&[copied.clone(), vec![expect("UID STORE 11"), send("$1 OK\r\n")]]);
-    let missing = script(&[read.clone(), vec![expect("UID MOVE 11"), send("$1 NO [TRYCREATE] no such folder\r\n")]]);
+    let missing =
+        script(&[read.clone(), vec![expect("UID MOVE 11"), send("$1 NO [TRYCREATE] no such folder\r\n")]]);
     let commands: Vec<(&str, Vec<Step>)> = vec![
         ("AUTHENTICATE", vec![send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n")]),
         (r#"LOGIN "ann" "sec\"r\\et""#, vec![send("* OK [CAPABILITY IMAP4rev1] hello\r\n")]),
@@ -463,10 +482,12 @@ async fn what_select_tells_decides_what_is_listed() {
     let open = [select(3, None), list("UID FETCH 11:* ", &[12, 9]), bodies("UID FETCH 12 ", &[12]), logout()];
     assert_eq!(pass_with(open.concat()).await, [(12, hello())]);
     // UIDNEXT went down without a new UIDVALIDITY: the listing is believed, and nothing read twice.
-    let down = [select(3, Some(5)), list("UID FETCH 11:* ", &[4, 11]), bodies("UID FETCH 11 ", &[11]), logout()];
+    let down =
+        [select(3, Some(5)), list("UID FETCH 11:* ", &[4, 11]), bodies("UID FETCH 11 ", &[11]), logout()];
     assert_eq!(pass_with(down.concat()).await, [(11, hello())]);
     // Mail that came since SELECT waits for the next pass.
-    let later = [select(3, Some(13)), list("UID FETCH 11:12 ", &[11, 13]), bodies("UID FETCH 11 ", &[11]), logout()];
+    let later =
+        [select(3, Some(13)), list("UID FETCH 11:12 ", &[11, 13]), bodies("UID FETCH 11 ", &[11]), logout()];
     assert_eq!(pass_with(later.concat()).await, [(11, hello())]);
 }
 
@@ -490,7 +511,8 @@ async fn empty_ranges_grow_and_full_ones_shrink() {
     let mails = pass_with(dialogue.concat()).await;
     assert_eq!(mails.iter().map(|mail| mail.0).collect::<Vec<_>>(), [7_000, 80_000, 80_001, 80_003]);
     // Few mails are listed at once, however far apart.
-    let few = [select(2_000, Some(4_000_000_000)), list("UID FETCH 11:3999999999 ", &[]), vec![expect("LOGOUT")]];
+    let few =
+        [select(2_000, Some(4_000_000_000)), list("UID FETCH 11:3999999999 ", &[]), vec![expect("LOGOUT")]];
     assert_eq!(pass_with(few.concat()).await, []);
 }
 
@@ -571,7 +593,8 @@ async fn a_mail_without_a_body_holds_up_only_itself() {
 #[tokio::test]
 async fn a_mail_that_breaks_the_connection_is_passed_by_in_the_end() {
     let broken = || vec![expect("UID FETCH 11 "), send("* 1 FETCH (UID 11 BODY[]<0> (what))\r\n")];
-    let begin = || [login("MOVE"), select(5, Some(16)), list("UID FETCH 11:15 ", &[11, 12, 13, 14, 15])].concat();
+    let begin =
+        || [login("MOVE"), select(5, Some(16)), list("UID FETCH 11:15 ", &[11, 12, 13, 14, 15])].concat();
     let window = |command: &str| vec![expect(command), send("* 1 FETCH (UID 11 BODY[]<0> (what))\r\n")];
     let server = Scripted::start([
         [begin(), window("UID FETCH 11:15 ")].concat(),
@@ -583,7 +606,10 @@ async fn a_mail_that_breaks_the_connection_is_passed_by_in_the_end() {
     ]);
     let mut house = scripted(&server);
     for _ in 0..4 {
-        assert_eq!(house.pass(SEEN).await.unwrap_err().to_string(), "The server's answer cannot be understood");
+        assert_eq!(
+            house.pass(SEEN).await.unwrap_err().to_string(),
+            "The server's answer cannot be understood"
+        );
     }
     let (_, mails) = house.pass(SEEN).await.unwrap();
     assert_eq!(mails.first().map(|mail| &mail.body), Some(&Body::Missing));
@@ -619,7 +645,8 @@ async fn a_server_that_lies_about_sizes_is_read_all_the_same() {
 
 #[tokio::test]
 async fn failures_are_forgotten_with_the_uidvalidity() {
-    let dialogue = [select(1, Some(12)), list("UID FETCH 11:11 ", &[11]), bodies("UID FETCH 11 ", &[11])].concat();
+    let dialogue =
+        [select(1, Some(12)), list("UID FETCH 11:11 ", &[11]), bodies("UID FETCH 11 ", &[11])].concat();
     let server = Scripted::start([[login("MOVE"), dialogue].concat()]);
     let mut house = scripted(&server);
     // Of another mail that had this UID.
@@ -632,8 +659,14 @@ async fn failures_are_forgotten_with_the_uidvalidity() {
 #[tokio::test]
 async fn a_slow_fetch_that_goes_on_is_no_time_out() {
     let part = |text: &str| [send(text), Step::Pause(Duration::from_millis(200))];
-    let slow = [part("* 1 FETCH (UID 11 "), part("BODY[]<0> {5}\r\n"), part("hel"), part("lo)\r\n"), part("$1 OK\r\n")]
-        .concat();
+    let slow = [
+        part("* 1 FETCH (UID 11 "),
+        part("BODY[]<0> {5}\r\n"),
+        part("hel"),
+        part("lo)\r\n"),
+        part("$1 OK\r\n"),
+    ]
+    .concat();
     let dialogue = [
         select(1, Some(12)),
         list("UID FETCH 11:11 ", &[11]),
@@ -648,7 +681,8 @@ async fn a_slow_fetch_that_goes_on_is_no_time_out() {
 async fn a_dropped_future_takes_the_session_with_it() {
     let silent = [login("MOVE"), select(1, Some(12)), vec![expect("UID FETCH 11:11 "), Step::Stall]].concat();
     let sound =
-        [login("MOVE"), select(1, Some(12)), list("UID FETCH 11:11 ", &[11]), bodies("UID FETCH 11 ", &[11])].concat();
+        [login("MOVE"), select(1, Some(12)), list("UID FETCH 11:11 ", &[11]), bodies("UID FETCH 11 ", &[11])]
+            .concat();
     let server = Scripted::start([silent, sound]);
     let mut house = scripted(&server);
     house.imap.look(SEEN).await.unwrap();
@@ -688,7 +722,8 @@ async fn folders_are_made_where_they_are_missing() {
 
 #[tokio::test]
 async fn names_that_do_not_belong_on_the_wire_stay_off_it() {
-    let server = Scripted::start([[login("MOVE"), select(1, Some(12)), vec![expect("nothing more")]].concat()]);
+    let server =
+        Scripted::start([[login("MOVE"), select(1, Some(12)), vec![expect("nothing more")]].concat()]);
     for name in ["", "a\"b", "a\\b", "a\r\nt9 DELETE INBOX", "é"] {
         let mut house = scripted(&server);
         if house.imap.look(SEEN).await.is_ok() {
@@ -712,7 +747,11 @@ async fn greetings_and_logins_that_do_not_work_out() {
     };
     let table = [
         (vec![send("* BYE [UNAVAILABLE] go away\r\n")], "The server says BYE [UNAVAILABLE]", false),
-        (vec![send("* PREAUTH hello\r\n")], "The server does not greet as an IMAP server that wants a login", false),
+        (
+            vec![send("* PREAUTH hello\r\n")],
+            "The server does not greet as an IMAP server that wants a login",
+            false,
+        ),
         (vec![send("220 mx.example.org ESMTP\r\n")], "The server's answer cannot be understood", false),
         (vec![], "The server closed the connection without a greeting", false),
         (vec![Step::Stall], "The server did not answer within 1 s", false),
@@ -737,7 +776,8 @@ async fn greetings_and_logins_that_do_not_work_out() {
 
 #[tokio::test]
 async fn a_server_without_uidvalidity_is_refused() {
-    let server = Scripted::start([[login("MOVE"), vec![expect("SELECT"), send("* 1 EXISTS\r\n$1 OK\r\n")]].concat()]);
+    let server =
+        Scripted::start([[login("MOVE"), vec![expect("SELECT"), send("* 1 EXISTS\r\n$1 OK\r\n")]].concat()]);
     assert!(scripted(&server).imap.look(SEEN).await.unwrap_err().to_string().contains("UIDVALIDITY"));
 }
 

@@ -539,6 +539,23 @@ async fn a_deliver_dropped_half_way_closes_the_connection() {
     server.messages().await;
 }
 
+// ---- After the last byte
+
+#[tokio::test]
+async fn a_connection_lost_after_the_message_is_of_unknown_fate() {
+    for (pipelining, ask) in [(true, ENVELOPE_1.to_owned() + TAKEN), (false, one_by_one())] {
+        let script = format!("{ask}message\nclose");
+        let (outcomes, open, messages) = deliver(pipelining, &script, &letters(2)).await;
+        assert_eq!(outcomes, [unknown("connection lost after the message"), Outcome::NotTried]);
+        assert!(!open);
+        assert_eq!(messages.len(), 1);
+    }
+}
+
+fn one_by_one() -> String {
+    "C MAIL FROM:<>\nS 250 ok\nC RCPT TO:<p1@example.org>\nS 250 ok\nC DATA\nS 354 go\n".into()
+}
+
 // ---- Large messages
 
 fn large() -> Letter {
@@ -612,14 +629,23 @@ async fn greeting_and_ehlo_decide() {
     use ConnectError::{Refused, Unreachable};
     let cases = [
         ("S 554 5.7.1 go away\nclose", Refused("The server refuses the connection (554 5.7.1)".into())),
-        ("S 421-4.3.2 too\nS 421 4.3.2 busy\nclose", Refused("The server refuses the connection (421 4.3.2)".into())),
+        (
+            "S 421-4.3.2 too\nS 421 4.3.2 busy\nclose",
+            Refused("The server refuses the connection (421 4.3.2)".into()),
+        ),
         ("close", Unreachable("The server broke off the connection".into())),
         ("stall", Unreachable("localhost does not answer".into())),
         ("S SSH-2.0-OpenSSH_9.2\nstall", Refused("The server's answer to the connection is not SMTP".into())),
-        ("S 220 hi\nC EHLO\nS 502 5.5.1 what\nclose", Refused("The server refuses the connection (502 5.5.1)".into())),
+        (
+            "S 220 hi\nC EHLO\nS 502 5.5.1 what\nclose",
+            Refused("The server refuses the connection (502 5.5.1)".into()),
+        ),
         ("S 220 hi\nC EHLO\nclose", Unreachable("The server broke off the connection".into())),
         ("S 220 hi\nC EHLO\nstall", Unreachable("localhost does not answer".into())),
-        ("S 220 hi\nC EHLO\nS 250-hello\nS 550 two codes\nclose", Refused("The server's answer to the connection is not SMTP".into())),
+        (
+            "S 220 hi\nC EHLO\nS 250-hello\nS 550 two codes\nclose",
+            Refused("The server's answer to the connection is not SMTP".into()),
+        ),
     ];
     for (script, expected) in cases {
         assert_eq!(refused(script).await, expected, "{script}");
@@ -629,7 +655,10 @@ async fn greeting_and_ehlo_decide() {
 #[tokio::test]
 async fn an_endless_line_ends_the_connection() {
     let script = format!("raw 220 {}\nstall", "x".repeat(100_000));
-    assert_eq!(refused(&script).await, ConnectError::Unreachable("The server broke off the connection".into()));
+    assert_eq!(
+        refused(&script).await,
+        ConnectError::Unreachable("The server broke off the connection".into())
+    );
 }
 
 #[tokio::test]
@@ -639,7 +668,8 @@ async fn nobody_there_is_unreachable() {
     assert!(matches!(&error, ConnectError::Unreachable(sentence) if sentence.contains("refused")), "{error}");
 }
 
-const EHLO_AUTH: &str = "C EHLO\nS 250-hello\nS 250 AUTH LOGIN PLAIN\nC EHLO\nS 250-hello\nS 250 AUTH LOGIN PLAIN\n";
+const EHLO_AUTH: &str =
+    "C EHLO\nS 250-hello\nS 250 AUTH LOGIN PLAIN\nC EHLO\nS 250-hello\nS 250 AUTH LOGIN PLAIN\n";
 
 #[tokio::test]
 async fn logs_in() {
@@ -693,7 +723,9 @@ fn a_name_that_would_break_ehlo_is_refused() {
 #[tokio::test]
 async fn plaintext_goes_to_this_machine_only() {
     // An address of this machine that is not loopback, if it has one.
-    let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.connect("192.0.2.1:9").map(|()| s)) else {
+    let Ok(socket) =
+        std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.connect("192.0.2.1:9").map(|()| s))
+    else {
         return eprintln!("skipped: this machine has only loopback");
     };
     let ip = socket.local_addr().unwrap().ip();
@@ -703,10 +735,49 @@ async fn plaintext_goes_to_this_machine_only() {
     assert!(matches!(error, ConnectError::Tls(_)), "{error}");
 }
 
+#[tokio::test]
+async fn what_keeps_a_session_from_opening_is_told_apart() {
+    assert!(matches!(refused("S 421 busy\nclose").await, ConnectError::Refused(_)));
+    assert!(matches!(refused("S 554 no\nclose").await, ConnectError::Refused(_)));
+    assert!(matches!(refused("S hello\nclose").await, ConnectError::Refused(_)));
+    assert!(matches!(refused("close").await, ConnectError::Unreachable(_)));
+    let ehlo = "C EHLO mail.example.com\nS 250-hello\nS 250 AUTH PLAIN\n";
+    let login = format!("{GREETING}{ehlo}{ehlo}C AUTH PLAIN\nS 535 5.7.8 no\n");
+    assert!(matches!(refused(&login).await, ConnectError::LoginRefused(_)));
+    let without = format!("{GREETING}{EHLO}{EHLO}");
+    assert!(matches!(refused(&without).await, ConnectError::LoginRefused(_)));
+}
+
 // ---- TLS
 
+fn certificates(folder: &tempfile::TempDir) -> Certificates {
+    Certificates::create(folder.path()).expect("openssl makes certificates")
+}
+
+#[tokio::test]
+async fn bytes_behind_the_answer_to_starttls_end_the_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = certificates(&folder);
+    let hello = format!("{GREETING}C EHLO\nS 250-hello\nS 250 STARTTLS\nC STARTTLS\n");
+    let script = format!("{hello}raw 220 go\\r\\n250 injected\\r\\n\nclose\ntls\n");
+    let server = Scripted::start(&script, Some(&certificates)).await;
+    let settings = SmtpConfig {
+        tls: SmtpTls::Starttls,
+        ca_file: Some(certificates.ca.clone()),
+        ..settings(server.port)
+    };
+    assert!(mailer(settings).connect().await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_without_starttls_is_refused_when_it_is_required() {
+    let server = Scripted::start("S 220 hello\nC EHLO\nS 250 hello\nclose", None).await;
+    let settings = SmtpConfig { tls: SmtpTls::Starttls, ..settings(server.port) };
+    assert!(matches!(mailer(settings).connect().await.err(), Some(ConnectError::Tls(_))));
+}
+
 /// The folder must live as long as the certificates are read.
-fn certificates() -> Option<(tempfile::TempDir, Certificates)> {
+fn new_certificates() -> Option<(tempfile::TempDir, Certificates)> {
     let folder = tempfile::tempdir().unwrap();
     match Certificates::create(folder.path()) {
         Ok(certificates) => Some((folder, certificates)),
@@ -721,11 +792,12 @@ fn over(tls: SmtpTls, port: u16, certificates: &Certificates) -> SmtpConfig {
     SmtpConfig { tls, ca_file: Some(certificates.ca.clone()), ..settings(port) }
 }
 
-const STARTTLS: &str = "S 220 hello\nC EHLO mail.example.com\nS 250-hello\nS 250-PIPELINING\nS 250 STARTTLS\nC STARTTLS\n";
+const STARTTLS: &str =
+    "S 220 hello\nC EHLO mail.example.com\nS 250-hello\nS 250-PIPELINING\nS 250 STARTTLS\nC STARTTLS\n";
 
 #[tokio::test]
 async fn what_was_said_before_tls_is_forgotten() {
-    let Some((_folder, certificates)) = certificates() else { return };
+    let Some((_folder, certificates)) = new_certificates() else { return };
     let script = format!("{STARTTLS}S 220 ready\ntls\n{EHLO}{EHLO}C QUIT\nS 221 bye");
     let server = Scripted::start(&script, Some(&certificates)).await;
     let found = mailer(over(SmtpTls::Starttls, server.port, &certificates)).probe().await.unwrap();
@@ -736,7 +808,7 @@ async fn what_was_said_before_tls_is_forgotten() {
 #[tokio::test]
 async fn nothing_may_follow_the_go_ahead_for_tls() {
     use ConnectError::{Refused, Tls, Unreachable};
-    let Some((_folder, certificates)) = certificates() else { return };
+    let Some((_folder, certificates)) = new_certificates() else { return };
     let injected = Tls("The server sent more than it was asked before TLS".into());
     let long = format!("raw 220-{}\\r\\n\nstall", "x".repeat(5000));
     let silent = Unreachable("localhost does not answer".into());
@@ -759,7 +831,8 @@ async fn nothing_may_follow_the_go_ahead_for_tls() {
     ];
     for (script, expected) in cases {
         let server = Scripted::start(&script, None).await;
-        let error = mailer(over(SmtpTls::Starttls, server.port, &certificates)).connect().await.err().unwrap();
+        let error =
+            mailer(over(SmtpTls::Starttls, server.port, &certificates)).connect().await.err().unwrap();
         assert_eq!(error, expected, "{script}");
         server.messages().await;
     }
@@ -767,8 +840,8 @@ async fn nothing_may_follow_the_go_ahead_for_tls() {
 
 #[tokio::test]
 async fn a_certificate_that_does_not_verify_is_refused() {
-    let Some((_folder, certificates)) = certificates() else { return };
-    let Some((_other, stranger)) = self::certificates() else { return };
+    let Some((_folder, certificates)) = new_certificates() else { return };
+    let Some((_other, stranger)) = new_certificates() else { return };
     // Signed by an authority we do not know, and for a name that is not the server's.
     let unknown = over(SmtpTls::Implicit, 0, &stranger);
     let misnamed = SmtpConfig { host: "127.0.0.2".into(), ..over(SmtpTls::Implicit, 0, &certificates) };
@@ -788,13 +861,16 @@ async fn a_certificate_that_does_not_verify_is_refused() {
 
 #[tokio::test]
 async fn the_boundary_between_deferred_and_unknown_holds_under_tls() {
-    let Some((_folder, certificates)) = certificates() else { return };
-    let cases = [("take 100000\ndrop", deferred("connection lost at the message")),
-        ("message\ndrop", unknown("connection lost after the message"))];
+    let Some((_folder, certificates)) = new_certificates() else { return };
+    let cases = [
+        ("take 100000\ndrop", deferred("connection lost at the message")),
+        ("message\ndrop", unknown("connection lost after the message")),
+    ];
     for (end, expected) in cases {
         let script = format!("tls\n{}{ENVELOPE_1}{TAKEN}{end}", greeted(true));
         let server = Scripted::start(&script, Some(&certificates)).await;
-        let mut session = mailer(over(SmtpTls::Implicit, server.port, &certificates)).connect().await.unwrap();
+        let mut session =
+            mailer(over(SmtpTls::Implicit, server.port, &certificates)).connect().await.unwrap();
         assert_eq!(session.deliver(&[large(), letter(2)]).await, [expected, Outcome::NotTried]);
         server.messages().await;
     }
@@ -802,9 +878,39 @@ async fn the_boundary_between_deferred_and_unknown_holds_under_tls() {
 
 // ---- Real servers
 
+#[tokio::test]
+async fn a_real_postfix_takes_letters_over_tls_and_starttls() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = certificates(&folder);
+    let Some(postfix) = Postfix::start("example.org", Delivery::Maildirs, &certificates) else { return };
+    for (port, tls) in [(postfix.implicit, SmtpTls::Implicit), (postfix.starttls, SmtpTls::Starttls)] {
+        let trusted = SmtpConfig { tls, ca_file: Some(certificates.ca.clone()), ..settings(port) };
+        let mut session = Mailer::smtp(trusted, "mail.example.com".into()).unwrap().connect().await.unwrap();
+        assert!(session.deliver(&letters(2)).await.iter().all(|outcome| matches!(outcome, Outcome::Sent(_))));
+        session.quit().await;
+        let stranger = SmtpConfig { tls, ..settings(port) };
+        let refused = Mailer::smtp(stranger, "mail.example.com".into()).unwrap().connect().await.err();
+        assert!(matches!(refused, Some(ConnectError::Tls(_))), "a certificate that nobody vouches for");
+    }
+    assert_eq!(postfix.wait_for_mails("p1@example.org", 2).len(), 2);
+    assert_eq!(postfix.wait_for_mails("p2@example.org", 2).len(), 2);
+}
+
+#[tokio::test]
+async fn a_sink_takes_two_thousand_letters() {
+    let Some(sink) = SmtpSink::start(&[]) else { return };
+    let mailer = Mailer::smtp(settings(sink.port), "mail.example.com".into()).unwrap();
+    let begun = Instant::now();
+    let mut session = mailer.connect().await.unwrap();
+    for batch in letters(2000).chunks(8) {
+        assert!(session.deliver(batch).await.iter().all(|outcome| matches!(outcome, Outcome::Sent(_))));
+    }
+    eprintln!("one session: {:.0} letters/s", 2000.0 / begun.elapsed().as_secs_f64());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn postfix_delivers_over_plaintext_starttls_and_implicit_tls() {
-    let Some((_folder, certificates)) = certificates() else { return };
+    let Some((_folder, certificates)) = new_certificates() else { return };
     let Some(postfix) = Postfix::start("example.org", Delivery::Maildirs, &certificates) else { return };
     let ways = [
         (over(SmtpTls::None, postfix.plain, &certificates), "PIPELINING, no TLS"),
@@ -845,7 +951,8 @@ async fn throughput_to_smtp_sink() {
     let mailer = Arc::new(Mailer::smtp(settings(sink.port), "mail.example.com".into()).unwrap());
     let body = format!("{}\r\n", "x".repeat(76)).repeat(25);
     let count = std::env::var("LETTERS").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
-    let batch: Vec<_> = letters(count).into_iter().map(|letter| Letter { raw: body.clone().into(), ..letter }).collect();
+    let batch: Vec<_> =
+        letters(count).into_iter().map(|letter| Letter { raw: body.clone().into(), ..letter }).collect();
     for sessions in [1, 8] {
         let start = Instant::now();
         let mut tasks = Vec::new();

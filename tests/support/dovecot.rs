@@ -2,6 +2,8 @@
 //! touched. Works as an ordinary user, and as root, where mail belongs to `nobody` because Dovecot
 //! refuses to serve root's mail.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test house may panic")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};

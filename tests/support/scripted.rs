@@ -1,6 +1,8 @@
 //! A TCP server that follows a script, for what real servers do not do on demand. It knows no
 //! protocol: it expects lines, sends bytes, closes, or falls silent.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test house may panic")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};

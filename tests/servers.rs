@@ -1,0 +1,256 @@
+//! The binary against a real Dovecot and a real Postfix on loopback: mail goes in by SMTP, is read over
+//! IMAP with TLS, and the replies come back by SMTP. Where the servers are missing the tests are listed
+//! as ignored, with the reason.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "support/dovecot.rs"]
+mod dovecot;
+#[path = "support/postfix.rs"]
+mod postfix;
+
+use certificates::Certificates;
+use dovecot::{Dovecot, Options, PASSWORD};
+use postfix::{Delivery, Postfix};
+
+type Outcome = Result<(), Failed>;
+type Scenario = (&'static str, fn() -> Outcome);
+
+const SCENARIOS: [Scenario; 4] = [
+    ("mail_is_sorted_acted_on_and_answered", mail_is_sorted_acted_on_and_answered),
+    ("killed_at_any_moment_it_ends_in_the_same_state", killed_at_any_moment_it_ends_in_the_same_state),
+    ("a_changed_uidvalidity_repeats_nothing", a_changed_uidvalidity_repeats_nothing),
+    ("sigterm_drains_and_exits_with_0", sigterm_drains_and_exits_with_0),
+];
+
+fn main() -> ExitCode {
+    let missing = missing();
+    let trials = SCENARIOS.into_iter().map(|(name, scenario)| {
+        let name = missing.map_or_else(|| name.to_owned(), |reason| format!("{name} ({reason})"));
+        Trial::test(name, scenario).with_ignored_flag(missing.is_some())
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+/// Why the scenarios cannot run here, if so.
+fn missing() -> Option<&'static str> {
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    match (Path::new("/usr/sbin/dovecot").exists(), Path::new("/usr/sbin/postfix").exists(), is_root) {
+        (false, _, _) => Some("Dovecot is not installed"),
+        (_, false, _) => Some("Postfix is not installed"),
+        (_, _, false) => Some("Postfix wants root"),
+        _ => None,
+    }
+}
+
+/// One installation with its two servers.
+struct House {
+    folder: tempfile::TempDir,
+    dovecot: Dovecot,
+    postfix: Postfix,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::create(folder.path()).unwrap();
+        let dovecot = Dovecot::start(&Options::default()).unwrap();
+        let postfix = Postfix::start("example.org", Delivery::Maildirs, &certificates).unwrap();
+        std::fs::write(folder.path().join("password"), PASSWORD).unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let config = format!(
+            "database = {:?}\npoll_interval = \"1s\"\nown_addresses = [\"privacy@example.com\"]\n\
+             [company]\nname = \"Example Company\"\n\
+             [[imap]]\nname = \"privacy\"\nhost = \"localhost\"\nport = {}\nca_file = {:?}\nusername = \"privacy\"\npassword.file = {:?}\n\
+             [smtp]\nhost = \"localhost\"\nport = {}\ntls = \"starttls\"\nca_file = {:?}\n",
+            path("privacyd.db"),
+            dovecot.tls_port,
+            dovecot.ca(),
+            path("password"),
+            postfix.starttls,
+            certificates.ca,
+        );
+        std::fs::write(folder.path().join("privacyd.toml"), config).unwrap();
+        Self { folder, dovecot, postfix }
+    }
+
+    fn privacyd(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_privacyd"));
+        command.arg("--config").arg(self.folder.path().join("privacyd.toml")).args(words);
+        command
+    }
+
+    /// Runs a command to its end; gives what it wrote to standard output and to the log.
+    fn run(&self, words: &[&str]) -> (String, String) {
+        let output = self.privacyd(words).output().unwrap();
+        let (out, log) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(output.status.success(), "{words:?}: {log}");
+        (out, log)
+    }
+
+    fn start(&self) -> Child {
+        self.privacyd(&["run"]).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn list(&self, words: &[&str]) -> Vec<Value> {
+        let words: Vec<&str> = words.iter().copied().chain(["--json", "--limit", "10000"]).collect();
+        self.run(&words).0.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The mails in a folder, as Dovecot keeps them.
+    fn filed(&self, folder: &str) -> Vec<PathBuf> {
+        let root = self.dovecot.maildir("privacy");
+        let root = if folder == "INBOX" { root } else { root.join(format!(".{folder}")) };
+        let files = |part: &str| std::fs::read_dir(root.join(part)).into_iter().flatten();
+        files("new").chain(files("cur")).map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+fn mail(number: usize, from: &str, subject: &str, extra: &str, words: &str) -> Vec<u8> {
+    format!(
+        "Return-Path: <{from}>\nFrom: Mallory Zebedee <{from}>\nTo: privacy@example.com\nSubject: {subject}\n\
+         Date: Mon, 23 Nov 2026 10:00:00 +0000\nMessage-ID: <{number}.test@example.org>\n{extra}\n{words}\n"
+    )
+    .into_bytes()
+}
+
+fn text(row: &Value, key: &str) -> String {
+    row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn mail_is_sorted_acted_on_and_answered() -> Outcome {
+    let house = House::new();
+    let deliver = |mail: Vec<u8>| house.dovecot.deliver("privacy", &mail);
+    deliver(mail(1, "jane@example.org", "Xylophone", "", "Please take me off your mailing list."));
+    deliver(mail(2, "ann@example.org", "Meine Daten", "", "Bitte löschen Sie alle meine Daten."));
+    deliver(mail(3, "ben@example.org", "Out of office", "Auto-Submitted: auto-replied\n", "Unsubscribe me."));
+    deliver(mail(4, "privacy@example.com", "Note", "", "Please delete all my data."));
+    deliver(mail(5, "cat@example.org", "Boots", "", "Do the boots in size 42 come in green?"));
+    deliver(b"Subject: no sender\n\nPlease delete all my data.\n".to_vec());
+    let (_, log) = house.run(&["run", "--once"]);
+
+    let requests = house.list(&["requests", "list"]);
+    let kinds: Vec<(String, String)> =
+        requests.iter().map(|row| (text(row, "kind"), text(row, "status"))).collect();
+    for expected in [("opt_out", "completed"), ("deletion", "open"), ("unclear", "held")] {
+        assert!(kinds.contains(&(expected.0.into(), expected.1.into())), "{expected:?} in {kinds:?}");
+    }
+    assert_eq!(kinds.len(), 3);
+    house.run(&["suppressions", "check", "JANE@example.org"]);
+    for (folder, count) in [("INBOX", 0), ("Opt-out", 1), ("Deletion", 1), ("Automatic", 2), ("Held", 2)] {
+        assert_eq!(house.filed(folder).len(), count, "{folder}");
+    }
+    let jane = house.postfix.wait_for_mails("jane@example.org", 1);
+    let ann = house.postfix.wait_for_mails("ann@example.org", 1);
+    let reply = jane.first().unwrap();
+    for field in [
+        "In-Reply-To: <1.test@example.org>",
+        "Auto-Submitted: auto-replied",
+        "References: <1.test@example.org>",
+    ] {
+        assert!(reply.contains(field), "{field} in {reply}");
+    }
+    assert!(!reply.contains("Xylophone") && !reply.contains("Mallory"), "the sender's words came back");
+    assert!(reply.contains("Return-Path: <>"), "the envelope sender is not null: {reply}");
+    assert!(ann.first().unwrap().contains("PR-"));
+    assert_eq!(house.list(&["outbox", "list", "--state", "sent"]).len(), 2);
+    for personal in ["jane", "example.org", "Mallory", "Xylophone", "mailing list"] {
+        assert!(!log.contains(personal), "{personal:?} in the log: {log}");
+    }
+    // And nothing again.
+    house.run(&["run", "--once"]);
+    assert_eq!(house.list(&["outbox", "list"]).len(), 2);
+    Ok(())
+}
+
+fn killed_at_any_moment_it_ends_in_the_same_state() -> Outcome {
+    const MAILS: usize = 60;
+    let house = House::new();
+    for number in 0..MAILS {
+        let from = format!("user{number}@example.org");
+        house.dovecot.deliver("privacy", &mail(number, &from, "Hi", "", "Please unsubscribe me."));
+    }
+    // Spread over the whole life of a run, from before the first connection to the last reply.
+    for round in 0..14 {
+        let mut child = house.start();
+        std::thread::sleep(Duration::from_millis(20 + round * 37));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    house.run(&["run", "--once"]);
+    house.run(&["run", "--once"]);
+
+    assert_eq!(house.list(&["messages", "list"]).len(), MAILS);
+    assert_eq!(house.list(&["requests", "list", "--status", "completed"]).len(), MAILS);
+    assert_eq!((house.filed("INBOX").len(), house.filed("Opt-out").len()), (0, MAILS));
+    let replies = house.list(&["outbox", "list"]);
+    assert_eq!(replies.len(), MAILS);
+    let mut unknown = 0;
+    for row in &replies {
+        let (recipient, state) = (text(row, "recipient"), text(row, "state"));
+        match state.as_str() {
+            "sent" => assert_eq!(house.postfix.wait_for_mails(&recipient, 1).len(), 1, "{recipient}"),
+            "unknown" => {
+                unknown += 1;
+                assert!(house.postfix.mails(&recipient).len() <= 1, "{recipient} got it twice");
+            }
+            other => panic!("{recipient}: {other}"),
+        }
+    }
+    println!("{unknown} of {MAILS} replies are of unknown fate");
+    Ok(())
+}
+
+fn a_changed_uidvalidity_repeats_nothing() -> Outcome {
+    let house = House::new();
+    let letters: Vec<Vec<u8>> = (0..5)
+        .map(|number| mail(number, &format!("user{number}@example.org"), "Hi", "", "Please unsubscribe me."))
+        .collect();
+    letters.iter().for_each(|letter| house.dovecot.deliver("privacy", letter));
+    house.run(&["run", "--once"]);
+    assert_eq!(house.list(&["outbox", "list"]).len(), 5);
+
+    // Without its list of UIDs Dovecot numbers the folder anew.
+    let maildir = house.dovecot.maildir("privacy");
+    for entry in std::fs::read_dir(&maildir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("dovecot")) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    letters.iter().for_each(|letter| house.dovecot.deliver("privacy", letter));
+    house.dovecot.deliver("privacy", &mail(7, "new@example.org", "Hi", "", "Please unsubscribe me."));
+    house.run(&["run", "--once"]);
+    assert_eq!(house.list(&["outbox", "list"]).len(), 6);
+    assert_eq!(house.list(&["requests", "list"]).len(), 6);
+    assert_eq!((house.filed("INBOX").len(), house.filed("Opt-out").len()), (0, 11));
+    Ok(())
+}
+
+fn sigterm_drains_and_exits_with_0() -> Outcome {
+    let house = House::new();
+    house.dovecot.deliver("privacy", &mail(1, "jane@example.org", "Hi", "", "Please unsubscribe me."));
+    let mut child = house.start();
+    house.postfix.wait_for_mails("jane@example.org", 1);
+    let done = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(done.success());
+    let end = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < end, "it does not stop");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(house.list(&["outbox", "list", "--state", "sent"]).len(), 1);
+    Ok(())
+}
