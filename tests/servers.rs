@@ -178,13 +178,23 @@ fn killed_at_any_moment_it_ends_in_the_same_state() -> Outcome {
         let from = format!("user{number}@example.org");
         house.dovecot.deliver("privacy", &mail(number, &from, "Hi", "", "Please unsubscribe me."));
     }
-    // Spread over the whole life of a run, from before the first connection to the last reply.
-    for round in 0..14 {
+    // Compiling the rules takes its time, in a debug build above all; the kills are spread over what
+    // comes after, from the first connection to the last reply.
+    let begun = Instant::now();
+    house.run(&["check", "--offline"]);
+    let start = begun.elapsed();
+    let mut moments = Vec::new();
+    for round in 0..20 {
         let mut child = house.start();
-        std::thread::sleep(Duration::from_millis(20 + round * 37));
+        std::thread::sleep(start * 4 / 5 + Duration::from_millis(round * 20));
         child.kill().unwrap();
         child.wait().unwrap();
+        moments.push((
+            house.list(&["messages", "list"]).len(),
+            house.list(&["outbox", "list", "--state", "sent"]).len(),
+        ));
     }
+    println!("recorded and sent after each kill: {moments:?}");
     house.run(&["run", "--once"]);
     house.run(&["run", "--once"]);
 

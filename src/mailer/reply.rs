@@ -156,3 +156,117 @@ impl fmt::Display for Stage {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lettre::transport::smtp::response::{Category, Detail, Severity};
+
+    use super::*;
+
+    fn reply(line: &str) -> Reply {
+        let response: Response = format!("{line}\r\n").parse().unwrap();
+        Reply::new(response.code(), response.first_line().unwrap())
+    }
+
+    #[test]
+    fn refusals_are_final_only_when_they_are_about_recipient_or_message() {
+        let bounced = [
+            "550 5.1.1 unknown",
+            "550 5.1.2 no such host",
+            "553 5.1.3 syntax",
+            "550 5.1.6 moved",
+            "556 5.1.10 null MX",
+            "550 5.2.1 disabled",
+            "552 5.2.3 too long for this mailbox",
+            "554 5.6.0 content",
+            "554 5.6.3 conversion",
+            "550 unknown",
+            "551 not local",
+            "553 bad name",
+            "556 takes no mail",
+            "550 5.0.0 no",
+            "550 2.1.1 a lie",
+            "550 5.1 half a code",
+            "550 5.1.1.1 too much",
+            "550 5.x.1 odd",
+            "550 5.+1.1 odd",
+            "550 5.1000.1 odd",
+            "550 ",
+        ];
+        let deferred = [
+            "421 4.3.2 closing",
+            "450 4.2.0 greylisted",
+            "450 busy",
+            "451 4.3.0 local error",
+            "452 4.2.2 full",
+            "452 4.5.3 too many",
+            "454 4.7.0 login for later",
+            "455 later",
+            "450 5.1.1 a lie",
+            "550 5.1.7 sender",
+            "550 5.1.8 sender's host",
+            "552 5.2.2 full",
+            "552 5.3.4 too big",
+            "554 5.3.0 system",
+            "550 5.4.1 no answer",
+            "554 5.4.6 loop",
+            "503 5.5.1 sequence",
+            "550 5.5.0 odd",
+            "554 5.5.1 no recipients",
+            "530 5.7.0 login first",
+            "535 5.7.8 login",
+            "538 5.7.11 TLS first",
+            "550 5.7.1 relaying",
+            "554 5.7.1 spam",
+            "550 5.7.26 unauthenticated",
+            "500 what",
+            "501 syntax",
+            "502 not here",
+            "503 sequence",
+            "504 parameter",
+            "521 no mail here",
+            "530 login",
+            "534 weak",
+            "535 wrong",
+            "538 TLS",
+            "552 too big",
+            "554 no",
+            "555 parameter",
+        ];
+        for line in bounced {
+            for stage in [Stage::Rcpt, Stage::Data, Stage::Message] {
+                assert!(matches!(reply(line).refusal(stage), Outcome::Bounced(_)), "{line} at {stage}");
+            }
+            assert!(matches!(reply(line).refusal(Stage::Mail), Outcome::Deferred(_)), "{line}");
+        }
+        for line in deferred {
+            for stage in [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Message] {
+                assert!(matches!(reply(line).refusal(stage), Outcome::Deferred(_)), "{line} at {stage}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_codes_remain_of_a_reply() {
+        assert_eq!(reply("550 5.1.1 <ann@example.org>: unknown").to_string(), "550 5.1.1");
+        assert_eq!(reply("550 <ann@example.org>: unknown").to_string(), "550");
+        assert_eq!(reply("250-2.0.0 queued\r\n250 2.0.0 as ann").to_string(), "250 2.0.0");
+        assert_eq!(reply("250 ann.smith.jones").to_string(), "250");
+    }
+
+    #[test]
+    fn only_the_right_reply_leads_on() {
+        for (line, stages) in
+            [("250 ok", vec![Stage::Mail, Stage::Rcpt, Stage::Message]), ("354 go", vec![Stage::Data])]
+        {
+            for stage in [Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Message] {
+                assert_eq!(reply(line).agrees(stage), stages.contains(&stage), "{line} at {stage}");
+            }
+        }
+        for code in ["220", "221", "235", "334"] {
+            assert!(!reply(&format!("{code} x")).agrees(Stage::Message), "{code}");
+        }
+        let ends = Code::new(Severity::TransientNegativeCompletion, Category::Connections, Detail::One);
+        assert!(Reply::new(ends, "").ends_session());
+    }
+}

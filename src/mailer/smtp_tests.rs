@@ -50,6 +50,7 @@ impl Scripted {
         let acceptor = tls.map(acceptor);
         let task = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
             let mut stream = BufReader::new(stream);
             let mut messages = Vec::new();
             let Some((plain, protected)) = script.split_once("tls\n") else {

@@ -175,8 +175,7 @@ async fn prelude_reply(reader: &mut BufReader<TcpStream>) -> Result<PreludeReply
         if length == 0 && bounded.limit() > 0 {
             return Err(broke_off());
         }
-        let line =
-            line.strip_suffix(b"\r\n").and_then(|line| str::from_utf8(line).ok()).ok_or_else(nonsense)?;
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r\n").ok_or_else(nonsense)?);
         let (code, rest) = line.split_at_checked(3).ok_or_else(nonsense)?;
         let (more, text) = match rest.split_at_checked(1) {
             Some(("-", text)) => (true, text),

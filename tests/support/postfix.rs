@@ -16,7 +16,7 @@ use super::certificates::Certificates;
 /// Where Postfix puts mail for the test's domain.
 #[allow(dead_code, reason = "each test uses its own part")]
 pub enum Delivery<'a> {
-    /// A Maildir for each local part that does not begin with "unknown".
+    /// One Maildir for every local part that does not begin with "unknown".
     Maildirs,
     /// An LMTP server on this unix socket, such as Dovecot's; the same local parts.
     Lmtp(&'a Path),
@@ -59,7 +59,7 @@ impl Postfix {
         Some(postfix)
     }
 
-    /// The mails in the Maildir of `address`, oldest first by file name, as Postfix wrote them.
+    /// The mails to `address`, oldest first by file name, as Postfix wrote them.
     pub fn mails(&self, address: &str) -> Vec<String> {
         // Everybody's mail lies in one Maildir: virtual(8) makes no paths of addresses.
         let new = self.folder.path().join("mail/all/new");
@@ -71,7 +71,7 @@ impl Postfix {
         mails.filter(|mail| mail.contains(&to)).collect()
     }
 
-    /// Waits up to 20 s until the Maildir of `address` holds `count` mails, and gives them.
+    /// Waits up to 20 s until `address` has `count` mails, and gives them.
     pub fn wait_for_mails(&self, address: &str, count: usize) -> Vec<String> {
         let end = Instant::now() + Duration::from_secs(20);
         loop {

@@ -1,0 +1,229 @@
+//! Every broken configuration, rule and template is refused by the binary with its own sentence and exit
+//! code 2, and not by chance for another reason.
+
+use std::path::Path;
+use std::process::Command;
+
+const GOOD: &str = r#"database = "/nonexistent/privacyd.db"
+own_addresses = ["privacy@example.com"]
+
+[company]
+name = "Example"
+
+[[maildir]]
+name = "box"
+path = "/nonexistent/Maildir"
+
+[directory]
+path = "/nonexistent/replies"
+"#;
+
+/// Writes `config` (and `files` beside it), checks it, and gives what was said, without the folder.
+fn refusal(config: &str, files: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for (name, text) in files {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let file = root.join("c.toml");
+    std::fs::write(&file, config.replace("ROOT", &root.display().to_string())).unwrap();
+    let output = check(&file);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{config}\n{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said.trim_end().replace(&format!("{}/", root.display()), "").replace("privacyd: ", "")
+}
+
+fn check(file: &Path) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_privacyd"))
+        .args(["check", "--offline", "--config"])
+        .arg(file)
+        .output()
+        .unwrap()
+}
+
+fn broken(from: &str, to: &str, expected: &str) {
+    assert!(GOOD.contains(from));
+    assert_eq!(refusal(&GOOD.replace(from, to), &[]), expected);
+}
+
+#[test]
+fn the_good_one_is_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, GOOD).unwrap();
+    let output = check(&file);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_sample_is_sound_but_for_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, privacyd::operator::SAMPLE_CONFIG).unwrap();
+    let output = check(&file);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("There are no systemd credentials here"), "{said}");
+}
+
+#[test]
+fn keys_and_values() {
+    broken(
+        "database =",
+        "databse =",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `folders`, `imap`, `maildir`, `smtp`, `directory`",
+    );
+    broken(
+        "[\"privacy@example.com\"]",
+        "[]",
+        "c.toml:2: own_addresses: name at least one address of ours, such as \"privacy@example.com\"",
+    );
+    broken(
+        "[\"privacy@example.com\"]",
+        "[\"privacy\"]",
+        "c.toml:2: own_addresses: not a plain mail address such as \"privacy@example.com\"",
+    );
+    broken(
+        "[company]",
+        "poll_interval = \"soon\"\n[company]",
+        "c.toml:4: poll_interval: \"soon\" is not a duration like \"30s\" or \"5m\"",
+    );
+    broken(
+        "[company]",
+        "poll_interval = \"10ms\"\n[company]",
+        "c.toml:4: poll_interval: below a second a mailbox is never at rest; take \"30s\"",
+    );
+    broken(
+        "name = \"Example\"",
+        "name = \"\"",
+        "c.toml:5: company.name: write the name that signs the replies, on one line",
+    );
+    broken(
+        "name = \"box\"",
+        "name = \"my box\"",
+        "c.toml:8: maildir.name: use letters, digits, '-', '_' and '.', as in \"privacy\"",
+    );
+    broken(
+        "[directory]",
+        "[folders]\nheld = \"../x*\"\n[directory]",
+        "c.toml:12: folders.held: a folder name is 1 to 100 printable ASCII characters other than \" \\ * % & and does not begin with '.'",
+    );
+    broken(
+        "[directory]",
+        "[folders.types]\nnonsense = \"X\"\n[directory]",
+        "folders.types.nonsense: there is no request type of this name; `privacyd check` lists them",
+    );
+    broken(
+        "[directory]",
+        "[limits]\nread_limit = \"1 B\"\n[directory]",
+        "c.toml:12: limits.read_limit: must be between 4 KB and 16 MB",
+    );
+}
+
+#[test]
+fn ways_in_and_out() {
+    broken(
+        "[directory]\npath = \"/nonexistent/replies\"\n",
+        "",
+        "c.toml:1: there is no way out for replies: add an [smtp] section (or [directory], to try things out)",
+    );
+    broken(
+        "[[maildir]]\nname = \"box\"\npath = \"/nonexistent/Maildir\"\n",
+        "",
+        "c.toml:1: there is no mailbox to read: add an [[imap]] or a [[maildir]] section",
+    );
+    broken(
+        "[directory]",
+        "[smtp]\nhost = \"localhost\"\n[directory]",
+        "c.toml:13: directory: there is an [smtp] section too; keep one of the two",
+    );
+    broken(
+        "[directory]\npath = \"/nonexistent/replies\"",
+        "[smtp]\nhost = \"smtp.example.com\"\ntls = \"none\"",
+        "c.toml:13: smtp.tls: plaintext goes to this machine only, not to smtp.example.com; use \"implicit\" or \"starttls\"",
+    );
+    broken(
+        "[directory]",
+        "[[imap]]\nname = \"box\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"X\"\n[directory]",
+        "c.toml:8: maildir.name: two mailboxes are called \"box\"; give each its own name",
+    );
+    broken(
+        "[directory]",
+        "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\ntls = \"none\"\nusername = \"x\"\npassword.env = \"X\"\n[directory]",
+        "c.toml:14: imap.tls: plaintext goes to this machine only, not to imap.example.com; use \"implicit\"",
+    );
+    broken(
+        "[directory]",
+        "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"PRIVACYD_NO_SUCH\"\n[directory]",
+        "The environment variable PRIVACYD_NO_SUCH, which should hold a password, is not set",
+    );
+}
+
+#[test]
+fn rules() {
+    let config = GOOD.replace("[company]", "rules = \"ROOT/rules\"\n[company]");
+    let row = "action = \"open\"\nfolder = \"X\"\nproof = 1\norder = 50\nthreshold = 0.6\n[due]\nafter = \"30 days\"\nsource = \"x\"\n[title]\nen = \"x\"\n[phrases.en]\nlikely = ['some words']\n";
+    let case = |from: &str, to: &str, expected: &str| {
+        assert!(row.contains(from));
+        assert_eq!(refusal(&config, &[("rules/question.toml", &row.replace(from, to))]), expected);
+    };
+    case(
+        "some words",
+        "some (words",
+        "rules/question.toml:12: phrases.en.likely, entry 1: is not a pattern: unclosed group",
+    );
+    case(
+        "some words",
+        "(some)?",
+        "rules/question.toml:12: phrases.en.likely, entry 1: matches an empty text and so every mail; ask for at least a word",
+    );
+    case(
+        "phrases.en",
+        "phrases.xx",
+        "rules/question.toml:11: phrases.xx: there is no rules/languages/xx.toml; add one or correct the code",
+    );
+    case(
+        "\"open\"",
+        "\"erase\"",
+        "rules/question.toml:1: action: unknown variant `erase`, expected one of `suppress_marketing`, `suppress_ads`, `answer`, `open`",
+    );
+    case(
+        "\"30 days\"",
+        "\"soon\"",
+        "rules/question.toml:7: after: \"soon\" is not like \"30 days\", \"10 business days\" or \"1 month\"",
+    );
+    case(
+        "\"open\"",
+        "\"suppress_marketing\"",
+        "rules/question.toml:3: proof: an opt-out may not ask for proof (11 CCR 7060(b)); set it to 0",
+    );
+    case(
+        "0.6",
+        "0.2",
+        "rules/question.toml:5: threshold: must be above 0.3, the weight of a hint, and at most 1",
+    );
+    // A type of the operator's own needs its templates.
+    assert_eq!(
+        refusal(&config, &[("rules/gift.toml", row)]),
+        "templates/gift/en:1: is missing: every request type needs subject.txt and body.txt in the fallback language or in English"
+    );
+}
+
+#[test]
+fn templates() {
+    let config = GOOD.replace("[company]", "templates = \"ROOT/t\"\n[company]");
+    let case = |text: &str, expected: &str| {
+        assert_eq!(refusal(&config, &[("t/opt_out/en/body.txt", text)]), expected);
+    };
+    case(
+        "Hello {{ nam }}",
+        "t/opt_out/en/body.txt:1: does not render: undefined value: `nam` is undefined (in opt_out/en/body.txt:1)",
+    );
+    case(
+        "Hello\n{% if %}",
+        "t/opt_out/en/body.txt:2: is not a template: syntax error: unexpected end of block (in opt_out/en/body.txt:2)",
+    );
+    case("  ", "t/opt_out/en/body.txt:1: is empty");
+}

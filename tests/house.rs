@@ -1,0 +1,85 @@
+//! The invariants of the house, as far as they can be read off the source.
+
+use std::path::Path;
+
+use privacyd::request::Table;
+
+/// Rooms that think: values in, values out.
+const PURE: [&str; 12] = [
+    "understand",
+    "message",
+    "html",
+    "text",
+    "screen",
+    "sender",
+    "classify",
+    "language",
+    "clock",
+    "decide",
+    "redact",
+    "request",
+];
+
+/// What a room that thinks has no business with.
+const EFFECTS: [&str; 9] = [
+    "tokio::",
+    "sqlx",
+    "Timestamp::now",
+    "SystemTime::now",
+    "Instant::now",
+    "crate::store",
+    "crate::mailbox",
+    "crate::mailer",
+    "std::net",
+];
+
+fn source(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name)).unwrap()
+}
+
+#[test]
+fn rooms_that_think_do_nothing_else() {
+    for room in PURE {
+        let text = source(&format!("{room}.rs"));
+        for effect in EFFECTS {
+            assert!(!text.contains(effect), "src/{room}.rs mentions {effect}");
+        }
+    }
+}
+
+#[test]
+fn sql_lives_in_the_store() {
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            assert!(!code.into_iter().any(|line| line.contains("sqlx")), "{} knows SQL", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_type_has_its_template_and_its_corpus() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for kind in Table::load(None).unwrap().types {
+        for half in ["subject", "body"] {
+            let file = root.join(format!("templates/{}/en/{half}.txt", kind.name));
+            assert!(file.is_file(), "{} is missing", file.display());
+        }
+        let corpus = root.join("tests/corpus").join(&kind.name);
+        assert!(corpus.is_dir(), "{} is missing", corpus.display());
+    }
+}
+
+#[test]
+fn the_map_names_every_room() {
+    let map = source("lib.rs");
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let room = name.trim_end_matches(".rs");
+        if !["main", "lib"].contains(&room) {
+            assert!(map.contains(&format!("[`{room}`]")), "src/lib.rs does not explain {room}");
+        }
+    }
+}
