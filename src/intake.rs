@@ -24,7 +24,7 @@ use crate::config::Folders;
 use crate::decide::{CaseFile, Decision, Disposition, Letter, Policy, Shelf, Understanding, decide};
 use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
 use crate::redact::Pseudonyms;
-use crate::reply::{Outgoing, Replies, Thread};
+use crate::reply::{Outgoing, Replies, Stamp, Thread};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
@@ -265,8 +265,8 @@ impl Intake {
             return Ok(None);
         };
         let thread = Thread { message_id: letter.message_id.as_ref(), references: &letter.references };
-        let composed =
-            self.replies.compose(answer, decision, references, thread, &self.table, random()?, now);
+        let stamp = Stamp { unique: random()?, now };
+        let composed = self.replies.compose(answer, decision, references, thread, &self.table, stamp);
         match composed {
             Ok(reply) => Ok(Some(reply)),
             Err(error) => {

@@ -36,6 +36,11 @@
 //! * A reply whose fate is not known is never sent again by the program.
 //! * Pure rooms know no clock, no runtime, no database and no effect room (`tests/house.rs`).
 
+// Mail is hostile input: what could panic on it is a warning, and warnings fail scripts/test.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice))]
+// Two rooms' tests start servers by the same support files.
+#![cfg_attr(test, allow(clippy::duplicate_mod))]
+
 pub mod config;
 pub mod tls;
 

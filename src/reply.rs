@@ -215,8 +215,7 @@ impl Replies {
 
     /// Writes the reply that `decision` asks for.
     ///
-    /// `references` are those of its requests, `thread` the mails it answers, oldest first; `unique`
-    /// are random bytes for the Message-ID.
+    /// `references` are those of its requests, `thread` the mails it answers.
     ///
     /// # Errors
     /// See [`ComposeError`]; the template's own faults were found when it was loaded.
@@ -227,8 +226,7 @@ impl Replies {
         references: &[String],
         thread: Thread<'_>,
         table: &Table,
-        unique: [u8; 16],
-        now: Timestamp,
+        stamp: Stamp,
     ) -> Result<Outgoing, ComposeError> {
         let language = self.language(&answer.template, &answer.language);
         let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
@@ -254,11 +252,11 @@ impl Replies {
         let reference = references.first().cloned().unwrap_or_default();
         let message_id = format!(
             "<{reference}.{}@{}>",
-            data_encoding::HEXLOWER.encode(&unique),
+            data_encoding::HEXLOWER.encode(&stamp.unique),
             self.address.domain().to_ascii_lowercase()
         );
         let raw =
-            self.build(answer, &message_id, &thread, render("subject")?.trim(), render("body")?, now)?;
+            self.build(answer, &message_id, &thread, render("subject")?.trim(), render("body")?, stamp.now)?;
         Ok(Outgoing {
             recipient: answer.to.clone(),
             reference,
@@ -300,6 +298,15 @@ impl Replies {
         let part = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body);
         message.singlepart(part).map(|message| message.formatted()).map_err(|error| fail(&error))
     }
+}
+
+/// What tells a reply from every other.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp {
+    /// Random, for the Message-ID.
+    pub unique: [u8; 16],
+    /// Its date.
+    pub now: Timestamp,
 }
 
 /// What a reply hangs on.
