@@ -36,7 +36,7 @@ struct Scripted {
 impl Scripted {
     /// Each line of the script is one step:
     ///
-    /// - `S text`: says the text and CRLF; `raw text`: says the text, without
+    /// - `S text`: says the text and CRLF; `raw text`: says the text in Latin-1, without
     /// - `C text`: expects a line that begins so
     /// - `message`: takes a message up to its final dot
     /// - `take N`: takes N bytes
@@ -85,7 +85,10 @@ where
         let (verb, text) = step.split_once(' ').unwrap_or((step, ""));
         match verb {
             "S" => stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.unwrap(),
-            "raw" => stream.get_mut().write_all(text.replace("\\r\\n", "\r\n").as_bytes()).await.unwrap(),
+            "raw" => {
+                let bytes: Vec<u8> = text.replace("\\r\\n", "\r\n").chars().map(|c| c as u8).collect();
+                stream.get_mut().write_all(&bytes).await.unwrap();
+            }
             "C" => {
                 let line = line(stream).await;
                 assert!(line.starts_with(text), "expected {text:?}, got {line:?}\n{script}");
@@ -502,6 +505,16 @@ async fn a_refused_recipient_whose_data_was_granted_gets_a_lone_dot() {
         assert!(open);
         assert_eq!(messages, ["", "Subject: 2\r\n\r\nHello 2\r\n"]);
     }
+}
+
+#[tokio::test]
+async fn an_umlaut_in_latin_1_does_not_hide_a_refusal() {
+    let script = format!(
+        "{ENVELOPE_1}S 250 ok\nraw 550 5.1.1 unbekannter Empfänger\\r\\n\nS 554 no\nC RSET\nS 250 ok"
+    );
+    let (outcomes, open, _) = deliver(true, &script, &letters(1)).await;
+    assert_eq!(outcomes, [bounced("550 5.1.1 at RCPT")]);
+    assert!(open);
 }
 
 #[tokio::test]
