@@ -4,7 +4,7 @@
 //! supposes it or reports it. What a type's phrases weigh together is its confidence; a type acts
 //! only above its own threshold. Whatever is left over is a person's to read.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use regex::bytes::{Regex, RegexBuilder, RegexSet};
 use serde::Serialize;
@@ -65,12 +65,12 @@ struct Phrase {
     regex: OnceLock<Option<Regex>>,
 }
 
-/// The compiled phrases of one language.
+/// The compiled phrases of one type in one language.
 struct Lexicon {
     code: String,
     set: RegexSet,
     phrases: Vec<Phrase>,
-    guards: Guards,
+    guards: Arc<Guards>,
 }
 
 struct Kind {
@@ -112,33 +112,36 @@ impl Classifier {
             .collect();
         let mut lexicons = Vec::new();
         for (index, (code, language)) in table.languages.iter().enumerate() {
-            let phrases: Vec<Phrase> = table
-                .phrases
-                .iter()
-                .filter(|phrase| phrase.language == index)
-                .map(|phrase| Phrase {
-                    kind: phrase.kind,
-                    strength: phrase.strength,
-                    name: phrase.name.clone(),
-                    pattern: phrase.pattern.clone(),
-                    regex: OnceLock::new(),
-                })
-                .collect();
             let set = |list: &Vec<String>| compile_set(list.iter().map(|p| pattern(p)));
             let guards = &language.guards;
-            lexicons.push(Lexicon {
-                code: code.clone(),
-                set: compile_set(phrases.iter().map(|phrase| phrase.pattern.clone()))?,
-                phrases,
-                guards: Guards {
-                    before: [("negated", set(&guards.negated)?), ("kept", set(&guards.kept)?)],
-                    sentence: [
-                        ("asking", set(&guards.asking)?),
-                        ("conditional", set(&guards.conditional)?),
-                        ("reported", set(&guards.reported)?),
-                    ],
-                },
+            let guards = Arc::new(Guards {
+                before: [("negated", set(&guards.negated)?), ("kept", set(&guards.kept)?)],
+                sentence: [
+                    ("asking", set(&guards.asking)?),
+                    ("conditional", set(&guards.conditional)?),
+                    ("reported", set(&guards.reported)?),
+                ],
             });
+            // One automaton for each type: together their states multiply until the engine gives up its
+            // cache and crawls. Sixty small passes over a letter are faster than one large one.
+            for kind in 0..table.types.len() {
+                let phrases: Vec<Phrase> = table
+                    .phrases
+                    .iter()
+                    .filter(|phrase| phrase.language == index && phrase.kind == kind)
+                    .map(|phrase| Phrase {
+                        kind,
+                        strength: phrase.strength,
+                        name: phrase.name.clone(),
+                        pattern: phrase.pattern.clone(),
+                        regex: OnceLock::new(),
+                    })
+                    .collect();
+                if !phrases.is_empty() {
+                    let set = compile_set(phrases.iter().map(|phrase| phrase.pattern.clone()))?;
+                    lexicons.push(Lexicon { code: code.clone(), set, phrases, guards: Arc::clone(&guards) });
+                }
+            }
         }
         // Re, Fwd and their translations, with counters such as "Re[2]:".
         let reply_prefix = RegexBuilder::new(

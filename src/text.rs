@@ -368,6 +368,6 @@ pub fn compile_set(patterns: impl Iterator<Item = String>) -> Result<RegexSet, r
         .unicode(false)
         .multi_line(true)
         .size_limit(64 << 20)
-        .dfa_size_limit(12 << 20)
+        .dfa_size_limit(1 << 20)
         .build()
 }
