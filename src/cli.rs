@@ -49,7 +49,7 @@ pub enum Command {
     /// Show the whole thing at work on sample mails in a new folder.
     #[command(after_help = "Example:\n  privacyd demo --dir /tmp/privacyd-demo")]
     Demo {
-        /// The folder to make. Default: privacyd-demo in the temporary folder, with a number if taken.
+        /// The folder to make. Default: privacyd-demo-1 in the temporary folder, or the next free number.
         #[arg(long)]
         dir: Option<PathBuf>,
     },
