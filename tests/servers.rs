@@ -2,6 +2,7 @@
 //! IMAP with TLS, and the replies come back by SMTP. Where the servers are missing the tests are listed
 //! as ignored, with the reason.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -81,6 +82,20 @@ impl House {
         Self { folder, dovecot, postfix }
     }
 
+    /// A second Postfix, which takes mail for privacy@example.com and puts it where Dovecot serves it.
+    fn border(&self) -> Postfix {
+        let own = self.folder.path().join("border");
+        std::fs::create_dir(&own).unwrap();
+        let certificates = Certificates::create(&own).unwrap();
+        let maildir = self.dovecot.maildir("privacy");
+        let border = Postfix::start("example.com", Delivery::Maildirs, &certificates).unwrap();
+        std::fs::create_dir_all(maildir.parent().unwrap()).unwrap();
+        // Dovecot makes the folder, with its owner, at the first login.
+        self.run(&["check"]);
+        std::os::unix::fs::symlink(&maildir, border.mail_root()).unwrap();
+        border
+    }
+
     fn privacyd(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_privacyd"));
         command.arg("--config").arg(self.folder.path().join("privacyd.toml")).args(words);
@@ -114,6 +129,31 @@ impl House {
     }
 }
 
+/// Sends one mail to privacy@example.com by SMTP, as a stranger's server would.
+fn send(port: u16, mail: &[u8]) {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut expect = |code: &str| {
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        assert!(line.starts_with(code), "{line}");
+    };
+    expect("220 ");
+    let text = String::from_utf8_lossy(mail).replace('\n', "\r\n");
+    let steps = [
+        ("HELO mail.example.org\r\n", "250 "),
+        ("MAIL FROM:<sender@example.org>\r\n", "250 "),
+        ("RCPT TO:<privacy@example.com>\r\n", "250 "),
+        ("DATA\r\n", "354 "),
+        (&format!("{text}\r\n.\r\n"), "250 "),
+        ("QUIT\r\n", "221 "),
+    ];
+    for (command, code) in steps {
+        stream.write_all(command.as_bytes()).unwrap();
+        expect(code);
+    }
+}
+
 fn mail(number: usize, from: &str, subject: &str, extra: &str, words: &str) -> Vec<u8> {
     format!(
         "Return-Path: <{from}>\nFrom: Mallory Zebedee <{from}>\nTo: privacy@example.com\nSubject: {subject}\n\
@@ -128,13 +168,21 @@ fn text(row: &Value, key: &str) -> String {
 
 fn mail_is_sorted_acted_on_and_answered() -> Outcome {
     let house = House::new();
-    let deliver = |mail: Vec<u8>| house.dovecot.deliver("privacy", &mail);
+    let border = house.border();
+    let deliver = |mail: Vec<u8>| send(border.plain, &mail);
     deliver(mail(1, "jane@example.org", "Xylophone", "", "Please take me off your mailing list."));
     deliver(mail(2, "ann@example.org", "Meine Daten", "", "Bitte löschen Sie alle meine Daten."));
     deliver(mail(3, "ben@example.org", "Out of office", "Auto-Submitted: auto-replied\n", "Unsubscribe me."));
     deliver(mail(4, "privacy@example.com", "Note", "", "Please delete all my data."));
     deliver(mail(5, "cat@example.org", "Boots", "", "Do the boots in size 42 come in green?"));
-    deliver(b"Subject: no sender\n\nPlease delete all my data.\n".to_vec());
+    deliver(
+        b"From: a@example.org\nFrom: b@example.org\nSubject: Who?\n\nPlease delete all my data.\n".to_vec(),
+    );
+    let end = Instant::now() + Duration::from_secs(20);
+    while house.filed("INBOX").len() < 6 {
+        assert!(Instant::now() < end, "the mails do not arrive: {}", border.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let (_, log) = house.run(&["run", "--once"]);
 
     let requests = house.list(&["requests", "list"]);
@@ -199,10 +247,17 @@ fn killed_at_any_moment_it_ends_in_the_same_state() -> Outcome {
     house.run(&["run", "--once"]);
 
     assert_eq!(house.list(&["messages", "list"]).len(), MAILS);
-    assert_eq!(house.list(&["requests", "list", "--status", "completed"]).len(), MAILS);
-    assert_eq!((house.filed("INBOX").len(), house.filed("Opt-out").len()), (0, MAILS));
+    // A mail that happened to be looked at when three of the kills came is held for a person, rightly.
+    let done = house.list(&["requests", "list", "--status", "completed"]).len();
+    let held = house.list(&["requests", "list", "--status", "held"]).len();
+    assert_eq!(done + held, MAILS);
+    assert!(held <= 6, "{held} mails are held: a kill blames more than one mail at a time");
+    assert_eq!(
+        (house.filed("INBOX").len(), house.filed("Opt-out").len(), house.filed("Held").len()),
+        (0, done, held)
+    );
     let replies = house.list(&["outbox", "list"]);
-    assert_eq!(replies.len(), MAILS);
+    assert_eq!(replies.len(), done);
     let mut unknown = 0;
     for row in &replies {
         let (recipient, state) = (text(row, "recipient"), text(row, "state"));

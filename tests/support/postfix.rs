@@ -84,6 +84,11 @@ impl Postfix {
         }
     }
 
+    /// Where the Maildir with everybody's mail is made; a link put there sends it elsewhere.
+    pub fn mail_root(&self) -> PathBuf {
+        self.folder.path().join("mail/all")
+    }
+
     /// Postfix's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("mail.log")).unwrap_or_default()
