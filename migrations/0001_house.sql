@@ -14,13 +14,13 @@ CREATE TABLE mailbox_cursors (
     last_uid INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Mails whose bytes are about to be looked at. A row is gone with the commit that records its mail,
--- so what is found here has stopped the process before.
+-- Mails whose bytes are about to be looked at. A row is gone once its mail was looked at alone or is
+-- recorded, so what is found here was in hand when the process ended.
 CREATE TABLE attempts (
     mailbox  TEXT    NOT NULL,
     validity INTEGER NOT NULL,
     mail_id  TEXT    NOT NULL,
-    tries    INTEGER NOT NULL,
+    tries    INTEGER NOT NULL, -- looks that were begun and not seen to end
     PRIMARY KEY (mailbox, validity, mail_id)
 ) STRICT, WITHOUT ROWID;
 

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ use crate::store::Store;
 use crate::store::visit::{Entry, Identity, Known, RecordError, Visit};
 use crate::understand::{Reader, letter_digest};
 
-/// A mail that ended the process so often is not looked at again.
+/// A mail that was being looked at so often when the process ended is not looked at again.
 const MOST_TRIES: u32 = 3;
 
 /// Filing gathers up to so many mails: a MOVE costs by the folder more than by the mail.
@@ -135,7 +136,7 @@ impl Intake {
         let (suspects, fresh): (Vec<_>, Vec<_>) =
             mails.into_iter().zip(tries).partition(|(_, tries)| *tries > 0);
         let mut filings = Vec::new();
-        // Mails that were there when the process ended go alone, each with its own count, so that the
+        // Mails that were in hand when the process ended go alone, each with its own count, so that the
         // one that ended it is found and its neighbours are not blamed. The cursor waits for the rest.
         for (mail, tries) in suspects {
             filings.extend(self.receive_together(mailbox, validity, None, vec![mail], tries).await?);
@@ -161,6 +162,10 @@ impl Intake {
         }
         let now = Timestamp::now();
         let prepared = self.prepare(mails, tries >= MOST_TRIES, now).await?;
+        if let ([suspect], 1..MOST_TRIES) = (ids.as_slice(), tries) {
+            // Its bytes are harmless: what ends the process from here on is not its fault.
+            self.store.forget_attempts(mailbox, validity, suspect).await?;
+        }
 
         let mut visit = self.store.visit(now).await?;
         let mut memory = Memory::load(&mut visit, &prepared).await?;
@@ -196,7 +201,9 @@ impl Intake {
         let letter = letter_of(&mail.understanding);
         let sender = letter.and_then(|letter| letter.from.as_ref().ok());
         let case_file = memory.case_file(sender);
-        let mut decision = decide(&mail.understanding, &self.table, &self.policy, case_file, mail.received);
+        let mut decision =
+            no_panic(|| decide(&mail.understanding, &self.table, &self.policy, case_file, mail.received))
+                .unwrap_or_else(|| held("deciding on it hit a fault of privacyd's own"));
         loop {
             let folder = self.folder(&decision.shelf);
             let references = fresh_references(decision.requests.len())?;
@@ -213,13 +220,7 @@ impl Intake {
                     if !decision.requests.is_empty() || decision.answer.is_some() =>
                 {
                     error!(mailbox = place.mailbox, mail.id = %mail.id, reason, "mail could not be recorded with what it asks for: held");
-                    decision = Decision {
-                        disposition: Disposition::Review,
-                        shelf: Shelf::Held,
-                        requests: Vec::new(),
-                        answer: None,
-                        why: "what it asks for could not be recorded".into(),
-                    };
+                    decision = held("what it asks for could not be recorded");
                 }
                 Err(error) => return Err(error).context("Cannot record a mail"),
             }
@@ -266,11 +267,16 @@ impl Intake {
         };
         let thread = Thread { message_id: letter.message_id.as_ref(), references: &letter.references };
         let stamp = Stamp { unique: random()?, now };
-        let composed = self.replies.compose(answer, decision, references, thread, &self.table, stamp);
+        let composed =
+            no_panic(|| self.replies.compose(answer, decision, references, thread, &self.table, stamp));
         match composed {
-            Ok(reply) => Ok(Some(reply)),
-            Err(error) => {
-                error!(%error, "reply could not be written: a person must");
+            Some(Ok(reply)) => Ok(Some(reply)),
+            failed => {
+                let reason = match failed {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "a fault of privacyd's own".to_owned(),
+                };
+                error!(reason, "reply could not be written: a person must");
                 decision.answer = None;
                 decision.why.push_str("; not answered: the reply could not be written");
                 Ok(None)
@@ -440,6 +446,22 @@ impl Memory {
         if let Some(reply) = reply {
             self.case_files.entry(reply.recipient.normalised()).or_default().replies_today += 1;
         }
+    }
+}
+
+/// Runs a pure room; `None` when it panics. A fault of ours in one mail must not stop the others.
+fn no_panic<T>(room: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(room)).ok()
+}
+
+/// A mail for a person, of which nothing but its place in the ledger is recorded.
+fn held(why: &str) -> Decision {
+    Decision {
+        disposition: Disposition::Review,
+        shelf: Shelf::Held,
+        requests: Vec::new(),
+        answer: None,
+        why: why.to_owned(),
     }
 }
 

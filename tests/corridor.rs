@@ -178,6 +178,21 @@ async fn a_mail_that_ends_the_process_is_looked_at_three_times() {
 }
 
 #[tokio::test]
+async fn what_goes_wrong_after_the_look_is_not_the_mails_fault() {
+    let house = House::new().await;
+    house
+        .execute("CREATE TRIGGER full BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'full'); END")
+        .await;
+    let mail = || window(1, vec![(1, letter("jane@example.org", STOP))]);
+    for _ in 0..8 {
+        assert!(house.intake.receive("box", mail()).await.is_err());
+    }
+    house.execute("DROP TRIGGER full").await;
+    let filed = house.intake.receive("box", mail()).await.unwrap();
+    assert_eq!(filed, [(MailId::Uid(1), "Opt-out".to_owned())]);
+}
+
+#[tokio::test]
 async fn one_address_gets_only_so_many_replies_a_day() {
     let house = House::with("[limits]\nreplies_per_day = 2\n").await;
     let again = |uid: u32| (uid, letter("jane@example.org", &format!("{STOP} This is mail {uid}.")));

@@ -112,7 +112,7 @@ impl Store {
         Ok(Visit { tx, now: now.as_second(), last_message, last_request })
     }
 
-    /// How often each of these mails was looked at without being recorded, in their order.
+    /// How many looks at each of these mails were begun and not seen to end, in their order.
     ///
     /// # Errors
     /// The database does not work.
@@ -148,6 +148,21 @@ impl Store {
         .await
         .context("Cannot record the attempt")
         .map(drop)
+    }
+
+    /// Forgets the attempts at a mail: it was looked at and the process is still there.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn forget_attempts(&self, mailbox: &str, validity: u32, id: &MailId) -> Result<()> {
+        sqlx::query("DELETE FROM attempts WHERE mailbox = ? AND validity = ? AND mail_id = ?")
+            .bind(mailbox)
+            .bind(validity)
+            .bind(id.to_string())
+            .execute(&self.write)
+            .await
+            .context("Cannot forget the attempts")
+            .map(drop)
     }
 
     /// Mails that are recorded but perhaps not filed: what a crash between the two leaves behind.
