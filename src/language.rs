@@ -21,6 +21,9 @@ pub struct LanguageFile {
     pub own_words: OwnWordMarks,
     /// How automatic mail sounds.
     pub automatic: AutomaticMarks,
+    /// How people answer our question whether a request is theirs.
+    #[serde(default)]
+    pub answer: AnswerWords,
 }
 
 /// How a date is written in words.
@@ -85,4 +88,16 @@ pub struct AutomaticMarks {
     pub subject: Vec<String>,
     /// Subjects of bounces.
     pub bounce_subject: Vec<String>,
+}
+
+/// How people answer our question whether a request is theirs. Patterns for single sentences.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnswerWords {
+    /// It is theirs.
+    pub yes: Vec<String>,
+    /// They never asked for it.
+    pub no: Vec<String>,
+    /// They take it back.
+    pub never_mind: Vec<String>,
 }

@@ -330,8 +330,8 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
 }
 
 fn check_language(language: &LanguageFile, file: &str, text: &str) -> Result<(), FileError> {
-    let LanguageFile { guards, own_words, automatic, .. } = language;
-    let lists: [(&[&str], &Vec<String>); 10] = [
+    let LanguageFile { guards, own_words, automatic, answer, .. } = language;
+    let lists: [(&[&str], &Vec<String>); 13] = [
         (&["guards", "negated"], &guards.negated),
         (&["guards", "kept"], &guards.kept),
         (&["guards", "asking"], &guards.asking),
@@ -342,6 +342,9 @@ fn check_language(language: &LanguageFile, file: &str, text: &str) -> Result<(),
         (&["own_words", "signature"], &own_words.signature),
         (&["automatic", "subject"], &automatic.subject),
         (&["automatic", "bounce_subject"], &automatic.bounce_subject),
+        (&["answer", "yes"], &answer.yes),
+        (&["answer", "no"], &answer.no),
+        (&["answer", "never_mind"], &answer.never_mind),
     ];
     for (path, list) in lists {
         for (index, phrase) in list.iter().enumerate() {

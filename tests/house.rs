@@ -5,7 +5,9 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 12] = [
+const PURE: [&str; 14] = [
+    "answer",
+    "code",
     "understand",
     "message",
     "html",
