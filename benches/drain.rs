@@ -3,8 +3,6 @@
 //!
 //! `scripts/bench [MAILS [ROUND_TRIP_MS]]`
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,21 +11,27 @@ use std::time::{Duration, Instant};
 mod certificates;
 #[path = "../tests/support/dovecot.rs"]
 mod dovecot;
+#[path = "../tests/support/far_away.rs"]
+mod far_away;
+#[path = "../tests/support/imap_client.rs"]
+mod imap_client;
 #[path = "../tests/support/postfix.rs"]
 mod postfix;
 
 use dovecot::{Dovecot, Options, PASSWORD};
+use far_away::far_away;
+use imap_client::ImapClient;
 use postfix::SmtpSink;
 
 fn main() {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let mails = numbers.first().copied().unwrap_or(5000);
     let round_trip = Duration::from_millis(numbers.get(1).copied().unwrap_or(0));
-    let dovecot = match Dovecot::start(&Options::default()) {
-        Ok(server) => server,
-        Err(reason) => return println!("no benchmark: {reason}"),
-    };
-    let Some(sink) = SmtpSink::start(&[]) else { return println!("no benchmark: smtp-sink is missing") };
+    if let Some(reason) = dovecot::missing().or_else(certificates::missing).or_else(postfix::missing_sink) {
+        return println!("no benchmark: {reason}");
+    }
+    let dovecot = Dovecot::start(&Options::default()).expect("Dovecot");
+    let sink = SmtpSink::start(&[]);
     let mut bytes = 0;
     for number in 0..mails {
         let mail = mail(number);
@@ -122,23 +126,11 @@ fn configuration(folder: &Path, imap: u16, smtp: u16) -> std::path::PathBuf {
 
 /// One connection, one FETCH of everything, read to its end.
 fn raw_fetch(port: u16) -> Duration {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("Dovecot");
-    let password = PASSWORD.replace('\\', "\\\\").replace('"', "\\\"");
-    write!(stream, "a LOGIN privacy \"{password}\"\r\nb SELECT INBOX\r\n").expect("Dovecot");
-    let mut reader = BufReader::with_capacity(1 << 16, stream.try_clone().expect("a stream"));
-    skip_until(&mut reader, b"b OK");
+    let mut client = ImapClient::login(port, "privacy", PASSWORD);
+    client.run(&["SELECT INBOX".into()]);
     let begun = Instant::now();
-    write!(stream, "c UID FETCH 1:* (UID BODY.PEEK[])\r\n").expect("Dovecot");
-    skip_until(&mut reader, b"c OK");
+    client.run(&["UID FETCH 1:* (UID BODY.PEEK[])".into()]);
     begun.elapsed()
-}
-
-fn skip_until(reader: &mut impl BufRead, start: &[u8]) {
-    let mut line = Vec::new();
-    while !line.starts_with(start) {
-        line.clear();
-        assert!(reader.read_until(b'\n', &mut line).expect("Dovecot") > 0, "Dovecot hung up");
-    }
 }
 
 fn raw_commits(rows: u64) -> Duration {
@@ -196,39 +188,4 @@ fn peak_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-/// A port from which everything reaches `port`, and comes back, so much later.
-fn far_away(port: u16, delay: Duration) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let near = listener.local_addr().expect("a port").port();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-            for (from, to) in [(&client, &server), (&server, &client)] {
-                let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { continue };
-                let _ = to.set_nodelay(true);
-                let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
-                std::thread::spawn(move || {
-                    let mut buffer = vec![0; 1 << 16];
-                    while let Ok(length @ 1..) = from.read(&mut buffer) {
-                        let chunk = buffer.iter().take(length).copied().collect();
-                        if sender.send((Instant::now() + delay, chunk)).is_err() {
-                            break;
-                        }
-                    }
-                });
-                std::thread::spawn(move || {
-                    for (at, chunk) in receiver {
-                        std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                        if to.write_all(&chunk).is_err() {
-                            break;
-                        }
-                    }
-                    let _ = to.shutdown(std::net::Shutdown::Write);
-                });
-            }
-        }
-    });
-    near
 }

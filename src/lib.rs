@@ -38,8 +38,6 @@
 
 // Mail is hostile input: what could panic on it is a warning, and warnings fail scripts/test.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice))]
-// Two rooms' tests start servers by the same support files.
-#![cfg_attr(test, allow(clippy::duplicate_mod))]
 
 pub mod config;
 pub mod tls;

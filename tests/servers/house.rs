@@ -1,55 +1,30 @@
 //! The binary against a real Dovecot and a real Postfix on loopback: mail goes in by SMTP, is read over
-//! IMAP with TLS, and the replies come back by SMTP. Where the servers are missing the tests are listed
-//! as ignored, with the reason.
+//! IMAP with TLS, and the replies come back by SMTP.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/dovecot.rs"]
-mod dovecot;
-#[path = "support/postfix.rs"]
-mod postfix;
+use crate::certificates::Certificates;
+use crate::dovecot::{Dovecot, Options, PASSWORD};
+use crate::postfix::{Delivery, Postfix};
+use crate::{Need, Outcome, Scenario};
 
-use certificates::Certificates;
-use dovecot::{Dovecot, Options, PASSWORD};
-use postfix::{Delivery, Postfix};
+const SERVERS: &[Need] = &[Need::Dovecot, Need::Postfix, Need::Openssl];
 
-type Outcome = Result<(), Failed>;
-type Scenario = (&'static str, fn() -> Outcome);
-
-const SCENARIOS: [Scenario; 4] = [
-    ("mail_is_sorted_acted_on_and_answered", mail_is_sorted_acted_on_and_answered),
-    ("killed_at_any_moment_it_ends_in_the_same_state", killed_at_any_moment_it_ends_in_the_same_state),
-    ("a_changed_uidvalidity_repeats_nothing", a_changed_uidvalidity_repeats_nothing),
-    ("sigterm_drains_and_exits_with_0", sigterm_drains_and_exits_with_0),
+pub const SCENARIOS: &[Scenario] = &[
+    ("mail_is_sorted_acted_on_and_answered", SERVERS, mail_is_sorted_acted_on_and_answered),
+    (
+        "killed_at_any_moment_it_ends_in_the_same_state",
+        SERVERS,
+        killed_at_any_moment_it_ends_in_the_same_state,
+    ),
+    ("a_changed_uidvalidity_repeats_nothing", SERVERS, a_changed_uidvalidity_repeats_nothing),
+    ("sigterm_drains_and_exits_with_0", SERVERS, sigterm_drains_and_exits_with_0),
 ];
-
-fn main() -> ExitCode {
-    let missing = missing();
-    let trials = SCENARIOS.into_iter().map(|(name, scenario)| {
-        let name = missing.map_or_else(|| name.to_owned(), |reason| format!("{name} ({reason})"));
-        Trial::test(name, scenario).with_ignored_flag(missing.is_some())
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
-}
-
-/// Why the scenarios cannot run here, if so.
-fn missing() -> Option<&'static str> {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    match (Path::new("/usr/sbin/dovecot").exists(), Path::new("/usr/sbin/postfix").exists(), is_root) {
-        (false, _, _) => Some("Dovecot is not installed"),
-        (_, false, _) => Some("Postfix is not installed"),
-        (_, _, false) => Some("Postfix wants root"),
-        _ => None,
-    }
-}
 
 /// One installation with its two servers.
 struct House {
@@ -63,7 +38,7 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let certificates = Certificates::create(folder.path()).unwrap();
         let dovecot = Dovecot::start(&Options::default()).unwrap();
-        let postfix = Postfix::start("example.org", Delivery::Maildirs, &certificates).unwrap();
+        let postfix = Postfix::start("example.org", Delivery::Maildirs, &certificates);
         std::fs::write(folder.path().join("password"), PASSWORD).unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let config = format!(
@@ -88,7 +63,7 @@ impl House {
         std::fs::create_dir(&own).unwrap();
         let certificates = Certificates::create(&own).unwrap();
         let maildir = self.dovecot.maildir("privacy");
-        let border = Postfix::start("example.com", Delivery::Maildirs, &certificates).unwrap();
+        let border = Postfix::start("example.com", Delivery::Maildirs, &certificates);
         std::fs::create_dir_all(maildir.parent().unwrap()).unwrap();
         // Dovecot makes the folder, with its owner, at the first login.
         self.run(&["check"]);
