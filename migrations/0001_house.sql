@@ -35,6 +35,8 @@ CREATE TABLE messages (
     mail_id        TEXT    NOT NULL, -- where it was last seen: UID or file name
     rfc_message_id TEXT,
     sender         TEXT,
+    proof          TEXT    NOT NULL CHECK (proof IN ('dmarc', 'dkim', 'none', 'conflict')), -- that the sender wrote it
+    proof_why      TEXT    NOT NULL,
     received_at    INTEGER NOT NULL, -- by our server, not by the Date field
     recorded_at    INTEGER NOT NULL,
     disposition    TEXT    NOT NULL CHECK (disposition IN ('requests', 'automated', 'review', 'none', 'unreadable', 'duplicate')),

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::evidence::{is_authserv_id, is_receiving_host};
 use crate::sender::Address;
+
+/// Where the configuration is when nobody says.
+pub const DEFAULT_CONFIG: &str = "/etc/privacyd/privacyd.toml";
 
 /// The daemon that runs a company's privacy@ mailbox.
 #[derive(Debug, Parser)]
@@ -16,7 +20,7 @@ pub struct Cli {
         short,
         global = true,
         env = "PRIVACYD_CONFIG",
-        default_value = "/etc/privacyd/privacyd.toml"
+        default_value = DEFAULT_CONFIG
     )]
     pub config: PathBuf,
     /// What to do.
@@ -41,9 +45,10 @@ pub enum Command {
         #[arg(long)]
         offline: bool,
     },
-    /// Show what mails would be taken for. Touches nothing, needs no configuration.
+    /// Show what mails would be taken for, and who is proven to have written them. Touches nothing, needs
+    /// no configuration.
     #[command(
-        after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -"
+        after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --authserv-id mx.example.com letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -"
     )]
     Classify(Classify),
     /// Show the whole thing at work on sample mails in a new folder.
@@ -92,8 +97,24 @@ pub struct Classify {
     /// An address that is ours; mail from it is "own". May be given several times.
     #[arg(long = "own", value_name = "ADDRESS")]
     pub own: Vec<Address>,
+    /// A receiving server of ours, by its name in Authentication-Results. May be given several times.
+    /// Default: the configuration's, where there is one.
+    #[arg(long = "authserv-id", value_name = "ID", value_parser = authserv_id)]
+    pub authserv_ids: Vec<String>,
+    /// A receiving server of ours, by its name behind "by" in Received. May be given several times.
+    /// Default: the configuration's, or the names given as --authserv-id.
+    #[arg(long, value_name = "HOST", value_parser = receiving_host)]
+    pub received_by: Vec<String>,
     /// .eml files and Maildirs.
     pub paths: Vec<PathBuf>,
+}
+
+fn authserv_id(text: &str) -> Result<String, &'static str> {
+    is_authserv_id(text).then(|| text.to_owned()).ok_or("not a name such as \"mx.example.com\"")
+}
+
+fn receiving_host(text: &str) -> Result<String, &'static str> {
+    is_receiving_host(text).then(|| text.to_owned()).ok_or("not a host name or an address")
 }
 
 /// How much, and in what form.

@@ -14,6 +14,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
+use crate::evidence::{Trust, is_authserv_id, is_receiving_host};
 use crate::sender::Address;
 
 /// The whole configuration as it is in the file, checked.
@@ -44,6 +45,9 @@ pub struct Config {
     /// Bounds on what one mail, one window and one person may use.
     #[serde(default)]
     pub limits: Limits,
+    /// Whom to believe about who wrote a mail.
+    #[serde(default)]
+    pub authentication: Authentication,
     /// The names of the folders mail is filed in.
     #[serde(default)]
     pub folders: Folders,
@@ -127,6 +131,26 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { max_message_size: ByteSize::mb(50), read_limit: ByteSize::mb(1), replies_per_day: 10 }
+    }
+}
+
+/// Whom to believe about who wrote a mail.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authentication {
+    /// The names under which our own receiving servers write Authentication-Results (RFC 8601 section
+    /// 2.5). These servers must delete such fields from incoming mail. Default: none, and then no
+    /// sender is ever proven.
+    pub authserv_ids: Vec<String>,
+    /// The names or addresses by which our own receiving servers call themselves behind "by" in Received
+    /// fields. Default: the authserv_ids.
+    pub received_by: Vec<String>,
+}
+
+impl Authentication {
+    /// The same, for the room that weighs.
+    pub fn trust(&self) -> Trust {
+        Trust::new(&self.authserv_ids, &self.received_by)
     }
 }
 
@@ -516,9 +540,35 @@ impl Config {
                 "limits.max_message_size: must not be below limits.read_limit".into(),
             ));
         }
+        self.check_authentication()?;
         self.check_folders()?;
         self.check_mailboxes()?;
         self.check_outgoing()
+    }
+
+    fn check_authentication(&self) -> Result<(), (Vec<String>, String)> {
+        let Authentication { authserv_ids, received_by } = &self.authentication;
+        let at = |key: &str, index: usize| vec!["authentication".into(), key.into(), index.to_string()];
+        if let Some(index) = authserv_ids.iter().position(|id| !is_authserv_id(id)) {
+            return Err((
+                at("authserv_ids", index),
+                "authentication.authserv_ids: write the name as it stands in Authentication-Results before the first ';', as in \"mx.example.com\"".into(),
+            ));
+        }
+        if let Some(index) = received_by.iter().position(|host| !is_receiving_host(host)) {
+            return Err((
+                at("received_by", index),
+                "authentication.received_by: write a host name or an address as it stands behind \"by\" in Received, as in \"mx.example.com\"".into(),
+            ));
+        }
+        if authserv_ids.is_empty() && !received_by.is_empty() {
+            return Err((
+                vec!["authentication".into(), "received_by".into()],
+                "authentication.received_by: says nothing without authserv_ids; add them or leave it out"
+                    .into(),
+            ));
+        }
+        Ok(())
     }
 
     fn check_folders(&self) -> Result<(), (Vec<String>, String)> {

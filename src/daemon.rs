@@ -69,7 +69,7 @@ impl Rules {
             "language: there is no rules/languages/{}.toml; take \"en\" or add the file",
             config.language
         );
-        let reader = Reader::new(&table, &config.own_addresses)?;
+        let reader = Reader::new(&table, &config.own_addresses)?.trusting(config.authentication.trust());
         let address = config.own_addresses.first().context("own_addresses is empty")?;
         let replies =
             Replies::load(config.templates.as_deref(), &table, &config.company, address, &config.language)?;

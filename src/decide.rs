@@ -8,6 +8,7 @@ use jiff::civil::Date;
 
 use crate::classify::{Finding, Reading, Verdict};
 use crate::clock::Due;
+use crate::evidence::{Evidence, Proof};
 use crate::message::MessageId;
 use crate::request::{Action, RequestType, Table};
 use crate::screen::Automatic;
@@ -36,6 +37,10 @@ pub enum Understanding {
 pub struct Letter {
     /// Who wrote.
     pub from: Result<Address, NoSender>,
+    /// What proves that it is so.
+    pub evidence: Evidence,
+    /// Where the sender wishes answers: never an identity, and never one of our own addresses.
+    pub reply_to: Option<Address>,
     /// The mark of automatic mail, if it bears one.
     pub automatic: Option<(Automatic, &'static str)>,
     /// What is asked. Not looked at in automatic mail.
@@ -111,6 +116,8 @@ pub struct Planned {
     pub due_source: String,
     /// Why, for the first event.
     pub reason: String,
+    /// Whether a person must look before anything is done.
+    pub held: bool,
 }
 
 /// A reply to write.
@@ -148,7 +155,16 @@ pub struct Policy {
     pub replies_per_day: u32,
 }
 
-/// Decides on one mail that our server received at `received`.
+/// Where an answer to a letter may go: where the sender wishes, when it is proven who the sender is;
+/// otherwise to From alone, or anybody could have us write to anybody.
+pub fn answer_to(letter: &Letter) -> Option<&Address> {
+    let from = letter.from.as_ref().ok()?;
+    let wished = letter.reply_to.as_ref().filter(|_| letter.evidence.proof.is_authenticated());
+    Some(wished.unwrap_or(from))
+}
+
+/// Decides on one mail that our server received at `received`. `case_file` is that of the address
+/// that an answer goes to.
 pub fn decide(
     understanding: &Understanding,
     table: &Table,
@@ -169,31 +185,58 @@ pub fn decide(
     let Some(reading) = &letter.reading else {
         return hold("it was not classified", 0.0, received);
     };
-    let from = match &letter.from {
-        Ok(from) => from,
-        Err(_) if reading.verdict == Verdict::Nothing => {
+    if let Err(error) = &letter.from {
+        if reading.verdict == Verdict::Nothing {
             return silent(
                 Disposition::Review,
                 Shelf::Held,
                 "the sender cannot be known, and nothing is asked",
             );
         }
-        Err(error) => return hold(&error.to_string(), 0.0, received),
-    };
+        return hold(&error.to_string(), 0.0, received);
+    }
+    let is_contradicted = letter.evidence.proof == Proof::Conflict;
     let mut decision = match &reading.verdict {
         // No acknowledgement: a mail that is one picture is mostly advertising.
         Verdict::Nothing if letter.own_words.is_empty() => {
             return hold("there are no words in it", 0.0, received);
+        }
+        Verdict::Nothing if is_contradicted => {
+            return silent(
+                Disposition::Review,
+                Shelf::Held,
+                "what proves the sender contradicts itself, and nothing is asked",
+            );
         }
         Verdict::Nothing => return silent(Disposition::None, Shelf::Held, "nothing points to a request"),
         Verdict::Unclear { why, candidates } => {
             let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
             hold(why, confidence, received)
         }
+        Verdict::Requests(findings) if is_contradicted => contradicted(findings, table, received),
         Verdict::Requests(findings) => open(findings, table, received),
     };
-    if let Some(template) = template_for(&decision) {
-        answer(&mut decision, template, from, reading, table, policy, case_file);
+    if let (Some(template), Some(to)) = (template_for(&decision), answer_to(letter)) {
+        answer(&mut decision, template, to, reading, table, policy, case_file);
+    }
+    decision
+}
+
+/// Requests of a sender about whom our servers contradict each other: what needs no proof is done, and
+/// the rest waits for a person. The clock of what was asked runs.
+fn contradicted(findings: &[Finding], table: &Table, received: Timestamp) -> Decision {
+    let mut decision = open(findings, table, received);
+    for planned in &mut decision.requests {
+        if table.kind(&planned.kind).is_none_or(|kind| kind.proof > 0) {
+            planned.action = Action::Open;
+            planned.held = true;
+            planned.reason.push_str("; what proves the sender contradicts itself");
+        }
+    }
+    if decision.requests.iter().any(|planned| planned.held) {
+        decision.disposition = Disposition::Review;
+        decision.shelf = Shelf::Held;
+        decision.why.push_str("; what proves the sender contradicts itself");
     }
     decision
 }
@@ -212,6 +255,7 @@ fn hold(why: &str, confidence: f64, received: Timestamp) -> Decision {
         due: UNCLEAR_DUE.date(received),
         due_source: "no law known; the shortest general one".to_owned(),
         reason: why.to_owned(),
+        held: true,
     };
     Decision {
         disposition: Disposition::Review,
@@ -234,6 +278,7 @@ fn open(findings: &[Finding], table: &Table, received: Timestamp) -> Decision {
             due: kind.due.date(received),
             due_source: kind.due_source.clone(),
             reason: finding.rules.join(", "),
+            held: false,
         })
         .collect();
     // Urgent matters first; else the request that is carried out last has the most left to do.
@@ -256,6 +301,8 @@ fn open(findings: &[Finding], table: &Table, received: Timestamp) -> Decision {
 fn template_for(decision: &Decision) -> Option<String> {
     match decision.requests.as_slice() {
         [] => None,
+        // Not the template of its type, which may be all that was asked for.
+        [one] if one.held => Some(UNCLEAR.to_owned()),
         [one] => Some(one.kind.clone()),
         _ => Some("several".to_owned()),
     }
@@ -265,7 +312,7 @@ fn template_for(decision: &Decision) -> Option<String> {
 fn answer(
     decision: &mut Decision,
     template: String,
-    from: &Address,
+    to: &Address,
     reading: &Reading,
     table: &Table,
     policy: &Policy,
@@ -280,5 +327,5 @@ fn answer(
         .clone()
         .filter(|code| table.language(code).is_some())
         .unwrap_or_else(|| policy.fallback_language.clone());
-    decision.answer = Some(Answer { to: from.clone(), template, language });
+    decision.answer = Some(Answer { to: to.clone(), template, language });
 }

@@ -21,7 +21,9 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::config::Folders;
-use crate::decide::{CaseFile, Decision, Disposition, Letter, Policy, Shelf, Understanding, decide};
+use crate::decide::{
+    CaseFile, Decision, Disposition, Letter, Policy, Shelf, Understanding, answer_to, decide,
+};
 use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
 use crate::redact::Pseudonyms;
 use crate::reply::{Outgoing, Replies, Stamp, Thread};
@@ -195,7 +197,7 @@ impl Intake {
         }
         let letter = letter_of(&mail.understanding);
         let sender = letter.and_then(|letter| letter.from.as_ref().ok());
-        let case_file = memory.case_file(sender);
+        let case_file = memory.case_file(letter.and_then(answer_to));
         let mut decision = decide(&mail.understanding, &self.table, &self.policy, case_file, mail.received);
         loop {
             let folder = self.folder(&decision.shelf);
@@ -381,6 +383,7 @@ impl<'a> Place<'a> {
             identity: &mail.identity,
             message_id: letter.and_then(|letter| letter.message_id.as_ref()),
             sender,
+            evidence: letter.map(|letter| &letter.evidence),
             received: mail.received,
             language: letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
             folder,
@@ -416,9 +419,9 @@ impl Memory {
                 _ => {}
             }
         }
-        let senders: Vec<&Address> =
-            prepared.iter().filter_map(|mail| letter_of(&mail.understanding)?.from.as_ref().ok()).collect();
-        memory.case_files = visit.case_files(&senders).await?;
+        let answered: Vec<&Address> =
+            prepared.iter().filter_map(|mail| answer_to(letter_of(&mail.understanding)?)).collect();
+        memory.case_files = visit.case_files(&answered).await?;
         Ok(memory)
     }
 
@@ -427,8 +430,8 @@ impl Memory {
         by_bytes.or_else(|| self.letters.get(&identity.letter?)).cloned()
     }
 
-    fn case_file(&self, sender: Option<&Address>) -> CaseFile {
-        sender.and_then(|sender| self.case_files.get(&sender.normalised())).copied().unwrap_or_default()
+    fn case_file(&self, address: Option<&Address>) -> CaseFile {
+        address.and_then(|address| self.case_files.get(&address.normalised())).copied().unwrap_or_default()
     }
 
     fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, reply: Option<&Outgoing>) {

@@ -19,8 +19,8 @@
 //! * [`intake`]: the corridor itself.
 //! * [`understand`] (pure): bytes to an understanding, by the rooms
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
-//!   never answered), [`sender`] (who wrote), [`request`] and [`language`] (the tables of rules) and
-//!   [`classify`] (what is asked).
+//!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`request`] and
+//!   [`language`] (the tables of rules) and [`classify`] (what is asked).
 //! * [`clock`] (pure): due dates. [`decide`] (pure): all that follows from one mail.
 //! * [`reply`] (pure): a decision to the bytes of its reply.
 //! * [`store`] (effect): SQLite; the only place with SQL.
@@ -51,6 +51,7 @@ pub mod intake;
 pub mod understand;
 
 pub mod classify;
+pub mod evidence;
 pub mod html;
 pub mod language;
 pub mod message;

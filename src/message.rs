@@ -37,6 +37,31 @@ impl MessageId {
     }
 }
 
+/// One field of a mail's own header.
+#[derive(Debug, Clone, Copy)]
+pub struct RawField<'a> {
+    /// What stands before the body, the colon and all.
+    label: &'a [u8],
+    /// The name as the library reads it: without the blanks that may stand in and behind it.
+    name: &'a str,
+    /// What stands behind the colon, folded as it came.
+    pub body: &'a [u8],
+    /// Whether something comes after it. The last field of a mail that was cut may be cut itself.
+    pub is_whole: bool,
+}
+
+impl RawField<'_> {
+    /// Whether somebody may read it as a field called `name`.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// Whether everybody must: the name, then the colon, and nothing between (RFC 5322 section 2.2).
+    pub fn is_strictly(&self, name: &str) -> bool {
+        self.label.strip_suffix(b":").is_some_and(|label| label.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
 /// A parsed mail.
 #[derive(Debug)]
 pub struct Message<'x> {
@@ -62,6 +87,21 @@ impl<'x> Message<'x> {
             })
     }
 
+    /// Every field of the mail's own header, topmost first; nothing of what is attached.
+    pub fn header(&self) -> impl Iterator<Item = RawField<'_>> {
+        let raw = &self.parsed.raw_message;
+        self.parsed.headers().iter().filter_map(|header| {
+            let (field, start, end) =
+                (header.offset_field as usize, header.offset_start as usize, header.offset_end as usize);
+            Some(RawField {
+                label: raw.get(field..start)?,
+                name: header.name.as_str(),
+                body: raw.get(start..end)?,
+                is_whole: end < raw.len(),
+            })
+        })
+    }
+
     /// The fields called `name` as text, trimmed, in lower case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = String> {
         self.fields(name).map(|raw| String::from_utf8_lossy(raw).trim().to_ascii_lowercase())
@@ -77,10 +117,18 @@ impl<'x> Message<'x> {
     /// # Errors
     /// Why nobody can be taken for the sender.
     pub fn from(&self) -> Result<Address, NoSender> {
-        let fields: Vec<&[u8]> = self.fields("From").collect();
-        let library = self
-            .parsed
-            .from()
+        self.strict("From", self.parsed.from())
+    }
+
+    /// Where the sender wishes answers, when one Reply-To field says so with one address, read as
+    /// strictly as From. It says nothing of who wrote.
+    pub fn reply_to(&self) -> Option<Address> {
+        self.strict("Reply-To", self.parsed.reply_to()).ok()
+    }
+
+    fn strict(&self, name: &str, library: Option<&mail_parser::Address<'_>>) -> Result<Address, NoSender> {
+        let fields: Vec<&[u8]> = self.fields(name).collect();
+        let library = library
             .filter(|list| list.iter().count() == 1)
             .and_then(|list| list.first())
             .and_then(|mailbox| mailbox.address.as_deref());

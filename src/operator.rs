@@ -12,11 +12,13 @@ use serde_json::json;
 
 use crate::classify::{Finding, Verdict};
 use crate::cli::{
-    Classify, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions,
+    Classify, Cli, Command, Contacts, DEFAULT_CONFIG, Listing, Messages, OutboxCommand, Requests,
+    Suppressions,
 };
-use crate::config::Config;
+use crate::config::{Authentication, Config};
 use crate::daemon::{Daemon, Rules, mailboxes, mailer};
 use crate::decide::Understanding;
+use crate::evidence::{Evidence, Proof};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
@@ -38,7 +40,7 @@ pub const SAMPLE_CONFIG: &str = include_str!("../privacyd.sample.toml");
 pub async fn execute(cli: Cli) -> Result<ExitCode> {
     let done = ExitCode::SUCCESS;
     match cli.command {
-        Command::Classify(options) => classify(&options)?,
+        Command::Classify(options) => classify(&options, &cli.config)?,
         Command::Demo { dir } => demo::run(dir).await?,
         Command::Init { file } => init(&file)?,
         Command::Run { once } => run(&configured(&cli.config)?, once).await?,
@@ -99,6 +101,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         names.join(", ")
     );
     println!("templates      complete");
+    println!("authentication {}", believed(&config.authentication));
     for imap in &config.imap {
         println!(
             "imap {:10} {} port {}, {:?} TLS, user {}, password {}",
@@ -133,6 +136,16 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     let found = mailer.probe().await.context("The way out for replies does not work")?;
     println!("replies        work: {found}");
     Ok(())
+}
+
+/// Whom the configuration says to believe about senders.
+fn believed(authentication: &Authentication) -> String {
+    let Authentication { authserv_ids, received_by } = authentication;
+    if authserv_ids.is_empty() {
+        return "nobody: no authserv_id is configured, so no sender is ever proven".into();
+    }
+    let received_by = if received_by.is_empty() { authserv_ids } else { received_by };
+    format!("by {}; Received by {}", authserv_ids.join(", "), received_by.join(", "))
 }
 
 fn as_mistake(error: anyhow::Error) -> anyhow::Error {
@@ -211,6 +224,7 @@ async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
             println!("received  {}", time(request.received_at));
             println!("due       {} ({})", request.due_on, request.due_source);
             println!("sender    {}", request.subject.as_deref().unwrap_or("not known"));
+            println!("proof     {} ({})", request.proof, request.proof_why);
             println!("message   {}", request.message_id);
             for event in events {
                 println!("{}  {}  {}: {}", time(event.at), event.actor, event.event, event.reason);
@@ -257,6 +271,7 @@ async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
                 message.size
             );
             println!("sender    {}", message.sender.as_deref().unwrap_or("not known"));
+            println!("proof     {} ({})", message.proof, message.proof_why);
             println!("why       {}", message.why);
             println!("folder    {}{}", message.folder, if message.filed { "" } else { " (not filed yet)" });
             for request in requests {
@@ -467,10 +482,25 @@ pub async fn import_from(
     Ok(done)
 }
 
+/// Whom `classify` believes: the servers it is told, and else those of the configuration, where there is
+/// one. The usual place may be empty.
+fn classify_trust(options: &Classify, config: &Path) -> Result<Authentication> {
+    let (authserv_ids, received_by) = (options.authserv_ids.clone(), options.received_by.clone());
+    let is_named = config != Path::new(DEFAULT_CONFIG);
+    if !authserv_ids.is_empty() || !(is_named || config.exists()) {
+        return Ok(Authentication { authserv_ids, received_by });
+    }
+    let mut authentication = configured(config)?.authentication;
+    if !received_by.is_empty() {
+        authentication.received_by = received_by;
+    }
+    Ok(authentication)
+}
+
 /// `classify`
-fn classify(options: &Classify) -> Result<()> {
+fn classify(options: &Classify, config: &Path) -> Result<()> {
     let table = Table::load(options.rules.as_deref())?;
-    let reader = Reader::new(&table, &options.own)?;
+    let reader = Reader::new(&table, &options.own)?.trusting(classify_trust(options, config)?.trust());
     let mut paths = options.paths.clone();
     if let Some(list) = &options.files_from {
         let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
@@ -496,7 +526,7 @@ fn classify(options: &Classify) -> Result<()> {
                 Ok(bytes) => {
                     let understanding = reader.read(&bytes);
                     if options.json {
-                        print_json(&as_json(&file, &understanding))?;
+                        print_json(&as_json(&file, &understanding, &table))?;
                     } else {
                         print(&explain(&file, &understanding, &table))?;
                     }
@@ -556,8 +586,38 @@ pub fn disposition(understanding: &Understanding) -> (&'static str, Option<&'sta
     }
 }
 
-fn as_json(file: &Path, understanding: &Understanding) -> serde_json::Value {
-    let (word, automated, findings) = disposition(understanding);
+/// The same word, knowing which types need no proof: where the evidence of the sender contradicts itself,
+/// all but those wait for a person.
+fn disposition_by_proof(
+    understanding: &Understanding,
+    table: &Table,
+) -> (&'static str, Option<&'static str>, Vec<Finding>) {
+    let found = disposition(understanding);
+    let is_contradicted =
+        matches!(understanding, Understanding::Read(letter) if letter.evidence.proof == Proof::Conflict);
+    let needs_none = |finding: &Finding| table.kind(&finding.kind).is_some_and(|kind| kind.proof == 0);
+    match found {
+        ("none", automated, findings) if is_contradicted => ("review", automated, findings),
+        ("requests", automated, findings) if is_contradicted && !findings.iter().all(needs_none) => {
+            ("review", automated, findings)
+        }
+        found => found,
+    }
+}
+
+/// The `sender` of `classify --json`.
+fn sender_json(understanding: &Understanding) -> serde_json::Value {
+    let (address, evidence) = match understanding {
+        Understanding::Read(letter) => (letter.from.as_ref().ok(), letter.evidence.clone()),
+        Understanding::Unreadable | Understanding::Unread(_) => {
+            (None, Evidence::none("the mail was not read"))
+        }
+    };
+    json!({ "address": address, "proof": evidence.proof, "why": evidence.why })
+}
+
+fn as_json(file: &Path, understanding: &Understanding, table: &Table) -> serde_json::Value {
+    let (word, automated, findings) = disposition_by_proof(understanding, table);
     let letter = match understanding {
         Understanding::Read(letter) => Some(letter),
         Understanding::Unreadable | Understanding::Unread(_) => None,
@@ -568,6 +628,7 @@ fn as_json(file: &Path, understanding: &Understanding) -> serde_json::Value {
         "disposition": word,
         "automated": automated,
         "requests": requests,
+        "sender": sender_json(understanding),
         "language": letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
         "text": letter.map_or("", |letter| letter.own_words.as_str()),
     })
@@ -575,7 +636,7 @@ fn as_json(file: &Path, understanding: &Understanding) -> serde_json::Value {
 
 /// The same, for a person.
 fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String {
-    let (word, _, findings) = disposition(understanding);
+    let (word, _, findings) = disposition_by_proof(understanding, table);
     let mut lines = vec![format!("{}: {word}", file.display())];
     match understanding {
         Understanding::Unreadable => lines.push("  there is not one header field in it".into()),
@@ -584,9 +645,11 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
             if let Some((automatic, mark)) = letter.automatic {
                 lines.push(format!("  {}: {mark}", automatic.name()));
             }
-            if let Err(error) = &letter.from {
-                lines.push(format!("  sender: {error}"));
-            }
+            let Evidence { proof, why } = &letter.evidence;
+            lines.push(match &letter.from {
+                Err(error) => format!("  sender: {error}"),
+                Ok(from) => format!("  sender: {from}, proof {} ({why})", proof.name()),
+            });
             for finding in &findings {
                 let threshold = table.kind(&finding.kind).map_or(0.0, |kind| kind.threshold);
                 lines.push(format!(

@@ -79,12 +79,17 @@ impl Screen {
     }
 
     fn own_mail(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
-        let from = message.from().ok()?.normalised();
-        // privacy+anything@ is ours as well.
-        let untagged = from.local_part().split('+').next().unwrap_or_default();
-        let is_own =
-            |own: &Address| *own == from || own.local_part() == untagged && own.domain() == from.domain();
-        self.own.iter().any(is_own).then_some((Automatic::Own, "From is our own address"))
+        self.is_own(&message.from().ok()?).then_some((Automatic::Own, "From is our own address"))
+    }
+
+    /// Whether `address` is one of ours; privacy+anything@ is as well.
+    pub fn is_own(&self, address: &Address) -> bool {
+        let address = address.normalised();
+        let untagged = address.local_part().split('+').next().unwrap_or_default();
+        let is_it = |own: &Address| {
+            *own == address || own.local_part() == untagged && own.domain() == address.domain()
+        };
+        self.own.iter().any(is_it)
     }
 
     /// Bounces without a standard form: a mailer wrote, or nobody did and the subject says so.

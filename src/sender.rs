@@ -3,7 +3,7 @@
 //! The library's address parser is made to get something out of every mail; an identity must rather
 //! be refused than guessed. So the field is read here by RFC 5322 section 3.4 without the obsolete
 //! forms, and the result must agree with the library's. What proves that the sender *is* this
-//! address (Authentication-Results, DKIM, a code) has its place here too and is not written yet.
+//! address is weighed in [`crate::evidence`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -168,7 +168,7 @@ fn addr_spec(field: &[u8]) -> Option<String> {
 }
 
 /// Undoes folding (CRLF or LF before white space); any other control character is refused.
-fn unfold(field: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unfold(field: &[u8]) -> Option<Vec<u8>> {
     let field = field.trim_ascii();
     let mut unfolded = Vec::with_capacity(field.len());
     let mut bytes = field.iter().copied().peekable();

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::classify::Classifier;
 use crate::decide::{Letter, Understanding};
+use crate::evidence::{self, Trust};
 use crate::language::LanguageFile;
 use crate::message::Message;
 use crate::request::Table;
@@ -19,6 +20,7 @@ pub struct Reader {
     screen: Screen,
     stripper: Stripper,
     classifier: Classifier,
+    trust: Trust,
 }
 
 impl Reader {
@@ -32,7 +34,14 @@ impl Reader {
             screen: Screen::new(&languages, own).context("Cannot compile the marks of automatic mail")?,
             stripper: Stripper::new(&languages).context("Cannot compile the marks of quoted text")?,
             classifier: Classifier::new(table).context("Cannot compile the phrases")?,
+            trust: Trust::default(),
         })
+    }
+
+    /// The same, believing the servers of `trust` what they say of senders; without it, nobody.
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
     }
 
     /// Reads one mail. Whatever the bytes are, this returns: a fault of ours in the middle is a mail
@@ -50,8 +59,11 @@ impl Reader {
         let own_words = message.own_words(&self.stripper);
         // Automatic mail is not classified: what it quotes must not even tempt.
         let reading = automatic.is_none().then(|| self.classifier.read(message.subject(), &own_words));
+        let from = message.from();
         Understanding::Read(Box::new(Letter {
-            from: message.from(),
+            evidence: evidence::weigh(message.header(), from.as_ref(), &self.trust),
+            reply_to: message.reply_to().filter(|address| !self.screen.is_own(address)),
+            from,
             automatic,
             reading,
             message_id: message.message_id(),

@@ -73,7 +73,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `folders`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `authentication`, `folders`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -119,6 +119,30 @@ fn keys_and_values() {
         "[directory]",
         "[limits]\nread_limit = \"1 B\"\n[directory]",
         "c.toml:12: limits.read_limit: must be between 4 KB and 16 MB",
+    );
+}
+
+#[test]
+fn whom_to_believe() {
+    broken(
+        "[directory]",
+        "[authentication]\nauthserv_ids = [\"mx.example.com\", \"mx; dkim=pass\"]\n[directory]",
+        "c.toml:12: authentication.authserv_ids: write the name as it stands in Authentication-Results before the first ';', as in \"mx.example.com\"",
+    );
+    broken(
+        "[directory]",
+        "[authentication]\nauthserv_ids = [\"mx\"]\nreceived_by = [\"mx (Postfix)\"]\n[directory]",
+        "c.toml:13: authentication.received_by: write a host name or an address as it stands behind \"by\" in Received, as in \"mx.example.com\"",
+    );
+    broken(
+        "[directory]",
+        "[authentication]\nreceived_by = [\"mx.example.com\"]\n[directory]",
+        "c.toml:12: authentication.received_by: says nothing without authserv_ids; add them or leave it out",
+    );
+    broken(
+        "[directory]",
+        "[authentication]\nauthserv_id = \"mx.example.com\"\n[directory]",
+        "c.toml:12: unknown field `authserv_id`, expected `authserv_ids` or `received_by`",
     );
 }
 

@@ -222,3 +222,98 @@ async fn a_database_that_cannot_be_written_acts_on_nothing() {
     house.receive(1, vec![(2, letter("ann@example.org", STOP))]).await;
     assert_eq!(house.counts().await, (2, 2, 2));
 }
+
+const BELIEVING: &str = "[authentication]\nauthserv_ids = [\"mx.example.com\"]\n";
+
+/// A letter below the border's Received field and these of its results, with this Reply-To.
+fn judged(results: &[&str], reply_to: &str, words: &str) -> Vec<u8> {
+    let results: Vec<String> =
+        results.iter().map(|found| format!("Authentication-Results: mx.example.com; {found}\n")).collect();
+    let mut mail = format!(
+        "Received: from mail.example.org (mail.example.org [192.0.2.1]) by mx.example.com with ESMTPS id 1; Mon\n{}\
+         Reply-To: {reply_to}\n",
+        results.concat()
+    )
+    .into_bytes();
+    mail.extend(letter("jane@example.org", words));
+    mail
+}
+
+const DMARC: &str = "dmarc=pass header.from=example.org";
+const NO_DMARC: &str = "dmarc=fail header.from=example.org";
+
+#[tokio::test]
+async fn answers_go_to_reply_to_only_when_the_sender_is_proven() {
+    for (keys, results, reply_to, expected, proof) in [
+        (BELIEVING, &[DMARC][..], "Jane <home@example.net>", "home@example.net", "dmarc"),
+        (BELIEVING, &["dkim=pass header.d=example.org"], "home@example.net", "home@example.net", "dkim"),
+        (BELIEVING, &[], "victim@example.net", "jane@example.org", "none"),
+        (BELIEVING, &[DMARC, NO_DMARC], "victim@example.net", "jane@example.org", "conflict"),
+        ("", &[DMARC], "victim@example.net", "jane@example.org", "none"),
+        (BELIEVING, &[DMARC], "a@example.net, b@example.net", "jane@example.org", "dmarc"),
+        (BELIEVING, &[DMARC], "a@example.net\nReply-To: b@example.net", "jane@example.org", "dmarc"),
+        (BELIEVING, &[DMARC], "privacy+x@example.com", "jane@example.org", "dmarc"),
+    ] {
+        let house = House::with(keys).await;
+        house.receive(1, vec![(1, judged(results, reply_to, STOP))]).await;
+        let replies = house.store.replies(None, 10).await.unwrap();
+        let recipients: Vec<&str> = replies.iter().map(|reply| reply.recipient.as_str()).collect();
+        assert_eq!(recipients, [expected], "{results:?} {reply_to}");
+        // Whoever wrote it and whatever proves it: an opt-out is of the From address, and done.
+        let jane = "jane@example.org".parse().unwrap();
+        assert_eq!(house.store.suppressed(&jane).await.unwrap().len(), 1);
+        assert_eq!(house.store.suppressions("", 10).await.unwrap().len(), 1);
+        let request = house.store.requests(Some("completed"), 10).await.unwrap().remove(0);
+        assert_eq!((request.kind.as_str(), request.proof.as_str()), ("opt_out", proof));
+        let (message, _, _) = house.store.message(request.message_id).await.unwrap().unwrap();
+        assert_eq!((message.proof.as_str(), &message.proof_why), (proof, &request.proof_why));
+    }
+}
+
+#[tokio::test]
+async fn the_daily_cap_is_of_the_address_that_is_written_to() {
+    let house = House::with(&format!("{BELIEVING}[limits]\nreplies_per_day = 2\n")).await;
+    let again =
+        |uid: u32| (uid, judged(&[DMARC], "victim@example.net", &format!("{STOP} This is mail {uid}.")));
+    house.receive(1, vec![again(1), again(2), again(3)]).await;
+    house.receive(1, vec![again(4)]).await;
+    assert_eq!(house.counts().await, (4, 4, 2));
+}
+
+#[tokio::test]
+async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
+    let house = House::with(BELIEVING).await;
+    let both = "Please take me off your mailing list. Please delete all my personal data.";
+    let blog = "Please remove my comment from your blog.";
+    let mails = [both, "Please delete all my personal data.", blog, "Lovely weather today."];
+    let mails =
+        mails.iter().zip(1..).map(|(words, uid)| (uid, judged(&[DMARC, NO_DMARC], "x@example.net", words)));
+    let filed = house.receive(1, mails.collect()).await;
+    assert!(filed.iter().all(|(_, folder)| folder == "Held"), "{filed:?}");
+    let messages = house.store.messages(Some("review"), 10).await.unwrap();
+    assert_eq!(messages.len(), 4);
+    let why = "mx.example.com: dmarc=pass, but mx.example.com: dmarc=fail";
+    assert!(messages.iter().all(|message| message.proof == "conflict" && message.proof_why == why));
+    let mut requests = house.store.requests(None, 10).await.unwrap();
+    requests.sort_by_key(|request| (request.message_id, request.kind.clone()));
+    let requests: Vec<_> = requests
+        .iter()
+        .map(|request| {
+            (request.message_id, request.kind.as_str(), request.status.as_str(), request.due_on.as_str())
+        })
+        .collect();
+    assert_eq!(
+        requests,
+        [
+            (1, "deletion", "held", "2026-12-23"),
+            (1, "opt_out", "completed", "2026-11-25"),
+            (2, "deletion", "held", "2026-12-23"),
+            (3, "blog_comment", "held", "2026-12-23"),
+        ]
+    );
+    let replies = house.store.replies(None, 10).await.unwrap();
+    assert!(replies.iter().all(|reply| reply.recipient == "jane@example.org"), "{replies:?}");
+    let mut templates: Vec<&str> = replies.iter().map(|reply| reply.template.as_str()).collect();
+    templates.sort_unstable();
+    assert_eq!(templates, ["several", "unclear", "unclear"]);
+}

@@ -5,13 +5,16 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 12] = [
+const PURE: [&str; 15] = [
     "understand",
     "message",
     "html",
     "text",
     "screen",
     "sender",
+    "evidence",
+    "evidence/results",
+    "evidence/zone",
     "classify",
     "language",
     "clock",

@@ -17,6 +17,10 @@ pub struct RequestRow {
     pub status: String,
     /// Whose it is.
     pub subject: Option<String>,
+    /// How well it is proven that this address wrote: dmarc, dkim, none or conflict.
+    pub proof: String,
+    /// Why, in one sentence.
+    pub proof_why: String,
     /// Seconds since 1970 UTC.
     pub received_at: i64,
     /// The day by which it is due.
@@ -55,6 +59,10 @@ pub struct MessageRow {
     pub size: i64,
     /// Who wrote it, where that is known.
     pub sender: Option<String>,
+    /// How well that is proven: dmarc, dkim, none or conflict.
+    pub proof: String,
+    /// Why, in one sentence.
+    pub proof_why: String,
     /// Seconds since 1970 UTC, by our server.
     pub received_at: i64,
     /// requests, automated, review, none, unreadable or duplicate.
@@ -98,8 +106,11 @@ pub struct ReplyRow {
     pub rfc_message_id: String,
 }
 
-const REQUEST: &str = "SELECT reference, kind, status, subject, received_at, due_on, due_source, confidence, message_id FROM requests";
-const MESSAGE: &str = "SELECT id, mailbox, mail_id, size, sender, received_at, disposition, kind, why, language, folder, filed FROM messages";
+const REQUEST: &str =
+    "SELECT reference, kind, status, subject, received_at, due_on, due_source, confidence, message_id,
+    (SELECT proof FROM messages WHERE messages.id = message_id) AS proof,
+    (SELECT proof_why FROM messages WHERE messages.id = message_id) AS proof_why FROM requests";
+const MESSAGE: &str = "SELECT id, mailbox, mail_id, size, sender, proof, proof_why, received_at, disposition, kind, why, language, folder, filed FROM messages";
 const REPLY: &str = "SELECT id, reference, recipient, template, language, state, attempts, created_at, next_attempt_at, outcome, rfc_message_id FROM outbox";
 
 /// A constant select with a constant rest; values are bound.

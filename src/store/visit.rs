@@ -14,6 +14,7 @@ use sqlx::{Arguments, AssertSqlSafe, Encode, Row, Sqlite, Transaction, Type};
 
 use super::Store;
 use crate::decide::{CaseFile, Decision};
+use crate::evidence::{Evidence, Proof};
 use crate::mailbox::{Kind, MailId};
 use crate::message::MessageId;
 use crate::reply::Outgoing;
@@ -57,6 +58,8 @@ pub struct Entry<'a> {
     pub message_id: Option<&'a MessageId>,
     /// Who wrote it, if that is known.
     pub sender: Option<&'a Address>,
+    /// What proves that; `None` for a mail that was not read.
+    pub evidence: Option<&'a Evidence>,
     /// When our server received it.
     pub received: Timestamp,
     /// The language of its words, if that is known.
@@ -227,7 +230,7 @@ impl Visit {
             .collect())
     }
 
-    /// What is known of these senders.
+    /// What is known of these addresses.
     ///
     /// # Errors
     /// The database does not work.
@@ -292,8 +295,9 @@ impl Visit {
         batch
             .add(
                 "INSERT INTO messages (id, digest, size, letter_digest, mailbox, validity, mail_id, rfc_message_id,
-                    sender, received_at, recorded_at, disposition, kind, why, findings, language, folder)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    sender, proof, proof_why, received_at, recorded_at, disposition, kind, why, findings, language,
+                    folder)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
             )?
             .bind(message)?
             .bind(entry.identity.digest.to_vec())?
@@ -304,6 +308,8 @@ impl Visit {
             .bind(entry.mail_id.to_string())?
             .bind(entry.message_id.map(|id| id.as_str().to_owned()))?
             .bind(entry.sender.map(|sender| sender.normalised().to_string()))?
+            .bind(entry.evidence.map_or(Proof::None, |evidence| evidence.proof).name())?
+            .bind(entry.evidence.map_or("the mail was not read", |evidence| &evidence.why).to_owned())?
             .bind(received)?
             .bind(self.now)?
             .bind(disposition.name())?
@@ -315,7 +321,7 @@ impl Visit {
         for (index, (planned, reference)) in requests.iter().zip(entry.references).enumerate() {
             let request = self.last_request + 1 + index as i64;
             let done = planned.action.completes();
-            let status = match (done, planned.kind == crate::decide::UNCLEAR) {
+            let status = match (done, planned.held) {
                 (true, _) => "completed",
                 (false, true) => "held",
                 (false, false) => "open",
