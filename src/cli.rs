@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::sender::Address;
+use crate::sender::{Address, NotAnAddress};
 
 /// The daemon that runs a company's privacy@ mailbox.
 #[derive(Debug, Parser)]
@@ -60,6 +60,12 @@ pub enum Command {
         #[arg(default_value = "privacyd.toml")]
         file: PathBuf,
     },
+    /// Print the List-Unsubscribe field that a newsletter to an address needs: a mail to what it names opts
+    /// the address out, whoever sends that mail.
+    #[command(
+        after_help = "Examples:\n  privacyd token jane@example.com\n  privacyd token --json - < subscribers.txt > fields.jsonl"
+    )]
+    Token(Token),
     /// Requests that people have made.
     #[command(subcommand)]
     Requests(Requests),
@@ -94,6 +100,30 @@ pub struct Classify {
     pub own: Vec<Address>,
     /// .eml files and Maildirs.
     pub paths: Vec<PathBuf>,
+}
+
+/// `privacyd token`
+#[derive(Debug, Args)]
+pub struct Token {
+    /// One JSON object a line: address, token, mailto, header.
+    #[arg(long)]
+    pub json: bool,
+    /// The address that the newsletter goes to; "-" reads one address a line from standard input.
+    #[arg(value_parser = addresses)]
+    pub address: Addresses,
+}
+
+/// One address, or those on standard input.
+#[derive(Debug, Clone)]
+pub enum Addresses {
+    /// This one.
+    One(Address),
+    /// One a line.
+    StandardInput,
+}
+
+fn addresses(text: &str) -> Result<Addresses, NotAnAddress> {
+    if text == "-" { Ok(Addresses::StandardInput) } else { text.parse().map(Addresses::One) }
 }
 
 /// How much, and in what form.

@@ -47,6 +47,9 @@ pub struct Config {
     /// The names of the folders mail is filed in.
     #[serde(default)]
     pub folders: Folders,
+    /// Unsubscribe tokens. Without keys there are none.
+    #[serde(default)]
+    pub unsubscribe: Unsubscribe,
     /// Mailboxes read over IMAP.
     #[serde(default)]
     pub imap: Vec<ImapConfig>,
@@ -155,6 +158,40 @@ impl Default for Folders {
             unreadable: "Unreadable".into(),
             types: BTreeMap::new(),
         }
+    }
+}
+
+/// Unsubscribe tokens; see [`crate::token`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unsubscribe {
+    /// Where the keys are, the newest first: it signs, all verify. At least 16 bytes each. Default none.
+    pub keys: Vec<SecretSource>,
+    /// Whether an opt-out by token is confirmed, to the token's address. Default false: a person who
+    /// has clicked "unsubscribe" wants less mail.
+    pub reply: bool,
+}
+
+impl Unsubscribe {
+    /// A key needs at least so many bytes: 128 bits, were they all random.
+    const LEAST_KEY: usize = 16;
+
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// One sentence that says which key cannot be read or is too short, never what is in it.
+    pub fn read_keys(&self) -> anyhow::Result<Vec<Secret>> {
+        let keys = self.keys.iter().enumerate().map(|(index, source)| {
+            let place = format!("unsubscribe.keys, entry {}", index + 1);
+            let key = source.read().map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
+            anyhow::ensure!(
+                key.expose().len() >= Self::LEAST_KEY,
+                "{place}: the key is shorter than {} bytes; `openssl rand -hex 32` makes a good one",
+                Self::LEAST_KEY
+            );
+            Ok(key)
+        });
+        keys.collect()
     }
 }
 
@@ -303,15 +340,13 @@ impl SecretSource {
         let (text, what) = match self {
             Self::File(path) => (
                 std::fs::read_to_string(path).map_err(|error| {
-                    anyhow::anyhow!("Cannot read the password file {}: {error}", path.display())
+                    anyhow::anyhow!("Cannot read the secret file {}: {error}", path.display())
                 })?,
-                format!("The password file {}", path.display()),
+                format!("The secret file {}", path.display()),
             ),
             Self::Env(name) => (
                 std::env::var(name).map_err(|_| {
-                    anyhow::anyhow!(
-                        "The environment variable {name}, which should hold a password, is not set"
-                    )
+                    anyhow::anyhow!("The environment variable {name}, which should hold a secret, is not set")
                 })?,
                 format!("The environment variable {name}"),
             ),
@@ -517,6 +552,7 @@ impl Config {
             ));
         }
         self.check_folders()?;
+        self.check_unsubscribe()?;
         self.check_mailboxes()?;
         self.check_outgoing()
     }
@@ -546,6 +582,17 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_unsubscribe(&self) -> Result<(), (Vec<String>, String)> {
+        let has_room = |own: &Address| own.local_part().len() <= 62 && own.as_str().len() <= 252;
+        if self.unsubscribe.keys.is_empty() || self.own_addresses.first().is_none_or(has_room) {
+            return Ok(());
+        }
+        Err((
+            vec!["own_addresses".into()],
+            "own_addresses: the first one bears the unsubscribe tokens and is too long to take \"+u\"; put a shorter one first".into(),
+        ))
     }
 
     fn check_mailboxes(&self) -> Result<(), (Vec<String>, String)> {

@@ -22,6 +22,7 @@ use crate::redact::Pseudonyms;
 use crate::reply::Replies;
 use crate::request::Table;
 use crate::store::Store;
+use crate::token::Tokens;
 use crate::understand::Reader;
 
 /// The longest wait between two tries of something that fails.
@@ -69,12 +70,20 @@ impl Rules {
             "language: there is no rules/languages/{}.toml; take \"en\" or add the file",
             config.language
         );
-        let reader = Reader::new(&table, &config.own_addresses)?;
+        let reader = Reader::new(&table, &config.own_addresses)?.with_tokens(tokens(config)?);
         let address = config.own_addresses.first().context("own_addresses is empty")?;
         let replies =
             Replies::load(config.templates.as_deref(), &table, &config.company, address, &config.language)?;
         Ok(Self { table, reader, replies })
     }
+}
+
+/// The unsubscribe tokens by the keys that `config` names.
+///
+/// # Errors
+/// A key that cannot be read, or is too short.
+pub fn tokens(config: &Config) -> Result<Tokens> {
+    Ok(Tokens::new(&config.unsubscribe.read_keys()?, &config.own_addresses))
 }
 
 /// The mailboxes that `config` names. Connects to none.
@@ -129,6 +138,7 @@ impl Daemon {
             policy: Policy {
                 fallback_language: config.language.clone(),
                 replies_per_day: config.limits.replies_per_day,
+                confirm_unsubscribe: config.unsubscribe.reply,
             },
             folders: config.folders.clone(),
             pseudonyms,

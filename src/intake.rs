@@ -195,29 +195,29 @@ impl Intake {
         }
         let letter = letter_of(&mail.understanding);
         let sender = letter.and_then(|letter| letter.from.as_ref().ok());
-        let case_file = memory.case_file(sender);
+        let case_file = memory.case_file(letter);
         let mut decision = decide(&mail.understanding, &self.table, &self.policy, case_file, mail.received);
         loop {
             let folder = self.folder(&decision.shelf);
             let references = fresh_references(decision.requests.len())?;
-            let reply = self.compose(&mut decision, &references, letter, now)?;
-            let entry = place.entry(mail, sender, &folder, &decision, &references, reply.as_ref());
+            let replies = self.compose(&mut decision, &references, letter, now)?;
+            let entry = place.entry(mail, sender, &folder, &decision, &references, &replies);
             match visit.record(&entry).await {
                 Ok(id) => {
-                    memory.remember(mail, id, &folder, reply.as_ref());
-                    let line = self.line(mail, &decision, &references, sender, reply.is_some());
+                    memory.remember(mail, id, &folder, &replies);
+                    let line = self.line(mail, &decision, &references, sender, !replies.is_empty());
                     return Ok((folder, line));
                 }
                 Err(RecordError::ReferenceTaken) => {}
                 Err(RecordError::Refused(reason))
-                    if !decision.requests.is_empty() || decision.answer.is_some() =>
+                    if !decision.requests.is_empty() || !decision.answers.is_empty() =>
                 {
                     error!(mailbox = place.mailbox, mail.id = %mail.id, reason, "mail could not be recorded with what it asks for: held");
                     decision = Decision {
                         disposition: Disposition::Review,
                         shelf: Shelf::Held,
                         requests: Vec::new(),
-                        answer: None,
+                        answers: Vec::new(),
                         why: "what it asks for could not be recorded".into(),
                     };
                 }
@@ -240,42 +240,46 @@ impl Intake {
             disposition: Disposition::None,
             shelf: Shelf::Held,
             requests: Vec::new(),
-            answer: None,
+            answers: Vec::new(),
             why: format!("known: message {}", known.id),
         };
         if known.same_mail {
             visit.seen_again(known.id, place.mailbox, place.validity, &mail.id).await?;
         } else {
-            let entry = place.entry(mail, sender, &known.folder, &decision, &[], None);
+            let entry = place.entry(mail, sender, &known.folder, &decision, &[], &[]);
             visit.record_duplicate(&entry).await.context("Cannot record a duplicate")?;
         }
         let line = Line { outcome: "duplicate", ..self.line(mail, &decision, &[], sender, false) };
         Ok((known.folder, line))
     }
 
-    /// The reply that was decided. A template that fails costs the reply, not the request.
+    /// The replies that were decided. A template that fails costs its reply, not the request.
     fn compose(
         &self,
         decision: &mut Decision,
         references: &[String],
         letter: Option<&Letter>,
         now: Timestamp,
-    ) -> Result<Option<Outgoing>> {
-        let (Some(answer), Some(letter)) = (&decision.answer, letter) else {
-            return Ok(None);
+    ) -> Result<Vec<Outgoing>> {
+        let Some(letter) = letter else {
+            return Ok(Vec::new());
         };
         let thread = Thread { message_id: letter.message_id.as_ref(), references: &letter.references };
-        let stamp = Stamp { unique: random()?, now };
-        let composed = self.replies.compose(answer, decision, references, thread, &self.table, stamp);
-        match composed {
-            Ok(reply) => Ok(Some(reply)),
-            Err(error) => {
-                error!(%error, "reply could not be written: a person must");
-                decision.answer = None;
-                decision.why.push_str("; not answered: the reply could not be written");
-                Ok(None)
+        let mut replies = Vec::with_capacity(decision.answers.len());
+        for answer in std::mem::take(&mut decision.answers) {
+            let stamp = Stamp { unique: random()?, now };
+            match self.replies.compose(&answer, decision, references, thread, &self.table, stamp) {
+                Ok(reply) => {
+                    replies.push(reply);
+                    decision.answers.push(answer);
+                }
+                Err(error) => {
+                    error!(%error, "reply could not be written: a person must");
+                    decision.why.push_str("; not answered: the reply could not be written");
+                }
             }
         }
+        Ok(replies)
     }
 
     /// The pure rooms, on as many threads as the machine has.
@@ -327,6 +331,7 @@ impl Intake {
         sender: Option<&Address>,
         answered: bool,
     ) -> Line {
+        let person = decision.requests.iter().find_map(|request| request.subject.as_ref()).or(sender);
         let kinds: Vec<&str> = decision.requests.iter().map(|request| request.kind.as_str()).collect();
         Line {
             id: mail.id.clone(),
@@ -337,7 +342,7 @@ impl Intake {
             },
             references: references.join(" "),
             why: decision.why.clone(),
-            person: sender.map(|sender| self.pseudonyms.of(sender)).unwrap_or_default(),
+            person: person.map(|person| self.pseudonyms.of(person)).unwrap_or_default(),
             answered,
             took: mail.took,
         }
@@ -371,7 +376,7 @@ impl<'a> Place<'a> {
         folder: &'a str,
         decision: &'a Decision,
         references: &'a [String],
-        reply: Option<&'a Outgoing>,
+        replies: &'a [Outgoing],
     ) -> Entry<'a> {
         let letter = letter_of(&mail.understanding);
         Entry {
@@ -386,7 +391,7 @@ impl<'a> Place<'a> {
             folder,
             decision,
             references,
-            reply,
+            replies,
         }
     }
 }
@@ -416,9 +421,12 @@ impl Memory {
                 _ => {}
             }
         }
-        let senders: Vec<&Address> =
-            prepared.iter().filter_map(|mail| letter_of(&mail.understanding)?.from.as_ref().ok()).collect();
-        memory.case_files = visit.case_files(&senders).await?;
+        let people: Vec<&Address> = prepared
+            .iter()
+            .filter_map(|mail| letter_of(&mail.understanding))
+            .flat_map(Letter::correspondents)
+            .collect();
+        memory.case_files = visit.case_files(&people).await?;
         Ok(memory)
     }
 
@@ -427,17 +435,20 @@ impl Memory {
         by_bytes.or_else(|| self.letters.get(&identity.letter?)).cloned()
     }
 
-    fn case_file(&self, sender: Option<&Address>) -> CaseFile {
-        sender.and_then(|sender| self.case_files.get(&sender.normalised())).copied().unwrap_or_default()
+    /// Of several people who may get a reply, the file of the one who has had the most.
+    fn case_file(&self, letter: Option<&Letter>) -> CaseFile {
+        let people = letter.into_iter().filter_map(|letter| letter.from.as_ref().ok());
+        let files = people.filter_map(|address| self.case_files.get(&address.normalised()));
+        files.max_by_key(|file| file.replies_today).copied().unwrap_or_default()
     }
 
-    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, reply: Option<&Outgoing>) {
+    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, replies: &[Outgoing]) {
         let known = Known { id, folder: folder.to_owned(), same_mail: true };
         if let Some(letter) = mail.identity.letter {
             self.letters.insert(letter, Known { same_mail: false, ..known.clone() });
         }
         self.mails.insert((mail.identity.digest, mail.identity.size), known);
-        if let Some(reply) = reply {
+        for reply in replies {
             self.case_files.entry(reply.recipient.normalised()).or_default().replies_today += 1;
         }
     }

@@ -19,7 +19,7 @@
 //! * [`intake`]: the corridor itself.
 //! * [`understand`] (pure): bytes to an understanding, by the rooms
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
-//!   never answered), [`sender`] (who wrote), [`request`] and [`language`] (the tables of rules) and
+//!   never answered), [`sender`] (who wrote), [`token`] (whom a newsletter's unsubscribe address opts out), [`request`] and [`language`] (the tables of rules) and
 //!   [`classify`] (what is asked).
 //! * [`clock`] (pure): due dates. [`decide`] (pure): all that follows from one mail.
 //! * [`reply`] (pure): a decision to the bytes of its reply.
@@ -58,6 +58,7 @@ pub mod request;
 pub mod screen;
 pub mod sender;
 pub mod text;
+pub mod token;
 
 pub mod clock;
 pub mod decide;

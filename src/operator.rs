@@ -12,10 +12,11 @@ use serde_json::json;
 
 use crate::classify::{Finding, Verdict};
 use crate::cli::{
-    Classify, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions,
+    Addresses, Classify, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions,
+    Token,
 };
 use crate::config::Config;
-use crate::daemon::{Daemon, Rules, mailboxes, mailer};
+use crate::daemon::{Daemon, Rules, mailboxes, mailer, tokens};
 use crate::decide::Understanding;
 use crate::request::Table;
 use crate::sender::Address;
@@ -43,6 +44,7 @@ pub async fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Init { file } => init(&file)?,
         Command::Run { once } => run(&configured(&cli.config)?, once).await?,
         Command::Check { offline } => check(&configured(&cli.config)?, offline).await?,
+        Command::Token(options) => return token(&configured(&cli.config)?, &options),
         other => return with_store(&configured(&cli.config)?, other).await,
     }
     Ok(done)
@@ -99,6 +101,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         names.join(", ")
     );
     println!("templates      complete");
+    println!("unsubscribe    {}", unsubscribe(config));
     for imap in &config.imap {
         println!(
             "imap {:10} {} port {}, {:?} TLS, user {}, password {}",
@@ -135,6 +138,16 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     Ok(())
 }
 
+/// How unsubscribe tokens are set, in words.
+fn unsubscribe(config: &Config) -> String {
+    let confirmed = if config.unsubscribe.reply { "confirmed" } else { "not confirmed" };
+    match config.unsubscribe.keys.len() {
+        0 => "no keys: tokens are neither made nor read".to_owned(),
+        1 => format!("1 key; opt-outs by token are {confirmed}"),
+        keys => format!("{keys} keys, the first signs; opt-outs by token are {confirmed}"),
+    }
+}
+
 fn as_mistake(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<crate::config::FileError>() {
         Ok(error) => error.into(),
@@ -158,6 +171,38 @@ fn init(file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// `token`: bad lines of standard input are reported and left out.
+fn token(config: &Config, options: &Token) -> Result<ExitCode> {
+    if config.unsubscribe.keys.is_empty() {
+        let remedy = "write one with `openssl rand -hex 32 > FILE` and name it in the configuration: [unsubscribe] keys = [{ file = \"FILE\" }]";
+        return Err(Mistake(format!("There is no key to make tokens with: {remedy}")).into());
+    }
+    let tokens = tokens(config).map_err(as_mistake)?;
+    let tell = |address: &Address| {
+        let signed = tokens.sign(address).context("Our own address cannot bear a token")?;
+        if options.json { print_json(&signed) } else { print(&signed.header).map(|()| ExitCode::SUCCESS) }
+    };
+    match &options.address {
+        Addresses::One(address) => tell(address),
+        Addresses::StandardInput => {
+            let mut code = ExitCode::SUCCESS;
+            for (index, line) in std::io::stdin().lock().split(b'\n').enumerate() {
+                let line = line.context("Cannot read standard input")?;
+                let line = String::from_utf8_lossy(&line);
+                match line.trim().parse::<Address>() {
+                    Ok(address) => drop(tell(&address)?),
+                    Err(_) if line.trim().is_empty() => {}
+                    Err(fault) => {
+                        eprintln!("line {}: {fault}", index + 1);
+                        code = ExitCode::FAILURE;
+                    }
+                }
+            }
+            Ok(code)
+        }
+    }
+}
+
 /// Commands that look into the database, or change single rows of it.
 async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     let store = Store::open(&config.database).await?;
@@ -170,6 +215,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Run { .. }
         | Command::Check { .. }
         | Command::Classify(_)
+        | Command::Token(_)
         | Command::Demo { .. }
         | Command::Init { .. } => {
             ExitCode::SUCCESS // carried out before a store is opened

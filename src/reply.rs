@@ -15,7 +15,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use rust_embed::RustEmbed;
 
 use crate::config::{Company, FileError};
-use crate::decide::{Answer, Decision};
+use crate::decide::{Answer, Decision, Planned};
 use crate::message::MessageId;
 use crate::request::Table;
 use crate::sender::Address;
@@ -215,7 +215,8 @@ impl Replies {
 
     /// Writes the reply that `decision` asks for.
     ///
-    /// `references` are those of its requests, `thread` the mails it answers.
+    /// `references` are those of its requests, `thread` the mails it answers. A reply speaks of its
+    /// own subject's requests alone.
     ///
     /// # Errors
     /// See [`ComposeError`]; the template's own faults were found when it was loaded.
@@ -230,10 +231,14 @@ impl Replies {
     ) -> Result<Outgoing, ComposeError> {
         let language = self.language(&answer.template, &answer.language);
         let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
-        let requests: Vec<RequestInReply<'_>> = decision
+        let told: Vec<(&Planned, &String)> = decision
             .requests
             .iter()
             .zip(references)
+            .filter(|(planned, _)| planned.subject == answer.subject)
+            .collect();
+        let requests: Vec<RequestInReply<'_>> = told
+            .iter()
             .map(|(planned, reference)| RequestInReply {
                 title: table.kind(&planned.kind).map_or("", |kind| kind.title(&language)),
                 reference,
@@ -249,7 +254,7 @@ impl Replies {
                 .and_then(|template| template.render(&values))
                 .map_err(|error| ComposeError::Template { template: name, reason: one_line(&error) })
         };
-        let reference = references.first().cloned().unwrap_or_default();
+        let reference = told.first().map(|(_, reference)| (*reference).clone()).unwrap_or_default();
         let message_id = format!(
             "<{reference}.{}@{}>",
             data_encoding::HEXLOWER.encode(&stamp.unique),

@@ -66,9 +66,12 @@ impl Screen {
     /// Whether `message` is mail that is never answered, and which mark says so.
     pub fn look(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
         let subject = fold(message.subject());
-        self.own_mail(message)
-            .or_else(|| report(message))
-            .or_else(|| self.old_bounce(message, &subject))
+        self.report(message)
+            .or_else(|| {
+                message
+                    .has_null_return_path()
+                    .then_some((Automatic::AutoReply, "the envelope sender is null"))
+            })
             .or_else(|| list(message))
             .or_else(|| automatic_answer(message))
             .or_else(|| {
@@ -78,12 +81,17 @@ impl Screen {
             })
     }
 
+    /// Our own mail, or a report on another mail: whatever address it bears, it wants nothing of us.
+    pub fn report(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+        self.own_mail(message)
+            .or_else(|| report(message))
+            .or_else(|| self.old_bounce(message, &fold(message.subject())))
+    }
+
     fn own_mail(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
         let from = message.from().ok()?.normalised();
         // privacy+anything@ is ours as well.
-        let untagged = from.local_part().split('+').next().unwrap_or_default();
-        let is_own =
-            |own: &Address| *own == from || own.local_part() == untagged && own.domain() == from.domain();
+        let is_own = |own: &Address| *own == from || own.detail(from.as_str()).is_some();
         self.own.iter().any(is_own).then_some((Automatic::Own, "From is our own address"))
     }
 
@@ -99,10 +107,7 @@ impl Screen {
         if says_so && (message.has_null_return_path() || local == "postmaster") {
             return Some((Automatic::Bounce, "the subject of a bounce, from no person"));
         }
-        if message.has("X-Failed-Recipients") {
-            return Some((Automatic::Bounce, "X-Failed-Recipients"));
-        }
-        message.has_null_return_path().then_some((Automatic::AutoReply, "the envelope sender is null"))
+        message.has("X-Failed-Recipients").then_some((Automatic::Bounce, "X-Failed-Recipients"))
     }
 }
 

@@ -44,6 +44,14 @@ impl Address {
     pub fn domain(&self) -> &str {
         self.0.split_once('@').map_or("", |(_, domain)| domain)
     }
+
+    /// The detail (RFC 5233 section 1) that `other` has, if `other` is this address with one: `x` of
+    /// `privacy+x@example.com`. Both must be in lower case.
+    pub fn detail<'a>(&self, other: &'a str) -> Option<&'a str> {
+        let (local, domain) = other.rsplit_once('@')?;
+        let detail = local.strip_prefix(self.local_part())?.strip_prefix('+')?;
+        (domain == self.domain()).then_some(detail)
+    }
 }
 
 impl fmt::Display for Address {
@@ -254,6 +262,24 @@ mod tests {
             assert!(bad.parse::<Address>().is_err(), "{bad:?}");
         }
         assert!(format!("{}@example.com", "a".repeat(65)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn a_detail_belongs_to_its_own_address_alone() {
+        let own: Address = "privacy@example.com".parse().unwrap();
+        for (other, detail) in [
+            ("privacy+x@example.com", Some("x")),
+            ("privacy+u.ab+c@example.com", Some("u.ab+c")),
+            ("privacy+@example.com", Some("")),
+            ("privacy@example.com", None),
+            ("privacy+x@example.net", None),
+            ("privacy+x@mail.example.com", None),
+            ("my-privacy+x@example.com", None),
+            ("privacy-x@example.com", None),
+            ("privacy+x", None),
+        ] {
+            assert_eq!(own.detail(other), detail, "{other}");
+        }
     }
 
     fn check(field: &str, library: Option<&str>, expected: Result<&str, NoSender>) {

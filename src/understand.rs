@@ -13,16 +13,18 @@ use crate::request::Table;
 use crate::screen::Screen;
 use crate::sender::Address;
 use crate::text::Stripper;
+use crate::token::{Token, Tokens};
 
 /// Everything compiled that reading a mail needs. Shared by all threads.
 pub struct Reader {
     screen: Screen,
     stripper: Stripper,
     classifier: Classifier,
+    tokens: Tokens,
 }
 
 impl Reader {
-    /// Compiles `table`; `own` are our addresses.
+    /// Compiles `table`; `own` are our addresses. Knows no unsubscribe tokens.
     ///
     /// # Errors
     /// Patterns that are sound alone but too large together.
@@ -32,7 +34,13 @@ impl Reader {
             screen: Screen::new(&languages, own).context("Cannot compile the marks of automatic mail")?,
             stripper: Stripper::new(&languages).context("Cannot compile the marks of quoted text")?,
             classifier: Classifier::new(table).context("Cannot compile the phrases")?,
+            tokens: Tokens::new(&[], own),
         })
+    }
+
+    /// The same, and reads unsubscribe tokens by `tokens`.
+    pub fn with_tokens(self, tokens: Tokens) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Reads one mail. Whatever the bytes are, this returns: a fault of ours in the middle is a mail
@@ -47,17 +55,35 @@ impl Reader {
             return Understanding::Unreadable;
         };
         let automatic = self.screen.look(&message);
+        let token = self.token(&message);
         let own_words = message.own_words(&self.stripper);
-        // Automatic mail is not classified: what it quotes must not even tempt.
-        let reading = automatic.is_none().then(|| self.classifier.read(message.subject(), &own_words));
+        let reading = match token {
+            // Automatic mail is not classified: what it quotes must not even tempt.
+            _ if automatic.is_some() => None,
+            // Of an unsubscribing mail program's letter the subject is a carrier, and words are rare.
+            Token::Valid(_) if own_words.is_empty() => None,
+            Token::Valid(_) => Some(self.classifier.read("", &own_words)),
+            Token::Invalid | Token::None => Some(self.classifier.read(message.subject(), &own_words)),
+        };
         Understanding::Read(Box::new(Letter {
             from: message.from(),
             automatic,
+            token,
             reading,
             message_id: message.message_id(),
             references: message.references(),
             own_words,
         }))
+    }
+
+    /// The unsubscribe tokens of `message`. A bounce of a mail to the token's address names it too, and
+    /// asks for nothing.
+    fn token(&self, message: &Message<'_>) -> Token {
+        match self.tokens.read(message) {
+            Token::None => Token::None,
+            _ if self.screen.report(message).is_some() => Token::None,
+            token => token,
+        }
     }
 }
 

@@ -73,7 +73,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `folders`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `folders`, `unsubscribe`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -123,6 +123,36 @@ fn keys_and_values() {
 }
 
 #[test]
+fn keys_of_unsubscribe_tokens() {
+    let with = |keys: &str| GOOD.replace("[directory]", &format!("[unsubscribe]\n{keys}\n[directory]"));
+    let good = "0123456789abcdef";
+    let case = |keys: &str, expected: &str| {
+        let files = [("good", good), ("short", "0123456789abcde\n0123456789abcdef"), ("empty", "\n")];
+        assert_eq!(refusal(&with(keys), &files), expected);
+    };
+    case(
+        "keys = [{ file = \"ROOT/good\" }, { file = \"ROOT/short\" }]",
+        "unsubscribe.keys, entry 2: the key is shorter than 16 bytes; `openssl rand -hex 32` makes a good one",
+    );
+    case("keys = [{ file = \"ROOT/empty\" }]", "unsubscribe.keys, entry 1: The secret file empty is empty");
+    case(
+        "keys = [{ env = \"PRIVACYD_NO_SUCH\" }]",
+        "unsubscribe.keys, entry 1: The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set",
+    );
+    case(
+        "keys = [\"secret\"]",
+        "c.toml:12: keys: unknown variant `secret`, expected one of `file`, `env`, `credential`",
+    );
+    case("key = []", "c.toml:12: unknown field `key`, expected `keys` or `reply`");
+    case("reply = \"no\"", "c.toml:12: reply: invalid type: string \"no\", expected a boolean");
+    let long = with("keys = [{ file = \"ROOT/good\" }]").replace("privacy@", &format!("{}@", "x".repeat(63)));
+    assert_eq!(
+        refusal(&long, &[("good", good)]),
+        "c.toml:2: own_addresses: the first one bears the unsubscribe tokens and is too long to take \"+u\"; put a shorter one first"
+    );
+}
+
+#[test]
 fn ways_in_and_out() {
     broken(
         "[directory]\npath = \"/nonexistent/replies\"\n",
@@ -157,7 +187,7 @@ fn ways_in_and_out() {
     broken(
         "[directory]",
         "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"PRIVACYD_NO_SUCH\"\n[directory]",
-        "The environment variable PRIVACYD_NO_SUCH, which should hold a password, is not set",
+        "The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set",
     );
 }
 

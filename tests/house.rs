@@ -5,13 +5,14 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "understand",
     "message",
     "html",
     "text",
     "screen",
     "sender",
+    "token",
     "classify",
     "language",
     "clock",

@@ -67,8 +67,8 @@ pub struct Entry<'a> {
     pub decision: &'a Decision,
     /// One reference for each of the decision's requests.
     pub references: &'a [String],
-    /// The reply.
-    pub reply: Option<&'a Outgoing>,
+    /// The replies.
+    pub replies: &'a [Outgoing],
 }
 
 /// Why one mail could not be recorded. The others of its window are untouched.
@@ -315,6 +315,7 @@ impl Visit {
         for (index, (planned, reference)) in requests.iter().zip(entry.references).enumerate() {
             let request = self.last_request + 1 + index as i64;
             let done = planned.action.completes();
+            let subject = planned.subject.as_ref().or(entry.sender).map(|subject| subject.normalised());
             let status = match (done, planned.kind == crate::decide::UNCLEAR) {
                 (true, _) => "completed",
                 (false, true) => "held",
@@ -331,7 +332,7 @@ impl Visit {
                 .bind(message)?
                 .bind(planned.kind.clone())?
                 .bind(status)?
-                .bind(entry.sender.map(|sender| sender.normalised().to_string()))?
+                .bind(subject.as_ref().map(ToString::to_string))?
                 .bind(entry.language.unwrap_or("und").to_owned())?
                 .bind(planned.confidence)?
                 .bind(received)?
@@ -343,13 +344,12 @@ impl Visit {
                 batch.event(request, self.now, "held", "a person must look")?;
             }
             if let Some(kind) = suppression_kind(planned.action) {
-                let address = entry.sender.map(|sender| sender.normalised().to_string());
                 batch
                     .add(
                         "INSERT INTO suppressions (address, kind, source, request_id, created_at)
                          VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
                     )?
-                    .bind(address)?
+                    .bind(subject.map(|subject| subject.to_string()))?
                     .bind(kind)?
                     .bind(request)?
                     .bind(self.now)?;
@@ -358,7 +358,7 @@ impl Visit {
                 batch.event(request, self.now, "completed", "carried out at once")?;
             }
         }
-        if let Some(reply) = entry.reply {
+        for reply in entry.replies {
             batch
                 .add(
                     "INSERT INTO outbox (message_id, reference, recipient, template, language, rfc_message_id, raw,
