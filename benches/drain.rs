@@ -3,84 +3,108 @@
 //!
 //! `scripts/bench [MAILS [ROUND_TRIP_MS]]`
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::hint::black_box;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 #[path = "../tests/support/certificates.rs"]
 mod certificates;
 #[path = "../tests/support/dovecot.rs"]
 mod dovecot;
+#[path = "../tests/support/far_away.rs"]
+mod far_away;
+#[path = "../tests/support/imap_client.rs"]
+mod imap_client;
 #[path = "../tests/support/postfix.rs"]
 mod postfix;
 
 use dovecot::{Dovecot, Options, PASSWORD};
+use far_away::far_away;
+use imap_client::ImapClient;
 use postfix::SmtpSink;
+use privacyd::request::Table;
+use privacyd::understand::Reader;
+use sqlx::Connection;
+
+/// The user with the backlog, and the one with a copy of it that the raw limits may move.
+const USERS: [&str; 2] = ["privacy", "copy"];
+const FETCH_ALL: &str = "UID FETCH 1:* (UID BODY.PEEK[])";
 
 fn main() {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
-    let mails = numbers.first().copied().unwrap_or(5000);
+    let count = numbers.first().copied().unwrap_or(5000).max(1);
     let round_trip = Duration::from_millis(numbers.get(1).copied().unwrap_or(0));
-    let dovecot = match Dovecot::start(&Options::default()) {
-        Ok(server) => server,
-        Err(reason) => return println!("no benchmark: {reason}"),
-    };
-    let Some(sink) = SmtpSink::start(&[]) else { return println!("no benchmark: smtp-sink is missing") };
-    let mut bytes = 0;
-    for number in 0..mails {
-        let mail = mail(number);
-        bytes += mail.len() as u64;
-        dovecot.deliver("privacy", mail.as_bytes());
+    if let Some(reason) = dovecot::missing().or_else(certificates::missing).or_else(postfix::missing_sink) {
+        return println!("no benchmark: {reason}");
     }
-    println!(
-        "{mails} mails, {} bytes each on average, {} ms of round trip",
-        bytes / mails,
-        round_trip.as_millis()
-    );
+    let dovecot = Dovecot::start(&Options::default()).expect("Dovecot");
+    let sink = SmtpSink::start(&[]);
+    let mails: Vec<String> = (0..count).map(mail).collect();
+    for mail in &mails {
+        USERS.iter().for_each(|user| dovecot.deliver(user, mail.as_bytes()));
+    }
+    let bytes = mails.iter().map(String::len).sum::<usize>() / mails.len();
+    println!("{count} mails, {bytes} bytes each on average, {} ms of round trip", round_trip.as_millis());
 
     // Dovecot makes its index at the first look, for whoever comes first.
-    raw_fetch(dovecot.plain_port);
-    let fetch = raw_fetch(dovecot.plain_port);
-    println!("raw: one FETCH of all              {:8.0} mails/s", rate(mails, fetch));
-    println!("raw: SQLite commits, 64 rows each  {:8.0} rows/s", rate(mails, raw_commits(mails)));
-    println!("raw: smtp-source, 8 sessions       {:8.0} mails/s", rate(mails, raw_smtp(sink.port, mails)));
+    for user in USERS {
+        raw_fetch(dovecot.plain_port, user);
+    }
+    let fetch = raw_fetch(dovecot.plain_port, "privacy");
+    println!("raw: one FETCH of all              {:8.0} mails/s", rate(count, fetch));
+    println!("raw: SQLite commits, 64 rows each  {:8.0} rows/s", rate(count, Rows::new().insert(count)));
+    println!("raw: smtp-source, 8 sessions       {:8.0} mails/s", rate(count, raw_smtp(sink.port, count)));
+    let at_once = raw_all_at_once(&dovecot, sink.port, mails);
+    println!("raw: all lanes at once             {:8.0} mails/s", rate(count, at_once));
 
-    let folder = tempfile::tempdir().expect("a folder");
     let (imap, smtp) = if round_trip.is_zero() {
         (dovecot.plain_port, sink.port)
     } else {
         (far_away(dovecot.plain_port, round_trip / 2), far_away(sink.port, round_trip / 2))
     };
+    let folder = tempfile::tempdir().expect("a folder");
     let config = configuration(folder.path(), imap, smtp);
+    let (took, peak) = drain(&config);
+    println!(
+        "privacyd, IMAP to SMTP             {:8.0} mails/s, peak {:.1} MB",
+        rate(count, took),
+        peak as f64 / 1000.0
+    );
+    println!("ratio to the raw FETCH             {:8.2}", fetch.as_secs_f64() / took.as_secs_f64());
+    println!("ratio to all lanes at once         {:8.2}", at_once.as_secs_f64() / took.as_secs_f64());
+    let (sent, replies) = replies(&config);
+    println!("replies sent                       {sent:8} of {replies}");
+}
+
+/// Runs the binary over the whole backlog; answers how long it took, and its peak memory in kB.
+fn drain(config: &Path) -> (Duration, u64) {
     let begun = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_privacyd"))
         .args(["run", "--once", "--config"])
-        .arg(&config)
+        .arg(config)
         .stderr(Stdio::null())
         .spawn()
         .expect("the binary");
     let mut peak = 0;
     while child.try_wait().expect("the binary").is_none() {
         peak = peak_memory(child.id()).max(peak);
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
-    let took = begun.elapsed();
-    println!(
-        "privacyd, IMAP to SMTP             {:8.0} mails/s, peak {:.1} MB",
-        rate(mails, took),
-        peak as f64 / 1000.0
-    );
-    println!("ratio to the raw FETCH             {:8.2}", fetch.as_secs_f64() / took.as_secs_f64());
+    (begun.elapsed(), peak)
+}
+
+/// How many replies were sent, of how many.
+fn replies(config: &Path) -> (usize, usize) {
     let listed = Command::new(env!("CARGO_BIN_EXE_privacyd"))
         .args(["outbox", "list", "--json", "--limit", "1000000", "--config"])
-        .arg(&config)
+        .arg(config)
         .output()
         .expect("the binary");
     let text = String::from_utf8_lossy(&listed.stdout);
-    let sent = text.lines().filter(|line| line.contains("\"state\":\"sent\"")).count();
-    println!("replies sent                       {sent:8} of {}", text.lines().count());
+    (text.lines().filter(|line| line.contains("\"state\":\"sent\"")).count(), text.lines().count())
 }
 
 fn rate(count: u64, time: Duration) -> f64 {
@@ -112,6 +136,7 @@ fn configuration(folder: &Path, imap: u16, smtp: u16) -> std::path::PathBuf {
     let file = folder.join("privacyd.toml");
     let text = format!(
         "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+         [limits]\nunproven_replies_per_domain = 4000000000\nunproven_replies_in_all = 4000000000\n\
          [[imap]]\nname = \"bench\"\nhost = \"127.0.0.1\"\nport = {imap}\ntls = \"none\"\nusername = \"privacy\"\npassword = {{ file = {password:?} }}\n\
          [smtp]\nhost = \"127.0.0.1\"\nport = {smtp}\ntls = \"none\"\n",
         folder.join("privacyd.db")
@@ -121,53 +146,111 @@ fn configuration(folder: &Path, imap: u16, smtp: u16) -> std::path::PathBuf {
 }
 
 /// One connection, one FETCH of everything, read to its end.
-fn raw_fetch(port: u16) -> Duration {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("Dovecot");
-    let password = PASSWORD.replace('\\', "\\\\").replace('"', "\\\"");
-    write!(stream, "a LOGIN privacy \"{password}\"\r\nb SELECT INBOX\r\n").expect("Dovecot");
-    let mut reader = BufReader::with_capacity(1 << 16, stream.try_clone().expect("a stream"));
-    skip_until(&mut reader, b"b OK");
+fn raw_fetch(port: u16, user: &str) -> Duration {
+    let mut client = inbox(port, user);
     let begun = Instant::now();
-    write!(stream, "c UID FETCH 1:* (UID BODY.PEEK[])\r\n").expect("Dovecot");
-    skip_until(&mut reader, b"c OK");
+    client.run(&[FETCH_ALL.into()]);
     begun.elapsed()
 }
 
-fn skip_until(reader: &mut impl BufRead, start: &[u8]) {
-    let mut line = Vec::new();
-    while !line.starts_with(start) {
-        line.clear();
-        assert!(reader.read_until(b'\n', &mut line).expect("Dovecot") > 0, "Dovecot hung up");
-    }
+fn inbox(port: u16, user: &str) -> ImapClient {
+    let mut client = ImapClient::login(port, user, PASSWORD);
+    client.run(&["SELECT INBOX".into()]);
+    client
 }
 
-fn raw_commits(rows: u64) -> Duration {
-    let folder = tempfile::tempdir().expect("a folder");
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(folder.path().join("raw.db"))
-        .create_if_missing(true)
-        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
-        .synchronous(sqlx::sqlite::SqliteSynchronous::Full);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        use sqlx::Connection;
-        let mut db = sqlx::SqliteConnection::connect_with(&options).await.expect("SQLite");
-        sqlx::query("CREATE TABLE t (id INTEGER PRIMARY KEY, a BLOB, b TEXT) STRICT")
-            .execute(&mut db)
-            .await
-            .expect("a table");
-        let begun = Instant::now();
-        for _ in 0..rows.div_ceil(64) {
-            let mut tx = db.begin().await.expect("a transaction");
-            for _ in 0..64 {
-                let insert =
-                    sqlx::query("INSERT INTO t (a, b) VALUES (randomblob(32), 'some text of a row')");
-                insert.execute(&mut *tx).await.expect("a row");
-            }
-            tx.commit().await.expect("a commit");
+/// What draining takes at the least, all of it at once on the same cores: a FETCH of all mails, reading them
+/// on as many threads as there are cores, a row for each in SQLite, a message for every second one, and the
+/// MOVE of all of them. Nothing waits for anything else, and no lane has a round trip.
+fn raw_all_at_once(dovecot: &Dovecot, smtp: u16, mails: Vec<String>) -> Duration {
+    let count = mails.len() as u64;
+    // As Dovecot gives them.
+    let mails: Vec<String> = mails.into_iter().map(|mail| mail.replace('\n', "\r\n")).collect();
+    let table = Table::load(None).expect("the built-in rules");
+    let own = "privacy@example.com".parse().expect("an address");
+    let reader = Reader::new(&table, &[own]).expect("the built-in rules");
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut rows = Rows::new();
+    let mut fetching = inbox(dovecot.plain_port, "privacy");
+    let mut moving = inbox(dovecot.plain_port, "copy");
+    moving.run(&FOLDERS.map(|folder| format!("CREATE {folder}")));
+    let moves = moves(count);
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| fetching.run(&[FETCH_ALL.into()]));
+        scope.spawn(|| moving.run(&moves));
+        scope.spawn(|| rows.insert(count));
+        scope.spawn(|| raw_smtp(smtp, count.div_ceil(2)));
+        for share in mails.chunks(mails.len().div_ceil(cores)) {
+            let reader = &reader;
+            scope.spawn(move || share.iter().for_each(|mail| drop(black_box(reader.read(mail.as_bytes())))));
         }
+    });
+    let took = begun.elapsed();
+    let left = std::fs::read_dir(dovecot.maildir("copy").join("cur")).expect("a Maildir").count();
+    assert!(left == 0, "{left} mails were not moved");
+    took
+}
+
+const FOLDERS: [&str; 3] = ["One", "Two", "Three"];
+
+/// The commands that move mails 1 to `count`, in sets of 2000 as the corridor does, a third into each folder.
+fn moves(count: u64) -> Vec<String> {
+    let uids: Vec<u64> = (1..=count).collect();
+    let mut moves = Vec::new();
+    for set in uids.chunks(2000) {
+        for (part, folder) in set.chunks(set.len().div_ceil(FOLDERS.len())).zip(FOLDERS) {
+            if let (Some(first), Some(last)) = (part.first(), part.last()) {
+                moves.push(format!("UID MOVE {first}:{last} {folder}"));
+            }
+        }
+    }
+    moves
+}
+
+/// A table of its own in SQLite, as durable as the daemon's.
+struct Rows {
+    runtime: tokio::runtime::Runtime,
+    db: sqlx::SqliteConnection,
+    _folder: tempfile::TempDir,
+}
+
+impl Rows {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(folder.path().join("raw.db"))
+            .create_if_missing(true)
+            .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+            .synchronous(sqlx::sqlite::SqliteSynchronous::Full);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let db = runtime.block_on(async {
+            let mut db = sqlx::SqliteConnection::connect_with(&options).await.expect("SQLite");
+            sqlx::query("CREATE TABLE t (id INTEGER PRIMARY KEY, a BLOB, b TEXT) STRICT")
+                .execute(&mut db)
+                .await
+                .expect("a table");
+            db
+        });
+        Self { runtime, db, _folder: folder }
+    }
+
+    /// Inserts so many rows, 64 with each commit.
+    fn insert(&mut self, rows: u64) -> Duration {
+        let begun = Instant::now();
+        self.runtime.block_on(async {
+            for _ in 0..rows.div_ceil(64) {
+                let mut tx = self.db.begin().await.expect("a transaction");
+                for _ in 0..64 {
+                    let insert =
+                        sqlx::query("INSERT INTO t (a, b) VALUES (randomblob(32), 'some text of a row')");
+                    insert.execute(&mut *tx).await.expect("a row");
+                }
+                tx.commit().await.expect("a commit");
+            }
+        });
         begun.elapsed()
-    })
+    }
 }
 
 fn raw_smtp(port: u16, mails: u64) -> Duration {
@@ -196,39 +279,4 @@ fn peak_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-/// A port from which everything reaches `port`, and comes back, so much later.
-fn far_away(port: u16, delay: Duration) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let near = listener.local_addr().expect("a port").port();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-            for (from, to) in [(&client, &server), (&server, &client)] {
-                let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { continue };
-                let _ = to.set_nodelay(true);
-                let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
-                std::thread::spawn(move || {
-                    let mut buffer = vec![0; 1 << 16];
-                    while let Ok(length @ 1..) = from.read(&mut buffer) {
-                        let chunk = buffer.iter().take(length).copied().collect();
-                        if sender.send((Instant::now() + delay, chunk)).is_err() {
-                            break;
-                        }
-                    }
-                });
-                std::thread::spawn(move || {
-                    for (at, chunk) in receiver {
-                        std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                        if to.write_all(&chunk).is_err() {
-                            break;
-                        }
-                    }
-                    let _ = to.shutdown(std::net::Shutdown::Write);
-                });
-            }
-        }
-    });
-    near
 }

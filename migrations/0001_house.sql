@@ -35,11 +35,14 @@ CREATE TABLE messages (
     mail_id        TEXT    NOT NULL, -- where it was last seen: UID or file name
     rfc_message_id TEXT,
     sender         TEXT,
+    proof          TEXT    NOT NULL CHECK (proof IN ('dmarc', 'dkim', 'none', 'conflict')), -- that the sender wrote it
+    proof_why      TEXT    NOT NULL,
     received_at    INTEGER NOT NULL, -- by our server, not by the Date field
     recorded_at    INTEGER NOT NULL,
     disposition    TEXT    NOT NULL CHECK (disposition IN ('requests', 'automated', 'review', 'none', 'unreadable', 'duplicate')),
     kind           TEXT    NOT NULL, -- request types, or the kind of automatic mail
     why            TEXT    NOT NULL,
+    unanswered     TEXT,             -- the bound because of which a reply was not written
     findings       TEXT    NOT NULL CHECK (json_valid(findings)),
     language       TEXT,
     folder         TEXT    NOT NULL,
@@ -47,6 +50,7 @@ CREATE TABLE messages (
     UNIQUE (digest, size)
 ) STRICT;
 CREATE INDEX messages_letter ON messages (letter_digest) WHERE letter_digest IS NOT NULL;
+CREATE INDEX messages_unanswered ON messages (id) WHERE unanswered IS NOT NULL;
 CREATE INDEX messages_unfiled ON messages (mailbox, validity) WHERE filed = 0;
 
 CREATE TABLE requests (
@@ -54,7 +58,12 @@ CREATE TABLE requests (
     reference   TEXT    NOT NULL UNIQUE,
     message_id  INTEGER NOT NULL REFERENCES messages (id),
     kind        TEXT    NOT NULL,
-    status      TEXT    NOT NULL CHECK (status IN ('open', 'held', 'completed')),
+    status      TEXT    NOT NULL CHECK (status IN ('awaiting_proof', 'approved', 'held', 'completed', 'withdrawn', 'expired')),
+    flag        TEXT    NOT NULL DEFAULT '' CHECK (flag IN ('', 'suspected_fraud')),
+    proof_needed INTEGER NOT NULL,           -- the step of the ladder that its type asks for, 0 to 3
+    proof_given  INTEGER NOT NULL,           -- the step that was reached
+    proof_until  INTEGER,                    -- while it awaits proof: when that ends
+    remind_at    INTEGER,                    -- while it awaits proof: when the reminder is due, if still to be sent
     subject     TEXT,                -- whose request it is, where that is known
     language    TEXT    NOT NULL,
     confidence  REAL    NOT NULL,
@@ -66,6 +75,20 @@ CREATE TABLE requests (
 CREATE INDEX requests_message ON requests (message_id);
 CREATE INDEX requests_subject ON requests (subject);
 CREATE INDEX requests_due ON requests (status, due_on);
+CREATE INDEX requests_waiting ON requests (subject) WHERE status = 'awaiting_proof';
+CREATE INDEX requests_reminder ON requests (remind_at) WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL;
+CREATE INDEX requests_expiry ON requests (proof_until) WHERE status = 'awaiting_proof';
+
+-- Letters with a one-time code. A code proves all the requests of one mail, and dies with the first use
+-- of any code for them.
+CREATE TABLE challenges (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id INTEGER NOT NULL REFERENCES requests (id),
+    address    TEXT    NOT NULL,         -- to whom it was sent: only a mail from there can use it
+    code_hash  BLOB    NOT NULL,
+    sent_at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX challenges_request ON challenges (request_id);
 
 CREATE TABLE request_events (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -101,6 +124,7 @@ CREATE TABLE outbox (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id      INTEGER NOT NULL REFERENCES messages (id), -- the mail that is answered
     reference       TEXT    NOT NULL,
+    proven          INTEGER NOT NULL CHECK (proven IN (0, 1)), -- whether the mail's sender was authenticated
     recipient       TEXT    NOT NULL,
     template        TEXT    NOT NULL,
     language        TEXT    NOT NULL,
@@ -116,4 +140,5 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state IN ('queued', 'deferred');
 CREATE INDEX outbox_transmitting ON outbox (id) WHERE state = 'transmitting';
 CREATE INDEX outbox_recipient ON outbox (recipient, created_at);
+CREATE INDEX outbox_unproven ON outbox (created_at, recipient) WHERE proven = 0;
 CREATE INDEX outbox_message ON outbox (message_id);

@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::sender::Address;
+use crate::evidence::{is_authserv_id, is_receiving_host};
+use crate::ladder::Status;
+use crate::sender::{Address, NotAnAddress};
+
+/// Where the configuration is when nobody says.
+pub const DEFAULT_CONFIG: &str = "/etc/privacyd/privacyd.toml";
 
 /// The daemon that runs a company's privacy@ mailbox.
 #[derive(Debug, Parser)]
@@ -16,7 +21,7 @@ pub struct Cli {
         short,
         global = true,
         env = "PRIVACYD_CONFIG",
-        default_value = "/etc/privacyd/privacyd.toml"
+        default_value = DEFAULT_CONFIG
     )]
     pub config: PathBuf,
     /// What to do.
@@ -41,9 +46,10 @@ pub enum Command {
         #[arg(long)]
         offline: bool,
     },
-    /// Show what mails would be taken for. Touches nothing, needs no configuration.
+    /// Show what mails would be taken for, and who is proven to have written them. Touches nothing, needs
+    /// no configuration.
     #[command(
-        after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -"
+        after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --authserv-id mx.example.com letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -"
     )]
     Classify(Classify),
     /// Show the whole thing at work on sample mails in a new folder.
@@ -60,6 +66,12 @@ pub enum Command {
         #[arg(default_value = "privacyd.toml")]
         file: PathBuf,
     },
+    /// Print the List-Unsubscribe field that a newsletter to an address needs: a mail to what it names opts
+    /// the address out, whoever sends that mail.
+    #[command(
+        after_help = "Examples:\n  privacyd token jane@example.com\n  privacyd token --json - < subscribers.txt > fields.jsonl"
+    )]
+    Token(Token),
     /// Requests that people have made.
     #[command(subcommand)]
     Requests(Requests),
@@ -92,8 +104,48 @@ pub struct Classify {
     /// An address that is ours; mail from it is "own". May be given several times.
     #[arg(long = "own", value_name = "ADDRESS")]
     pub own: Vec<Address>,
+    /// A receiving server of ours, by its name in Authentication-Results. May be given several times.
+    /// Default: the configuration's, where there is one.
+    #[arg(long = "authserv-id", value_name = "ID", value_parser = authserv_id)]
+    pub authserv_ids: Vec<String>,
+    /// A receiving server of ours, by its name behind "by" in Received. May be given several times.
+    /// Default: the configuration's, or the names given as --authserv-id.
+    #[arg(long, value_name = "HOST", value_parser = receiving_host)]
+    pub received_by: Vec<String>,
     /// .eml files and Maildirs.
     pub paths: Vec<PathBuf>,
+}
+
+fn authserv_id(text: &str) -> Result<String, &'static str> {
+    is_authserv_id(text).then(|| text.to_owned()).ok_or("not a name such as \"mx.example.com\"")
+}
+
+fn receiving_host(text: &str) -> Result<String, &'static str> {
+    is_receiving_host(text).then(|| text.to_owned()).ok_or("not a host name or an address")
+}
+
+/// `privacyd token`
+#[derive(Debug, Args)]
+pub struct Token {
+    /// One JSON object a line: address, token, mailto, header.
+    #[arg(long)]
+    pub json: bool,
+    /// The address that the newsletter goes to; "-" reads one address a line from standard input.
+    #[arg(value_parser = addresses)]
+    pub address: Addresses,
+}
+
+/// One address, or those on standard input.
+#[derive(Debug, Clone)]
+pub enum Addresses {
+    /// This one.
+    One(Address),
+    /// One a line.
+    StandardInput,
+}
+
+fn addresses(text: &str) -> Result<Addresses, NotAnAddress> {
+    if text == "-" { Ok(Addresses::StandardInput) } else { text.parse().map(Addresses::One) }
 }
 
 /// How much, and in what form.
@@ -111,10 +163,10 @@ pub struct Listing {
 #[derive(Debug, Subcommand)]
 pub enum Requests {
     /// The soonest due first.
-    #[command(after_help = "Example:\n  privacyd requests list --status open")]
+    #[command(after_help = "Example:\n  privacyd requests list --status approved")]
     List {
-        /// Only open, held or completed ones.
-        #[arg(long, value_parser = ["open", "held", "completed"])]
+        /// Only those.
+        #[arg(long, value_parser = Status::ALL.map(Status::name))]
         status: Option<String>,
         /// How much, and in what form.
         #[command(flatten)]
@@ -140,6 +192,9 @@ pub enum Messages {
         /// Only those.
         #[arg(long, value_parser = ["requests", "automated", "review", "none", "unreadable", "duplicate"])]
         disposition: Option<String>,
+        /// Only those that got no reply because a bound of the configuration was reached.
+        #[arg(long, conflicts_with = "disposition")]
+        unanswered: bool,
         /// How much, and in what form.
         #[command(flatten)]
         listing: Listing,

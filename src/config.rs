@@ -14,6 +14,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
+use crate::evidence::{Trust, is_authserv_id, is_receiving_host};
 use crate::sender::Address;
 
 /// The whole configuration as it is in the file, checked.
@@ -44,9 +45,18 @@ pub struct Config {
     /// Bounds on what one mail, one window and one person may use.
     #[serde(default)]
     pub limits: Limits,
+    /// How people show that a request is theirs.
+    #[serde(default)]
+    pub proof: ProofConfig,
+    /// Whom to believe about who wrote a mail.
+    #[serde(default)]
+    pub authentication: Authentication,
     /// The names of the folders mail is filed in.
     #[serde(default)]
     pub folders: Folders,
+    /// Unsubscribe tokens. Without keys there are none.
+    #[serde(default)]
+    pub unsubscribe: Unsubscribe,
     /// Mailboxes read over IMAP.
     #[serde(default)]
     pub imap: Vec<ImapConfig>,
@@ -122,11 +132,75 @@ pub struct Limits {
     pub read_limit: ByteSize,
     /// Replies that one address gets in 24 hours at the most. Default 10.
     pub replies_per_day: u32,
+    /// Replies to senders whom nothing authenticates, in 24 hours: to one domain. Default 200.
+    pub unproven_replies_per_domain: u32,
+    /// The same, to everybody together. Default 2000.
+    pub unproven_replies_in_all: u32,
+    /// Replies of ours in one thread, after which a person has to go on: two machines that answer each
+    /// other must end. Default 6.
+    pub replies_per_thread: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_message_size: ByteSize::mb(50), read_limit: ByteSize::mb(1), replies_per_day: 10 }
+        Self {
+            max_message_size: ByteSize::mb(50),
+            read_limit: ByteSize::mb(1),
+            replies_per_day: 10,
+            unproven_replies_per_domain: 200,
+            unproven_replies_in_all: 2000,
+            replies_per_thread: 6,
+        }
+    }
+}
+
+/// How people show that a request is theirs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProofConfig {
+    /// How long a one-time code is good for; half-way a reminder goes out. Default 14d, at least 7d
+    /// (11 CCR 7060 leaves no room for less).
+    #[serde(deserialize_with = "duration")]
+    pub valid_for: Duration,
+    /// Whether mail to `privacy+anything@…` reaches the mailbox, so that a code can stand in the reply
+    /// address. Default false.
+    pub plus_addressing: bool,
+    /// Columns of the contacts of which somebody who asks for a copy of the data has to name some, such
+    /// as ["postcode", "customer_number"]. Default none: then no mail alone opens the way to the data
+    /// themselves.
+    pub data_points: Vec<String>,
+    /// How many of them. Default 2.
+    pub data_points_needed: u32,
+}
+
+impl Default for ProofConfig {
+    fn default() -> Self {
+        Self {
+            valid_for: Duration::from_secs(14 * 24 * 60 * 60),
+            plus_addressing: false,
+            data_points: Vec::new(),
+            data_points_needed: 2,
+        }
+    }
+}
+
+/// Whom to believe about who wrote a mail.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authentication {
+    /// The names under which our own receiving servers write Authentication-Results (RFC 8601 section
+    /// 2.5). These servers must delete such fields from incoming mail. Default: none, and then no
+    /// sender is ever proven.
+    pub authserv_ids: Vec<String>,
+    /// The names or addresses by which our own receiving servers call themselves behind "by" in Received
+    /// fields. Default: the authserv_ids.
+    pub received_by: Vec<String>,
+}
+
+impl Authentication {
+    /// The same, for the room that weighs.
+    pub fn trust(&self) -> Trust {
+        Trust::new(&self.authserv_ids, &self.received_by)
     }
 }
 
@@ -155,6 +229,40 @@ impl Default for Folders {
             unreadable: "Unreadable".into(),
             types: BTreeMap::new(),
         }
+    }
+}
+
+/// Unsubscribe tokens; see [`crate::token`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unsubscribe {
+    /// Where the keys are, the newest first: it signs, all verify. At least 16 bytes each. Default none.
+    pub keys: Vec<SecretSource>,
+    /// Whether an opt-out by token is confirmed, to the token's address. Default false: a person who
+    /// has clicked "unsubscribe" wants less mail.
+    pub reply: bool,
+}
+
+impl Unsubscribe {
+    /// A key needs at least so many bytes: 128 bits, were they all random.
+    const LEAST_KEY: usize = 16;
+
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// One sentence that says which key cannot be read or is too short, never what is in it.
+    pub fn read_keys(&self) -> anyhow::Result<Vec<Secret>> {
+        let keys = self.keys.iter().enumerate().map(|(index, source)| {
+            let place = format!("unsubscribe.keys, entry {}", index + 1);
+            let key = source.read().map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
+            anyhow::ensure!(
+                key.expose().len() >= Self::LEAST_KEY,
+                "{place}: the key is shorter than {} bytes; `openssl rand -hex 32` makes a good one",
+                Self::LEAST_KEY
+            );
+            Ok(key)
+        });
+        keys.collect()
     }
 }
 
@@ -303,15 +411,13 @@ impl SecretSource {
         let (text, what) = match self {
             Self::File(path) => (
                 std::fs::read_to_string(path).map_err(|error| {
-                    anyhow::anyhow!("Cannot read the password file {}: {error}", path.display())
+                    anyhow::anyhow!("Cannot read the secret file {}: {error}", path.display())
                 })?,
-                format!("The password file {}", path.display()),
+                format!("The secret file {}", path.display()),
             ),
             Self::Env(name) => (
                 std::env::var(name).map_err(|_| {
-                    anyhow::anyhow!(
-                        "The environment variable {name}, which should hold a password, is not set"
-                    )
+                    anyhow::anyhow!("The environment variable {name}, which should hold a secret, is not set")
                 })?,
                 format!("The environment variable {name}"),
             ),
@@ -378,13 +484,16 @@ fn default_sessions() -> u16 {
     32
 }
 
-/// Reads "30s", "5m", "1h 30m".
+/// Reads "30s", "5m", "1h 30m", "14d"; a day is 24 hours.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse::<jiff::SignedDuration>()
+    text.parse::<jiff::Span>()
+        .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()))
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a duration like \"30s\" or \"5m\"")))
+        .ok_or_else(|| {
+            serde::de::Error::custom(format!("{text:?} is not a duration like \"30s\", \"5m\" or \"14d\""))
+        })
 }
 
 /// What is wrong with a file of ours: where, and what to do.
@@ -516,9 +625,58 @@ impl Config {
                 "limits.max_message_size: must not be below limits.read_limit".into(),
             ));
         }
+        self.check_proof()?;
+        self.check_authentication()?;
         self.check_folders()?;
+        self.check_unsubscribe()?;
         self.check_mailboxes()?;
         self.check_outgoing()
+    }
+
+    fn check_proof(&self) -> Result<(), (Vec<String>, String)> {
+        let at = |key: &str| vec!["proof".to_owned(), key.to_owned()];
+        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+        let proof = &self.proof;
+        if !(days(7)..=days(90)).contains(&proof.valid_for) {
+            return Err((at("valid_for"), "proof.valid_for: must be between \"7d\" and \"90d\"".into()));
+        }
+        if !proof.data_points.is_empty()
+            && !(1..=proof.data_points.len()).contains(&(proof.data_points_needed as usize))
+        {
+            return Err((
+                at("data_points_needed"),
+                format!(
+                    "proof.data_points_needed: must be between 1 and {}, the number of data_points",
+                    proof.data_points.len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_authentication(&self) -> Result<(), (Vec<String>, String)> {
+        let Authentication { authserv_ids, received_by } = &self.authentication;
+        let at = |key: &str, index: usize| vec!["authentication".into(), key.into(), index.to_string()];
+        if let Some(index) = authserv_ids.iter().position(|id| !is_authserv_id(id)) {
+            return Err((
+                at("authserv_ids", index),
+                "authentication.authserv_ids: write the name as it stands in Authentication-Results before the first ';', as in \"mx.example.com\"".into(),
+            ));
+        }
+        if let Some(index) = received_by.iter().position(|host| !is_receiving_host(host)) {
+            return Err((
+                at("received_by", index),
+                "authentication.received_by: write a host name or an address as it stands behind \"by\" in Received, as in \"mx.example.com\"".into(),
+            ));
+        }
+        if authserv_ids.is_empty() && !received_by.is_empty() {
+            return Err((
+                vec!["authentication".into(), "received_by".into()],
+                "authentication.received_by: says nothing without authserv_ids; add them or leave it out"
+                    .into(),
+            ));
+        }
+        Ok(())
     }
 
     fn check_folders(&self) -> Result<(), (Vec<String>, String)> {
@@ -546,6 +704,17 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_unsubscribe(&self) -> Result<(), (Vec<String>, String)> {
+        let has_room = |own: &Address| own.local_part().len() <= 62 && own.as_str().len() <= 252;
+        if self.unsubscribe.keys.is_empty() || self.own_addresses.first().is_none_or(has_room) {
+            return Ok(());
+        }
+        Err((
+            vec!["own_addresses".into()],
+            "own_addresses: the first one bears the unsubscribe tokens and is too long to take \"+u\"; put a shorter one first".into(),
+        ))
     }
 
     fn check_mailboxes(&self) -> Result<(), (Vec<String>, String)> {

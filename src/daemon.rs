@@ -22,6 +22,7 @@ use crate::redact::Pseudonyms;
 use crate::reply::Replies;
 use crate::request::Table;
 use crate::store::Store;
+use crate::token::Tokens;
 use crate::understand::Reader;
 
 /// The longest wait between two tries of something that fails.
@@ -69,12 +70,28 @@ impl Rules {
             "language: there is no rules/languages/{}.toml; take \"en\" or add the file",
             config.language
         );
-        let reader = Reader::new(&table, &config.own_addresses)?;
+        let reader = Reader::new(&table, &config.own_addresses)?
+            .trusting(config.authentication.trust())
+            .with_tokens(tokens(config)?);
         let address = config.own_addresses.first().context("own_addresses is empty")?;
-        let replies =
-            Replies::load(config.templates.as_deref(), &table, &config.company, address, &config.language)?;
+        let replies = Replies::load(
+            config.templates.as_deref(),
+            &table,
+            &config.company,
+            &config.proof,
+            address,
+            &config.language,
+        )?;
         Ok(Self { table, reader, replies })
     }
+}
+
+/// The unsubscribe tokens by the keys that `config` names.
+///
+/// # Errors
+/// A key that cannot be read, or is too short.
+pub fn tokens(config: &Config) -> Result<Tokens> {
+    Ok(Tokens::new(&config.unsubscribe.read_keys()?, &config.own_addresses))
 }
 
 /// The mailboxes that `config` names. Connects to none.
@@ -129,7 +146,13 @@ impl Daemon {
             policy: Policy {
                 fallback_language: config.language.clone(),
                 replies_per_day: config.limits.replies_per_day,
+                unproven_replies_per_domain: config.limits.unproven_replies_per_domain,
+                unproven_replies_in_all: config.limits.unproven_replies_in_all,
+                replies_per_thread: config.limits.replies_per_thread,
+                data_points_needed: config.proof.data_points_needed,
+                confirm_unsubscribe: config.unsubscribe.reply,
             },
+            proof: config.proof.clone(),
             folders: config.folders.clone(),
             pseudonyms,
             queued: Arc::new(Notify::new()),
@@ -161,6 +184,9 @@ impl Daemon {
             }
             mailbox.close().await;
         }
+        if let Err(error) = self.intake.sweep(Timestamp::now()).await {
+            failure.get_or_insert(error);
+        }
         let _ = read.send(true);
         if let Err(error) = out.await.context("The outbox broke off")? {
             failure.get_or_insert(error);
@@ -179,6 +205,7 @@ impl Daemon {
         for mailbox in self.mailboxes {
             loops.spawn(mailbox_loop(mailbox, Arc::clone(&self.intake), self.poll_interval, stopped.clone()));
         }
+        loops.spawn(clock_loop(Arc::clone(&self.intake), stopped.clone()));
         loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stopped));
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
         let _ = sd_notify::notify(&[
@@ -247,6 +274,19 @@ async fn mailbox_loop(
         }
     }
     mailbox.close().await;
+}
+
+/// What time brings, for ever: reminders and expiries, looked for once a minute.
+async fn clock_loop(intake: Arc<Intake>, mut stopped: watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        if let Err(error) = intake.sweep(Timestamp::now()).await {
+            error!("reminders and expiries failed: {error:#}");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+            _ = stopped.changed() => {}
+        }
+    }
 }
 
 /// The outbox, for ever: whatever is due, then a rest until more is queued or comes due.

@@ -6,15 +6,44 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::answer::Said;
 use crate::classify::{Finding, Reading, Verdict};
 use crate::clock::Due;
+use crate::code::Code;
+use crate::evidence::{Evidence, Proof};
+use crate::ladder::{Bearing, Change, Earlier, Status, Step, bearing, begin, waits_already};
 use crate::message::MessageId;
 use crate::request::{Action, RequestType, Table};
 use crate::screen::Automatic;
 use crate::sender::{Address, NoSender};
+use crate::token::Token;
 
 /// The kind of a request that waits for a person to say what it is.
 pub const UNCLEAR: &str = "unclear";
+
+/// The template of the question whether a request is its sender's own.
+pub const CONFIRM: &str = "confirm";
+
+/// The template of the one reminder of that question.
+pub const REMINDER: &str = "reminder";
+
+/// The template that tells that nobody answered it in time.
+pub const EXPIRED: &str = "expired";
+
+/// The template that answers a yes.
+pub const CONFIRMED: &str = "confirmed";
+
+/// The template that answers a no, or a never mind.
+pub const WITHDRAWN: &str = "withdrawn";
+
+/// The type of a mail about an earlier request.
+const FOLLOW_UP: &str = "follow_up";
+
+/// The request type that an unsubscribe token asks for.
+pub const OPT_OUT: &str = "opt_out";
+
+/// How sure an unsubscribe token makes: as sure as anything.
+const BY_TOKEN: f64 = 0.999;
 
 /// How long a person has for what no rule has named: the law is not known, so the shortest general
 /// one holds.
@@ -36,23 +65,62 @@ pub enum Understanding {
 pub struct Letter {
     /// Who wrote.
     pub from: Result<Address, NoSender>,
+    /// What proves that it is so.
+    pub evidence: Evidence,
+    /// Where the sender wishes answers: never an identity, and never one of our own addresses.
+    pub reply_to: Option<Address>,
     /// The mark of automatic mail, if it bears one.
     pub automatic: Option<(Automatic, &'static str)>,
-    /// What is asked. Not looked at in automatic mail.
+    /// Its unsubscribe tokens. They count in automatic mail too, but not in a report or in our own.
+    pub token: Token,
+    /// What is asked. Not looked at in automatic mail, nor where there are a token and no words.
     pub reading: Option<Reading>,
     /// To thread the reply by.
     pub message_id: Option<MessageId>,
     /// The thread before it.
     pub references: Vec<MessageId>,
+    /// The mails it answers.
+    pub in_reply_to: Vec<MessageId>,
+    /// The one-time codes it bears.
+    pub codes: Vec<Code>,
+    /// What its words say to a question of ours, if it answers one.
+    pub said: Said,
+    /// Whether it names one of our addresses among those it was sent to.
+    pub is_addressed: bool,
     /// What the sender wrote; for `classify`, never stored or logged.
     pub own_words: String,
 }
 
-/// What the store knows of a sender.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+impl Letter {
+    /// Everybody who may get a reply to it.
+    pub fn correspondents(&self) -> impl Iterator<Item = &Address> {
+        let by_token: &[Address] = match &self.token {
+            Token::Valid(addresses) => addresses,
+            Token::Invalid | Token::None => &[],
+        };
+        self.from.as_ref().ok().into_iter().chain(&self.reply_to).chain(by_token)
+    }
+}
+
+/// What the store knows of a mail's sender and of what the mail belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CaseFile {
-    /// Replies queued to this address in the last 24 hours.
-    pub replies_today: u32,
+    /// Replies queued in the last 24 hours, by normalised address, for everybody who may get one.
+    pub replies_today: Vec<(Address, u32)>,
+    /// The same, to senders whom nothing authenticated, in the sender's domain.
+    pub unproven_today_in_domain: u32,
+    /// The same, to all of them.
+    pub unproven_today: u32,
+    /// Mails of ours to this sender in the thread.
+    pub replies_in_thread: u32,
+    /// The requests that a code in the mail proves.
+    pub proven: Vec<Earlier>,
+    /// The requests of the mail of ours that it answers.
+    pub thread: Vec<Earlier>,
+    /// The sender's requests that wait for proof.
+    pub waiting: Vec<Earlier>,
+    /// What we hold of the sender, of the configured data points.
+    pub data_points: Vec<(String, String)>,
 }
 
 /// What a mail turned out to be.
@@ -101,8 +169,12 @@ pub enum Shelf {
 pub struct Planned {
     /// Its type, or [`UNCLEAR`].
     pub kind: String,
-    /// What is done at once.
+    /// What is done at once, if its status allows it.
     pub action: Action,
+    /// How it begins.
+    pub status: Status,
+    /// The step of the ladder that its type asks for, 0 to 3.
+    pub proof_needed: u8,
     /// 0 to 1.
     pub confidence: f64,
     /// By when.
@@ -111,6 +183,10 @@ pub struct Planned {
     pub due_source: String,
     /// Why, for the first event.
     pub reason: String,
+    /// Why a person must look, if it is held.
+    pub held_because: Option<&'static str>,
+    /// Whose request it is, normalised, where that is not the sender.
+    pub subject: Option<Address>,
 }
 
 /// A reply to write.
@@ -122,6 +198,13 @@ pub struct Answer {
     pub template: String,
     /// In which language.
     pub language: String,
+    /// Which of the mail's requests it speaks of: those of this [`Planned::subject`].
+    pub subject: Option<Address>,
+    /// Whether it asks for a proof: it then bears a code for every request that waits for one.
+    pub asks: bool,
+    /// Whether it is known who reads there: the sender is authenticated, or our own key made a token for
+    /// this address.
+    pub is_proven: bool,
 }
 
 /// All that follows from one mail.
@@ -133,10 +216,54 @@ pub struct Decision {
     pub shelf: Shelf,
     /// Requests to open, in their safe order.
     pub requests: Vec<Planned>,
-    /// The reply, if one may be written.
-    pub answer: Option<Answer>,
+    /// What is done with earlier requests.
+    pub steps: Vec<Step>,
+    /// Those requests, as they are after that.
+    pub about: Vec<Earlier>,
+    /// The replies that may be written: to the sender, and to those whose tokens opt them out.
+    pub answers: Vec<Answer>,
+    /// The bound because of which a reply is not written.
+    pub unanswered: Option<&'static str>,
     /// One sentence for the ledger: why this, and why no reply.
     pub why: String,
+}
+
+impl Decision {
+    /// A mail that opens nothing and is not answered.
+    pub fn silent(disposition: Disposition, shelf: Shelf, why: impl Into<String>) -> Self {
+        Self {
+            disposition,
+            shelf,
+            requests: Vec::new(),
+            steps: Vec::new(),
+            about: Vec::new(),
+            answers: Vec::new(),
+            unanswered: None,
+            why: why.into(),
+        }
+    }
+
+    /// What was to wait for an answer waits for a person where the question cannot be sent.
+    pub fn cannot_ask(&mut self) {
+        for planned in &mut self.requests {
+            if planned.status == Status::AwaitingProof {
+                planned.status = Status::Held;
+                planned.held_because = Some("its sender could not be asked: a person must look");
+            }
+        }
+        for step in &mut self.steps {
+            if step.change == Change::AskAgain {
+                step.change = Change::Note;
+                step.reason.push_str("; the question could not be sent again");
+            }
+        }
+    }
+
+    /// Whether a question goes out with it for some request.
+    fn asks(&self) -> bool {
+        self.requests.iter().any(|planned| planned.status == Status::AwaitingProof)
+            || self.steps.iter().any(|step| step.change == Change::AskAgain)
+    }
 }
 
 /// What an operator has set, as far as decisions depend on it.
@@ -146,6 +273,24 @@ pub struct Policy {
     pub fallback_language: String,
     /// Replies that one address gets in 24 hours at the most.
     pub replies_per_day: u32,
+    /// Replies in 24 hours to one domain's senders whom nothing authenticates.
+    pub unproven_replies_per_domain: u32,
+    /// The same, to all of them.
+    pub unproven_replies_in_all: u32,
+    /// Replies of ours in one thread.
+    pub replies_per_thread: u32,
+    /// How many data points somebody has to name for a copy of the data.
+    pub data_points_needed: u32,
+    /// Whether an opt-out by token is confirmed to the token's address.
+    pub confirm_unsubscribe: bool,
+}
+
+/// Where an answer to a letter may go: where the sender wishes, when it is proven who the sender is;
+/// otherwise to From alone, or anybody could have us write to anybody.
+pub fn answer_to(letter: &Letter) -> Option<&Address> {
+    let from = letter.from.as_ref().ok()?;
+    let wished = letter.reply_to.as_ref().filter(|_| letter.evidence.proof.is_authenticated());
+    Some(wished.unwrap_or(from))
 }
 
 /// Decides on one mail that our server received at `received`.
@@ -153,18 +298,39 @@ pub fn decide(
     understanding: &Understanding,
     table: &Table,
     policy: &Policy,
-    case_file: CaseFile,
+    case_file: &CaseFile,
     received: Timestamp,
 ) -> Decision {
     let letter = match understanding {
         Understanding::Unreadable => {
-            return silent(Disposition::Unreadable, Shelf::Unreadable, "there is no header field in it");
+            let why = "there is no header field in it";
+            return Decision::silent(Disposition::Unreadable, Shelf::Unreadable, why);
         }
         Understanding::Unread(why) => return hold(why, 0.0, received),
         Understanding::Read(letter) => letter,
     };
+    match &letter.token {
+        Token::Valid(addresses) => by_token(letter, addresses, table, policy, case_file, received),
+        Token::Invalid => {
+            let mut decision = by_words(letter, table, policy, case_file, received);
+            decision.why.push_str("; it bears an invalid unsubscribe token");
+            decision
+        }
+        Token::None => by_words(letter, table, policy, case_file, received),
+    }
+}
+
+/// What the marks and the words of a mail ask for.
+fn by_words(
+    letter: &Letter,
+    table: &Table,
+    policy: &Policy,
+    case_file: &CaseFile,
+    received: Timestamp,
+) -> Decision {
     if let Some((automatic, mark)) = letter.automatic {
-        return silent(Disposition::Automated(automatic), Shelf::Automatic, &format!("automatic: {mark}"));
+        let why = format!("automatic: {mark}");
+        return Decision::silent(Disposition::Automated(automatic), Shelf::Automatic, why);
     }
     let Some(reading) = &letter.reading else {
         return hold("it was not classified", 0.0, received);
@@ -172,35 +338,158 @@ pub fn decide(
     let from = match &letter.from {
         Ok(from) => from,
         Err(_) if reading.verdict == Verdict::Nothing => {
-            return silent(
-                Disposition::Review,
-                Shelf::Held,
-                "the sender cannot be known, and nothing is asked",
-            );
+            let why = "the sender cannot be known, and nothing is asked";
+            return Decision::silent(Disposition::Review, Shelf::Held, why);
         }
         Err(error) => return hold(&error.to_string(), 0.0, received),
     };
-    let mut decision = match &reading.verdict {
-        // No acknowledgement: a mail that is one picture is mostly advertising.
-        Verdict::Nothing if letter.own_words.is_empty() => {
-            return hold("there are no words in it", 0.0, received);
+    let mut bearing = bearing(letter, reading, case_file, policy);
+    let mut decision = asked(letter, reading, table, received, &bearing);
+    decision.requests.retain(|planned| {
+        planned.status != Status::AwaitingProof || !waits_already(&mut bearing, &planned.kind, case_file)
+    });
+    decision.steps = bearing.steps;
+    decision.about = bearing.about;
+    answer(&mut decision, letter, from, reading, table, policy, case_file);
+    decision
+}
+
+/// What is newly asked for, apart from what the mail means for earlier requests.
+fn asked(
+    letter: &Letter,
+    reading: &Reading,
+    table: &Table,
+    received: Timestamp,
+    bearing: &Bearing,
+) -> Decision {
+    let proof = letter.evidence.proof;
+    if let Some(first) = bearing.about.first() {
+        // A reminder belongs to the request it is about, and what is open is not asked for twice. "I never
+        // asked for this" is a denial first of all; beside it only what is certain is a wish.
+        let least = if matches!(letter.said, Said::No | Said::NeverMind) { 0.9 } else { 0.0 };
+        let is_new = |finding: &&Finding| {
+            finding.kind != FOLLOW_UP
+                && !bearing.settled.contains(&finding.kind)
+                && finding.confidence >= least
+        };
+        let new: Vec<Finding> = match &reading.verdict {
+            Verdict::Requests(findings) => findings.iter().filter(is_new).cloned().collect(),
+            Verdict::Unclear { .. } | Verdict::Nothing => Vec::new(),
+        };
+        if !new.is_empty() {
+            return open(&new, table, proof, received);
         }
-        Verdict::Nothing => return silent(Disposition::None, Shelf::Held, "nothing points to a request"),
+        let (disposition, shelf) = match bearing.unclear {
+            true => (Disposition::Review, Shelf::Held),
+            false => (Disposition::Requests, Shelf::Kind(first.kind.clone())),
+        };
+        let why = bearing.steps.first().map_or_else(String::new, |step| step.reason.clone());
+        return Decision::silent(disposition, shelf, format!("about {}: {why}", first.reference));
+    }
+    match &reading.verdict {
+        // No acknowledgement: a mail that is one picture is mostly advertising.
+        Verdict::Nothing if letter.own_words.is_empty() => hold("there are no words in it", 0.0, received),
+        Verdict::Nothing if proof == Proof::Conflict => {
+            let why = "what proves the sender contradicts itself, and nothing is asked";
+            Decision::silent(Disposition::Review, Shelf::Held, why)
+        }
+        Verdict::Nothing => Decision::silent(Disposition::None, Shelf::Held, "nothing points to a request"),
         Verdict::Unclear { why, candidates } => {
             let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
             hold(why, confidence, received)
         }
-        Verdict::Requests(findings) => open(findings, table, received),
+        Verdict::Requests(findings) => open(findings, table, proof, received),
+    }
+}
+
+/// A mail with unsubscribe tokens: their addresses are opted out, whoever sent it. What its words ask
+/// for besides is the sender's own matter, as in any other mail.
+fn by_token(
+    letter: &Letter,
+    addresses: &[Address],
+    table: &Table,
+    policy: &Policy,
+    case_file: &CaseFile,
+    received: Timestamp,
+) -> Decision {
+    let Some(kind) = table.kind(OPT_OUT) else {
+        return hold("an unsubscribe token, and no rules/opt_out.toml", 0.0, received);
     };
-    if let Some(template) = template_for(&decision) {
-        answer(&mut decision, template, from, reading, table, policy, case_file);
+    let opt_out = |address: &Address| Planned {
+        kind: kind.name.clone(),
+        // Not the row's action: a token is made for this one.
+        action: Action::SuppressMarketing,
+        status: Status::Completed,
+        proof_needed: 0,
+        confidence: BY_TOKEN,
+        due: kind.due.date(received),
+        due_source: kind.due_source.clone(),
+        reason: "unsubscribe token".to_owned(),
+        held_because: None,
+        subject: Some(address.clone()),
+    };
+    let shelf = Shelf::Kind(kind.name.clone());
+    let why = "asks for opt_out by an unsubscribe token";
+    let mut decision = Decision::silent(Disposition::Requests, shelf, why);
+    decision.requests = addresses.iter().map(opt_out).collect();
+    if let Some(words) = besides_token(letter, addresses, table, policy, case_file, received) {
+        decision.disposition = words.disposition;
+        decision.shelf = words.shelf;
+        decision.requests.extend(words.requests);
+        decision.steps = words.steps;
+        decision.about = words.about;
+        decision.answers = words.answers;
+        decision.unanswered = words.unanswered;
+        decision.why = format!("{}; by its words: {}", decision.why, words.why);
+    }
+    if !policy.confirm_unsubscribe {
+        decision.why.push_str("; the opt-out is not confirmed: unsubscribe.reply is off");
+        return decision;
+    }
+    for address in addresses {
+        let to = Answer {
+            to: address.clone(),
+            template: kind.name.clone(),
+            language: language(letter.reading.as_ref(), table, policy),
+            subject: Some(address.clone()),
+            asks: false,
+            is_proven: true,
+        };
+        add(&mut decision, to, letter, policy, case_file);
     }
     decision
 }
 
-/// A mail that opens nothing and is not answered.
-fn silent(disposition: Disposition, shelf: Shelf, why: &str) -> Decision {
-    Decision { disposition, shelf, requests: Vec::new(), answer: None, why: why.to_owned() }
+/// What the words of a mail with tokens ask for besides; `None` when that is nothing.
+fn besides_token(
+    letter: &Letter,
+    addresses: &[Address],
+    table: &Table,
+    policy: &Policy,
+    case_file: &CaseFile,
+    received: Timestamp,
+) -> Option<Decision> {
+    let findings = match &letter.reading.as_ref()?.verdict {
+        Verdict::Requests(findings) => findings,
+        Verdict::Unclear { candidates, .. } => candidates,
+        Verdict::Nothing => return None,
+    };
+    // "Unsubscribe" as a word is what the token has done, unless somebody else wrote it of himself.
+    let is_done = match &letter.from {
+        Ok(from) => addresses.contains(&from.normalised()),
+        Err(_) => true,
+    };
+    if is_done && !findings.is_empty() && findings.iter().all(|finding| finding.kind == OPT_OUT) {
+        return None;
+    }
+    let mut words = by_words(letter, table, policy, case_file, received);
+    words.requests.retain(|request| !(is_done && request.kind == OPT_OUT));
+    if let Some(template) = template_for(&words)
+        && let Some(answer) = words.answers.first_mut()
+    {
+        answer.template = template;
+    }
+    Some(words)
 }
 
 /// A mail that a person must read. The clock runs: it may be a request.
@@ -208,77 +497,142 @@ fn hold(why: &str, confidence: f64, received: Timestamp) -> Decision {
     let planned = Planned {
         kind: UNCLEAR.to_owned(),
         action: Action::Open,
+        status: Status::Held,
+        proof_needed: 0,
         confidence,
         due: UNCLEAR_DUE.date(received),
         due_source: "no law known; the shortest general one".to_owned(),
         reason: why.to_owned(),
+        held_because: Some("a person must say what it is"),
+        subject: None,
     };
-    Decision {
-        disposition: Disposition::Review,
-        shelf: Shelf::Held,
-        requests: vec![planned],
-        answer: None,
-        why: why.to_owned(),
-    }
+    Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
 }
 
-fn open(findings: &[Finding], table: &Table, received: Timestamp) -> Decision {
+/// New requests, each as far up the ladder as the sender's evidence carries it.
+fn open(findings: &[Finding], table: &Table, proof: Proof, received: Timestamp) -> Decision {
     let known: Vec<(&Finding, &RequestType)> =
         findings.iter().filter_map(|finding| Some((finding, table.kind(&finding.kind)?))).collect();
-    let requests: Vec<Planned> = known
-        .iter()
-        .map(|(finding, kind)| Planned {
+    let requests = known.iter().map(|(finding, kind)| {
+        let (status, held_because) = begin(kind, proof);
+        Planned {
             kind: kind.name.clone(),
             action: kind.action,
+            status,
+            proof_needed: kind.proof,
             confidence: finding.confidence,
             due: kind.due.date(received),
             due_source: kind.due_source.clone(),
             reason: finding.rules.join(", "),
-        })
-        .collect();
+            held_because,
+            subject: None,
+        }
+    });
+    let requests: Vec<Planned> = requests.collect();
+    let names: Vec<&str> = known.iter().map(|(_, kind)| kind.name.as_str()).collect();
+    let why = format!("asks for {}", names.join(", "));
+    if proof == Proof::Conflict && requests.iter().any(|planned| planned.status == Status::Held) {
+        let why = format!("{why}; what proves the sender contradicts itself");
+        return Decision { requests, ..Decision::silent(Disposition::Review, Shelf::Held, why) };
+    }
     // Urgent matters first; else the request that is carried out last has the most left to do.
     let main = known
         .iter()
         .find(|(_, kind)| kind.urgent)
         .or_else(|| known.last())
         .map(|(_, kind)| Shelf::Kind(kind.name.clone()));
-    let names: Vec<&str> = known.iter().map(|(_, kind)| kind.name.as_str()).collect();
-    Decision {
-        disposition: Disposition::Requests,
-        shelf: main.unwrap_or(Shelf::Held),
-        why: format!("asks for {}", names.join(", ")),
-        requests,
-        answer: None,
-    }
+    let shelf = main.unwrap_or(Shelf::Held);
+    Decision { requests, ..Decision::silent(Disposition::Requests, shelf, why) }
 }
 
 /// The templates that answer what was decided.
 fn template_for(decision: &Decision) -> Option<String> {
-    match decision.requests.as_slice() {
-        [] => None,
-        [one] => Some(one.kind.clone()),
-        _ => Some("several".to_owned()),
-    }
+    let did = |change: fn(&Change) -> bool| decision.steps.iter().any(|step| change(&step.change));
+    let template = match decision.requests.as_slice() {
+        _ if decision.asks() => CONFIRM,
+        _ if did(|change| matches!(change, Change::Approve { .. })) => CONFIRMED,
+        _ if did(|change| matches!(change, Change::Withdraw { .. })) => WITHDRAWN,
+        [] => return None,
+        // Not the template of its type, which may be all that was asked for.
+        [one] if one.status == Status::Held && one.action != Action::Open => UNCLEAR,
+        [one] if decision.disposition == Disposition::Review => match one.status {
+            Status::Held => UNCLEAR,
+            _ => &one.kind,
+        },
+        [one] => &one.kind,
+        _ => "several",
+    };
+    Some(template.to_owned())
 }
 
-/// Adds the reply, or why there is none.
+/// Adds the reply to the sender, if there is one to write.
 fn answer(
     decision: &mut Decision,
-    template: String,
+    letter: &Letter,
     from: &Address,
     reading: &Reading,
     table: &Table,
     policy: &Policy,
-    case_file: CaseFile,
+    case_file: &CaseFile,
 ) {
-    if case_file.replies_today >= policy.replies_per_day {
-        decision.why.push_str("; not answered: this address has had its replies of the day");
-        return;
+    let Some(template) = template_for(decision) else { return };
+    // A question goes to the address that it concerns, wherever its owner wishes answers.
+    let asks = decision.asks();
+    let to = if asks { from } else { answer_to(letter).unwrap_or(from) };
+    let to = Answer {
+        to: to.clone(),
+        template,
+        language: language(Some(reading), table, policy),
+        subject: None,
+        asks,
+        is_proven: letter.evidence.proof.is_authenticated(),
+    };
+    if !add(decision, to, letter, policy, case_file) && asks {
+        decision.cannot_ask();
     }
-    let language = reading
-        .language
-        .clone()
+}
+
+/// Adds a reply, or why there is none; answers whether there is.
+fn add(
+    decision: &mut Decision,
+    answer: Answer,
+    letter: &Letter,
+    policy: &Policy,
+    case_file: &CaseFile,
+) -> bool {
+    let recipient = answer.to.normalised();
+    let before = case_file.replies_today.iter().find(|(address, _)| *address == recipient);
+    let now = decision.answers.iter().filter(|other| other.to.normalised() == recipient).count();
+    let to_recipient =
+        before.map_or(0, |(_, count)| *count).saturating_add(u32::try_from(now).unwrap_or(u32::MAX));
+    let bound = if !letter.is_addressed {
+        Some("it is not addressed to us")
+    } else if to_recipient >= policy.replies_per_day {
+        Some("this address has had its replies of the day")
+    } else if case_file.replies_in_thread >= policy.replies_per_thread {
+        Some("this thread has had its replies")
+    } else if !answer.is_proven && case_file.unproven_today_in_domain >= policy.unproven_replies_per_domain {
+        Some("this domain has had its replies of the day to senders whom nothing authenticates")
+    } else if !answer.is_proven && case_file.unproven_today >= policy.unproven_replies_in_all {
+        Some("all replies of the day to senders whom nothing authenticates are used up")
+    } else {
+        None
+    };
+    match bound {
+        None => decision.answers.push(answer),
+        Some(bound) => {
+            decision.unanswered = Some(bound);
+            decision.why.push_str("; not answered: ");
+            decision.why.push_str(bound);
+        }
+    }
+    bound.is_none()
+}
+
+/// The language to answer in: that of the words, where we have it.
+fn language(reading: Option<&Reading>, table: &Table, policy: &Policy) -> String {
+    reading
+        .and_then(|reading| reading.language.clone())
         .filter(|code| table.language(code).is_some())
-        .unwrap_or_else(|| policy.fallback_language.clone());
-    decision.answer = Some(Answer { to: from.clone(), template, language });
+        .unwrap_or_else(|| policy.fallback_language.clone())
 }

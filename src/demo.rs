@@ -7,7 +7,10 @@ use rust_embed::RustEmbed;
 
 use crate::config::Config;
 use crate::daemon::Daemon;
+use crate::decide::CONFIRM;
+use crate::message::Message;
 use crate::operator::{grid, import_from};
+use crate::store::Store;
 
 #[derive(RustEmbed)]
 #[folder = "demo/"]
@@ -33,7 +36,13 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     for mailbox in &mut daemon.mailboxes {
         daemon.intake.pass(mailbox, &|| false).await?;
     }
-    let pass = daemon.outbox.drain(|| false).await?;
+    let mut pass = daemon.outbox.drain(|| false).await?;
+    // One of the people who were asked whether a request is theirs answers.
+    let answered = answer_a_question(&dir, &store).await?;
+    for mailbox in &mut daemon.mailboxes {
+        daemon.intake.pass(mailbox, &|| false).await?;
+    }
+    pass.sent += daemon.outbox.drain(|| false).await?.sent;
     let took = begun.elapsed();
 
     println!("{mails} mails went through the corridor in {} ms.\n", took.as_millis());
@@ -68,6 +77,9 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
         "{} replies written, {suppressed} addresses suppressed, {} contacts imported.\n",
         pass.sent, imported.new
     );
+    if let Some(reference) = answered {
+        println!("{reference} could not be undone, so its sender was asked, and answered YES: see 31-yes.\n");
+    }
     let dir = dir.display();
     println!("Where it all is:");
     println!("  {dir}/Maildir       the mails, filed in folders by type (Maildir++)");
@@ -82,6 +94,30 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     println!("  privacyd --config {dir}/privacyd.toml run --once");
     store.close().await;
     Ok(())
+}
+
+/// Puts a YES to the first question about a deletion into the Maildir, as a mail program would write it;
+/// answers the reference of the question, if there was one.
+async fn answer_a_question(dir: &Path, store: &Store) -> Result<Option<String>> {
+    let mut replies = store.replies(None, 1000).await?;
+    replies.sort_by_key(|reply| reply.id);
+    let Some(asked) = replies.into_iter().find(|reply| reply.template == CONFIRM) else { return Ok(None) };
+    let id = &asked.rfc_message_id;
+    let local = id.trim_start_matches('<').split('@').next().unwrap_or_default();
+    let file = dir.join("replies").join(format!("{local}.eml"));
+    let question = std::fs::read(&file).with_context(|| format!("Cannot read {}", file.display()))?;
+    let parsed = Message::parse(&question).context("A reply of ours cannot be read")?;
+    let quoted: String = parsed.text().lines().map(|line| format!("> {line}\n")).collect();
+    let answer = format!(
+        "From: {}\nTo: privacy@example.com\nSubject: Re: {}\nIn-Reply-To: {id}\nReferences: {id}\n\
+         Message-ID: <31.yes@{}>\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\nYES\n\n\
+         On Tue, 24 Nov 2026 at 09:00, Example Company <privacy@example.com> wrote:\n{quoted}",
+        asked.recipient,
+        parsed.subject(),
+        asked.recipient.split_once('@').map_or("example.org", |(_, domain)| domain),
+    );
+    std::fs::write(dir.join("Maildir/new/31-yes.demo"), answer).context("Cannot write the answer")?;
+    Ok(Some(asked.reference))
 }
 
 /// The folder of the demonstration: the one that was named, or a fresh one in the temporary folder.
@@ -134,6 +170,9 @@ name = "Example Company"
 privacy_policy_url = "https://www.example.com/privacy"
 preferences_url = "https://www.example.com/ad-choices"
 blog_host_contact = "https://blog.example.net/contact"
+
+[authentication]
+authserv_ids = ["mx.example.com"]
 
 [log]
 level = "warn"

@@ -17,18 +17,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
-use crate::config::Folders;
-use crate::decide::{CaseFile, Decision, Disposition, Letter, Policy, Shelf, Understanding, decide};
+use crate::classify::Verdict;
+use crate::code::Code;
+use crate::config::{Folders, ProofConfig};
+use crate::decide::{
+    Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, Policy, REMINDER, Shelf, Understanding, decide,
+};
+use crate::ladder::{Change, Earlier, Status, Step};
 use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
+use crate::message::MessageId;
 use crate::redact::Pseudonyms;
-use crate::reply::{Outgoing, Replies, Stamp, Thread};
+use crate::reply::{Outgoing, Question, Replies, Stamp, Thread, Told};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
+use crate::store::proof::{Challenge, Lapse};
 use crate::store::visit::{Entry, Identity, Known, RecordError, Visit};
 use crate::understand::{Reader, letter_digest};
 
@@ -53,6 +61,8 @@ pub struct Intake {
     pub replies: Replies,
     /// What the operator has set.
     pub policy: Policy,
+    /// How people show that a request is theirs.
+    pub proof: ProofConfig,
     /// Names of folders.
     pub folders: Folders,
     /// For the log.
@@ -110,7 +120,8 @@ impl Intake {
             received += window.mails.len() as u64;
             if !is_last {
                 let (intake, name) = (Arc::clone(self), name.clone());
-                in_work = Some(tokio::spawn(async move { intake.receive(&name, window).await }));
+                in_work =
+                    Some(tokio::spawn(async move { intake.receive(&name, window, Timestamp::now()).await }));
             }
             if to_file.len() >= FILE_AT_ONCE || is_last && !to_file.is_empty() {
                 mailbox.file(&to_file).await?;
@@ -124,11 +135,16 @@ impl Intake {
         }
     }
 
-    /// Takes one window through the corridor; answers where each mail is to be filed.
+    /// Takes one window through the corridor at time `now`; answers where each mail is to be filed.
     ///
     /// # Errors
     /// The store does not work; what was not committed comes again.
-    pub async fn receive(self: &Arc<Self>, mailbox: &str, window: Window) -> Result<Vec<Filing>> {
+    pub async fn receive(
+        self: &Arc<Self>,
+        mailbox: &str,
+        window: Window,
+        now: Timestamp,
+    ) -> Result<Vec<Filing>> {
         let Window { validity, mails } = window;
         let last_uid = mails.iter().map(|mail| uid(&mail.id)).max().unwrap_or(0);
         let ids: Vec<&MailId> = mails.iter().map(|mail| &mail.id).collect();
@@ -139,10 +155,10 @@ impl Intake {
         // Mails that were in hand when the process ended go alone, each with its own count, so that the
         // one that ended it is found and its neighbours are not blamed. The cursor waits for the rest.
         for (mail, tries) in suspects {
-            filings.extend(self.receive_together(mailbox, validity, None, vec![mail], tries).await?);
+            filings.extend(self.receive_together(mailbox, validity, None, vec![mail], tries, now).await?);
         }
         let fresh: Vec<Fetched> = fresh.into_iter().map(|(mail, _)| mail).collect();
-        filings.extend(self.receive_together(mailbox, validity, Some(last_uid), fresh, 0).await?);
+        filings.extend(self.receive_together(mailbox, validity, Some(last_uid), fresh, 0, now).await?);
         Ok(filings)
     }
 
@@ -154,13 +170,13 @@ impl Intake {
         last_uid: Option<u32>,
         mails: Vec<Fetched>,
         tries: u32,
+        now: Timestamp,
     ) -> Result<Vec<Filing>> {
         let ids: Vec<MailId> = mails.iter().map(|mail| mail.id.clone()).collect();
         let ids: Vec<&MailId> = ids.iter().collect();
         if !ids.is_empty() {
             self.store.count_attempts(mailbox, validity, &ids).await?;
         }
-        let now = Timestamp::now();
         let prepared = self.prepare(mails, tries >= MOST_TRIES, now).await?;
         if let ([suspect], 1..MOST_TRIES) = (ids.as_slice(), tries) {
             // Its bytes are harmless: what ends the process from here on is not its fault.
@@ -200,24 +216,26 @@ impl Intake {
         }
         let letter = letter_of(&mail.understanding);
         let sender = letter.and_then(|letter| letter.from.as_ref().ok());
-        let case_file = memory.case_file(sender);
+        let case_file = self.case_file(visit, memory, letter).await?;
         let mut decision =
-            no_panic(|| decide(&mail.understanding, &self.table, &self.policy, case_file, mail.received))
+            no_panic(|| decide(&mail.understanding, &self.table, &self.policy, &case_file, mail.received))
                 .unwrap_or_else(|| held("deciding on it hit a fault of privacyd's own"));
         loop {
             let folder = self.folder(&decision.shelf);
             let references = fresh_references(decision.requests.len())?;
-            let reply = self.compose(&mut decision, &references, letter, now)?;
-            let entry = place.entry(mail, sender, &folder, &decision, &references, reply.as_ref());
+            let letters = self.compose(&mut decision, &references, letter, now)?;
+            let entry = place.entry(mail, sender, &folder, &decision, &references, &letters);
             match visit.record(&entry).await {
                 Ok(id) => {
-                    memory.remember(mail, id, &folder, reply.as_ref());
-                    let line = self.line(mail, &decision, &references, sender, reply.is_some());
+                    memory.remember(mail, id, &folder, &letters.replies);
+                    let line = self.line(mail, &decision, &references, sender, !letters.replies.is_empty());
                     return Ok((folder, line));
                 }
                 Err(RecordError::ReferenceTaken) => {}
                 Err(RecordError::Refused(reason))
-                    if !decision.requests.is_empty() || decision.answer.is_some() =>
+                    if !decision.requests.is_empty()
+                        || !decision.answers.is_empty()
+                        || !decision.steps.is_empty() =>
                 {
                     error!(mailbox = place.mailbox, mail.id = %mail.id, reason, "mail could not be recorded with what it asks for: held");
                     decision = held("what it asks for could not be recorded");
@@ -237,51 +255,179 @@ impl Intake {
     ) -> Result<(String, Line)> {
         let letter = letter_of(&mail.understanding);
         let sender = letter.and_then(|letter| letter.from.as_ref().ok());
-        let decision = Decision {
-            disposition: Disposition::None,
-            shelf: Shelf::Held,
-            requests: Vec::new(),
-            answer: None,
-            why: format!("known: message {}", known.id),
-        };
+        let why = format!("known: message {}", known.id);
+        let decision = Decision::silent(Disposition::None, Shelf::Held, why);
         if known.same_mail {
             visit.seen_again(known.id, place.mailbox, place.validity, &mail.id).await?;
         } else {
-            let entry = place.entry(mail, sender, &known.folder, &decision, &[], None);
+            let nothing = Letters::default();
+            let entry = place.entry(mail, sender, &known.folder, &decision, &[], &nothing);
             visit.record_duplicate(&entry).await.context("Cannot record a duplicate")?;
         }
         let line = Line { outcome: "duplicate", ..self.line(mail, &decision, &[], sender, false) };
         Ok((known.folder, line))
     }
 
-    /// The reply that was decided. A template that fails costs the reply, not the request.
+    /// What the store knows of a mail's sender and of what the mail belongs to. Asked under the write
+    /// lock, so that a code that two mails bear is good for one of them.
+    async fn case_file(
+        &self,
+        visit: &mut Visit,
+        memory: &Memory,
+        letter: Option<&Letter>,
+    ) -> Result<CaseFile> {
+        let Some(letter) = letter else { return Ok(CaseFile::default()) };
+        let mut file = memory.counts(letter);
+        let (Ok(sender), Some(reading)) = (&letter.from, &letter.reading) else { return Ok(file) };
+        if !letter.codes.is_empty() {
+            file.proven = visit.proven_by(&letter.codes, sender).await?;
+        }
+        if !letter.in_reply_to.is_empty() {
+            file.thread = visit.thread_of(&letter.in_reply_to, sender).await?;
+        }
+        let before: Vec<MessageId> = letter.references.iter().chain(&letter.in_reply_to).cloned().collect();
+        if !before.is_empty() {
+            file.replies_in_thread = visit.replies_in_thread(&before, sender).await?;
+        }
+        let needs_proof = |kind: &str| self.table.kind(kind).is_some_and(|kind| kind.proof > 1);
+        if let Verdict::Requests(findings) = &reading.verdict
+            && findings.iter().any(|finding| needs_proof(&finding.kind))
+        {
+            file.waiting = visit.waiting_of(sender).await?;
+        }
+        if !self.proof.data_points.is_empty() && file.proven.iter().any(|request| request.proof_needed > 2) {
+            file.data_points = visit.data_points(sender, &self.proof.data_points).await?;
+        }
+        Ok(file)
+    }
+
+    /// The replies that were decided. A template that fails costs its reply, not the request.
     fn compose(
         &self,
         decision: &mut Decision,
         references: &[String],
         letter: Option<&Letter>,
         now: Timestamp,
-    ) -> Result<Option<Outgoing>> {
-        let (Some(answer), Some(letter)) = (&decision.answer, letter) else {
-            return Ok(None);
-        };
+    ) -> Result<Letters> {
+        let mut letters = Letters::default();
+        let Some(letter) = letter else { return Ok(letters) };
         let thread = Thread { message_id: letter.message_id.as_ref(), references: &letter.references };
-        let stamp = Stamp { unique: random()?, now };
-        let composed =
-            no_panic(|| self.replies.compose(answer, decision, references, thread, &self.table, stamp));
-        match composed {
-            Some(Ok(reply)) => Ok(Some(reply)),
-            failed => {
-                let reason = match failed {
-                    Some(Err(error)) => error.to_string(),
-                    _ => "a fault of privacyd's own".to_owned(),
-                };
-                error!(reason, "reply could not be written: a person must");
-                decision.answer = None;
+        for answer in std::mem::take(&mut decision.answers) {
+            let question = if answer.asks { Some(self.question(now)?) } else { None };
+            let told = told(decision, references, &answer);
+            if let Some(reply) = self.write(&answer, &told, thread, question.as_ref(), now)? {
+                letters.replies.push(reply);
+                letters.challenge =
+                    question.map(|question| self.challenge(&question, now)).or(letters.challenge);
+                decision.answers.push(answer);
+            } else {
                 decision.why.push_str("; not answered: the reply could not be written");
-                Ok(None)
+                if answer.asks {
+                    decision.cannot_ask();
+                }
             }
         }
+        Ok(letters)
+    }
+
+    /// Writes one reply; `None`, and a line in the log, when it cannot be written.
+    fn write(
+        &self,
+        answer: &Answer,
+        told: &[Told<'_>],
+        thread: Thread<'_>,
+        question: Option<&Question>,
+        now: Timestamp,
+    ) -> Result<Option<Outgoing>> {
+        let stamp = Stamp { unique: random()?, now };
+        let composed = no_panic(|| self.replies.compose(answer, told, thread, &self.table, stamp, question));
+        let reason = match composed {
+            Some(Ok(reply)) => return Ok(Some(reply)),
+            Some(Err(error)) => error.to_string(),
+            None => "a fault of privacyd's own".to_owned(),
+        };
+        error!(reason, "reply could not be written: a person must");
+        Ok(None)
+    }
+
+    /// A question with a new code.
+    fn question(&self, now: Timestamp) -> Result<Question> {
+        let until = now.saturating_add(self.proof.valid_for).context("The clock is past all dates")?;
+        Ok(Question { code: Code::new(random()?), until: until.to_zoned_datetime(TimeZone::UTC).date() })
+    }
+
+    /// What is kept of a question that goes out at `now`.
+    fn challenge(&self, question: &Question, now: Timestamp) -> Challenge {
+        let after = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        Challenge {
+            code_hash: question.code.hash(),
+            until: after(self.proof.valid_for),
+            remind_at: Some(after(self.proof.valid_for / 2)),
+        }
+    }
+
+    /// What time has brought: reminds whoever has not answered our question for half its time, and closes
+    /// the requests of those whose time is over. Answers how many letters that were.
+    ///
+    /// # Errors
+    /// The store does not work.
+    pub async fn sweep(&self, now: Timestamp) -> Result<u64> {
+        let mut letters = 0;
+        loop {
+            let mut visit = self.store.visit(now).await?;
+            let lapses = visit.lapses(now).await?;
+            if lapses.is_empty() {
+                return Ok(letters);
+            }
+            for lapse in &lapses {
+                letters += u64::from(self.lapse(&mut visit, lapse, now).await?);
+            }
+            visit.close().await?;
+            self.queued.notify_one();
+        }
+    }
+
+    /// The reminder for the requests of one mail, or their end.
+    async fn lapse(&self, visit: &mut Visit, lapse: &Lapse, now: Timestamp) -> Result<bool> {
+        let (template, change, reason, status) = match lapse.expires {
+            true => (EXPIRED, Change::Expire, "nobody answered our question in time", Status::Expired),
+            false => (REMINDER, Change::Remind, "half of the time has gone by", Status::AwaitingProof),
+        };
+        let answer = Answer {
+            to: lapse.subject.clone(),
+            template: template.to_owned(),
+            language: lapse.language.clone(),
+            subject: None,
+            asks: !lapse.expires,
+            is_proven: false,
+        };
+        let question = if answer.asks {
+            Some(Question {
+                until: lapse.until.to_zoned_datetime(TimeZone::UTC).date(),
+                ..self.question(now)?
+            })
+        } else {
+            None
+        };
+        let told: Vec<Told<'_>> = lapse.requests.iter().map(|r| Told { status, ..told_of(r) }).collect();
+        let in_reply_to = lapse.rfc_message_id.as_deref().and_then(MessageId::parse_bracketed);
+        let thread = Thread { message_id: in_reply_to.as_ref(), references: &[] };
+        let reply = self.write(&answer, &told, thread, question.as_ref(), now)?;
+        let challenge = question.filter(|_| reply.is_some()).map(|question| Challenge {
+            code_hash: question.code.hash(),
+            until: lapse.until,
+            remind_at: None,
+        });
+        let steps: Vec<Step> = lapse
+            .requests
+            .iter()
+            .map(|request| Step { request: request.id, actor: "clock", change, reason: reason.to_owned() })
+            .collect();
+        for request in &lapse.requests {
+            info!(request.id = request.reference, request.type = request.kind, outcome = template, "request waits no longer");
+        }
+        visit.record_lapse(lapse, &steps, reply.as_ref(), challenge.as_ref()).await?;
+        Ok(reply.is_some())
     }
 
     /// The pure rooms, on as many threads as the machine has.
@@ -333,6 +479,7 @@ impl Intake {
         sender: Option<&Address>,
         answered: bool,
     ) -> Line {
+        let person = decision.requests.iter().find_map(|request| request.subject.as_ref()).or(sender);
         let kinds: Vec<&str> = decision.requests.iter().map(|request| request.kind.as_str()).collect();
         Line {
             id: mail.id.clone(),
@@ -343,7 +490,7 @@ impl Intake {
             },
             references: references.join(" "),
             why: decision.why.clone(),
-            person: sender.map(|sender| self.pseudonyms.of(sender)).unwrap_or_default(),
+            person: person.map(|person| self.pseudonyms.of(person)).unwrap_or_default(),
             answered,
             took: mail.took,
         }
@@ -377,7 +524,7 @@ impl<'a> Place<'a> {
         folder: &'a str,
         decision: &'a Decision,
         references: &'a [String],
-        reply: Option<&'a Outgoing>,
+        letters: &'a Letters,
     ) -> Entry<'a> {
         let letter = letter_of(&mail.understanding);
         Entry {
@@ -387,26 +534,65 @@ impl<'a> Place<'a> {
             identity: &mail.identity,
             message_id: letter.and_then(|letter| letter.message_id.as_ref()),
             sender,
+            evidence: letter.map(|letter| &letter.evidence),
             received: mail.received,
             language: letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
             folder,
             decision,
             references,
-            reply,
+            replies: &letters.replies,
+            challenge: letters.challenge.as_ref(),
         }
     }
 }
 
+/// What is written about one mail.
+#[derive(Default)]
+struct Letters {
+    replies: Vec<Outgoing>,
+    /// The code in them, if they ask for one.
+    challenge: Option<Challenge>,
+}
+
+/// The requests that `answer` speaks of.
+fn told<'a>(decision: &'a Decision, references: &'a [String], answer: &Answer) -> Vec<Told<'a>> {
+    let new =
+        decision.requests.iter().zip(references).filter(|(planned, _)| planned.subject == answer.subject);
+    let new = new.map(|(planned, reference)| Told {
+        kind: &planned.kind,
+        reference,
+        due: planned.due,
+        status: planned.status,
+        proof_needed: planned.proof_needed,
+    });
+    let earlier = decision.about.iter().filter(|_| answer.subject.is_none()).map(told_of);
+    new.chain(earlier).collect()
+}
+
+fn told_of(earlier: &Earlier) -> Told<'_> {
+    Told {
+        kind: &earlier.kind,
+        reference: &earlier.reference,
+        due: earlier.due,
+        status: earlier.status,
+        proof_needed: earlier.proof_needed,
+    }
+}
+
 /// What the ledger knows of a window's mails and senders, kept true while the window is recorded.
+#[derive(Default)]
 struct Memory {
     mails: HashMap<([u8; 32], i64), Known>,
     letters: HashMap<[u8; 32], Known>,
-    case_files: HashMap<Address, CaseFile>,
+    /// Replies of the last 24 hours.
+    replies_today: HashMap<Address, u32>,
+    /// Those to senders whom nothing authenticated, by domain.
+    unproven_today: HashMap<String, u32>,
 }
 
 impl Memory {
     async fn load(visit: &mut Visit, prepared: &[Prepared]) -> Result<Self> {
-        let mut memory = Self { mails: HashMap::new(), letters: HashMap::new(), case_files: HashMap::new() };
+        let mut memory = Self::default();
         if prepared.is_empty() {
             return Ok(memory);
         }
@@ -422,9 +608,12 @@ impl Memory {
                 _ => {}
             }
         }
-        let senders: Vec<&Address> =
-            prepared.iter().filter_map(|mail| letter_of(&mail.understanding)?.from.as_ref().ok()).collect();
-        memory.case_files = visit.case_files(&senders).await?;
+        let people: Vec<&Address> = prepared
+            .iter()
+            .filter_map(|mail| letter_of(&mail.understanding))
+            .flat_map(Letter::correspondents)
+            .collect();
+        (memory.replies_today, memory.unproven_today) = visit.replies_today(&people).await?;
         Ok(memory)
     }
 
@@ -433,18 +622,33 @@ impl Memory {
         by_bytes.or_else(|| self.letters.get(&identity.letter?)).cloned()
     }
 
-    fn case_file(&self, sender: Option<&Address>) -> CaseFile {
-        sender.and_then(|sender| self.case_files.get(&sender.normalised())).copied().unwrap_or_default()
+    /// A case file with what is counted.
+    fn counts(&self, letter: &Letter) -> CaseFile {
+        let replies_today = letter.correspondents().map(Address::normalised).map(|address| {
+            let count = self.replies_today.get(&address).copied().unwrap_or(0);
+            (address, count)
+        });
+        let domain = letter.from.as_ref().map_or("", |from| from.domain()).to_ascii_lowercase();
+        CaseFile {
+            replies_today: replies_today.collect(),
+            unproven_today_in_domain: self.unproven_today.get(&domain).copied().unwrap_or(0),
+            unproven_today: self.unproven_today.values().sum(),
+            ..CaseFile::default()
+        }
     }
 
-    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, reply: Option<&Outgoing>) {
+    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, replies: &[Outgoing]) {
         let known = Known { id, folder: folder.to_owned(), same_mail: true };
         if let Some(letter) = mail.identity.letter {
             self.letters.insert(letter, Known { same_mail: false, ..known.clone() });
         }
         self.mails.insert((mail.identity.digest, mail.identity.size), known);
-        if let Some(reply) = reply {
-            self.case_files.entry(reply.recipient.normalised()).or_default().replies_today += 1;
+        for reply in replies {
+            let recipient = reply.recipient.normalised();
+            if !reply.is_proven {
+                *self.unproven_today.entry(recipient.domain().to_owned()).or_default() += 1;
+            }
+            *self.replies_today.entry(recipient).or_default() += 1;
         }
     }
 }
@@ -456,13 +660,7 @@ fn no_panic<T>(room: impl FnOnce() -> T) -> Option<T> {
 
 /// A mail for a person, of which nothing but its place in the ledger is recorded.
 fn held(why: &str) -> Decision {
-    Decision {
-        disposition: Disposition::Review,
-        shelf: Shelf::Held,
-        requests: Vec::new(),
-        answer: None,
-        why: why.to_owned(),
-    }
+    Decision::silent(Disposition::Review, Shelf::Held, why)
 }
 
 fn letter_of(understanding: &Understanding) -> Option<&Letter> {

@@ -16,6 +16,16 @@ use crate::text::{MAX_OWN_WORDS, Stripper};
 /// Of a mail's text parts no more than so many are read.
 const MAX_TEXT_PARTS: usize = 16;
 
+/// Fields that name the addresses a mail was sent to, by its writer or by a server on its way.
+const RECIPIENT_FIELDS: [&str; 8] =
+    ["Delivered-To", "X-Original-To", "Envelope-To", "To", "Cc", "Bcc", "Resent-To", "Resent-Cc"];
+
+/// Of each of those no more fields than this are read.
+const MAX_FIELDS: usize = 16;
+
+/// Of each such field no more bytes than this are read.
+const MAX_FIELD: usize = 16 * 1024;
+
 /// A message-id that may go into a header of ours: `<…>`, printable ASCII, at most 200 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageId(String);
@@ -31,9 +41,39 @@ impl MessageId {
         sound.then(|| Self(format!("<{text}>")))
     }
 
+    /// Accepts what [`MessageId::as_str`] gives.
+    pub fn parse_bracketed(text: &str) -> Option<Self> {
+        Self::parse(text.strip_prefix('<')?.strip_suffix('>')?)
+    }
+
     /// With its angle brackets.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// One field of a mail's own header.
+#[derive(Debug, Clone, Copy)]
+pub struct RawField<'a> {
+    /// What stands before the body, the colon and all.
+    label: &'a [u8],
+    /// The name as the library reads it: without the blanks that may stand in and behind it.
+    name: &'a str,
+    /// What stands behind the colon, folded as it came.
+    pub body: &'a [u8],
+    /// Whether something comes after it. The last field of a mail that was cut may be cut itself.
+    pub is_whole: bool,
+}
+
+impl RawField<'_> {
+    /// Whether somebody may read it as a field called `name`.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// Whether everybody must: the name, then the colon, and nothing between (RFC 5322 section 2.2).
+    pub fn is_strictly(&self, name: &str) -> bool {
+        self.label.strip_suffix(b":").is_some_and(|label| label.eq_ignore_ascii_case(name.as_bytes()))
     }
 }
 
@@ -62,6 +102,21 @@ impl<'x> Message<'x> {
             })
     }
 
+    /// Every field of the mail's own header, topmost first; nothing of what is attached.
+    pub fn header(&self) -> impl Iterator<Item = RawField<'_>> {
+        let raw = &self.parsed.raw_message;
+        self.parsed.headers().iter().filter_map(|header| {
+            let (field, start, end) =
+                (header.offset_field as usize, header.offset_start as usize, header.offset_end as usize);
+            Some(RawField {
+                label: raw.get(field..start)?,
+                name: header.name.as_str(),
+                body: raw.get(start..end)?,
+                is_whole: end < raw.len(),
+            })
+        })
+    }
+
     /// The fields called `name` as text, trimmed, in lower case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = String> {
         self.fields(name).map(|raw| String::from_utf8_lossy(raw).trim().to_ascii_lowercase())
@@ -77,10 +132,18 @@ impl<'x> Message<'x> {
     /// # Errors
     /// Why nobody can be taken for the sender.
     pub fn from(&self) -> Result<Address, NoSender> {
-        let fields: Vec<&[u8]> = self.fields("From").collect();
-        let library = self
-            .parsed
-            .from()
+        self.strict("From", self.parsed.from())
+    }
+
+    /// Where the sender wishes answers, when one Reply-To field says so with one address, read as
+    /// strictly as From. It says nothing of who wrote.
+    pub fn reply_to(&self) -> Option<Address> {
+        self.strict("Reply-To", self.parsed.reply_to()).ok()
+    }
+
+    fn strict(&self, name: &str, library: Option<&mail_parser::Address<'_>>) -> Result<Address, NoSender> {
+        let fields: Vec<&[u8]> = self.fields(name).collect();
+        let library = library
             .filter(|list| list.iter().count() == 1)
             .and_then(|list| list.first())
             .and_then(|mailbox| mailbox.address.as_deref());
@@ -115,6 +178,25 @@ impl<'x> Message<'x> {
         ids
     }
 
+    /// The mail that this one answers, or the few; as far as they are sound.
+    pub fn in_reply_to(&self) -> Vec<MessageId> {
+        let ids = self.parsed.in_reply_to().as_text_list().unwrap_or_default();
+        ids.iter().take(4).filter_map(|id| MessageId::parse(id)).collect()
+    }
+
+    /// The words of the fields that name whom it was sent to, in lower case; addresses among them.
+    ///
+    /// Not the parsed addresses: a server writes some of these fields as it likes.
+    pub fn recipients(&self) -> impl Iterator<Item = String> {
+        let fields = RECIPIENT_FIELDS.iter().flat_map(|name| self.fields(name).take(MAX_FIELDS));
+        fields.flat_map(|field| {
+            let text = String::from_utf8_lossy(field.get(..MAX_FIELD).unwrap_or(field)).to_ascii_lowercase();
+            let ends = |c: char| c.is_whitespace() || "<>,;:()[]\"\\".contains(c);
+            let words = text.split(ends).filter(|word| !word.is_empty()).map(str::to_owned);
+            words.collect::<Vec<_>>()
+        })
+    }
+
     /// `type/subtype` of the whole mail, lower case.
     pub fn content_type(&self) -> String {
         self.parsed.content_type().map_or_else(String::new, |kind| {
@@ -133,14 +215,15 @@ impl<'x> Message<'x> {
         self.parsed.parts.iter().any(|part| part.is_content_type(kind, subtype))
     }
 
-    /// What the sender wrote: the plain text part, or the HTML one where there is no plain text.
-    pub fn own_words(&self, stripper: &Stripper) -> String {
+    /// The text: the plain text part, or the HTML one where there is no plain text; quotes and all.
+    pub fn text(&self) -> String {
         let plain = self.joined(&self.parsed.text_body);
-        let words = stripper.own_words(&plain);
-        if !words.is_empty() || !plain.trim().is_empty() {
-            return words;
-        }
-        stripper.own_words(&self.joined(&self.parsed.html_body))
+        if plain.trim().is_empty() { self.joined(&self.parsed.html_body) } else { plain }
+    }
+
+    /// What of the text the sender wrote.
+    pub fn own_words(&self, stripper: &Stripper) -> String {
+        stripper.own_words(&self.text())
     }
 
     /// The text of these parts, HTML as what a person would see of it.

@@ -12,11 +12,13 @@ use serde_json::json;
 
 use crate::classify::{Finding, Verdict};
 use crate::cli::{
-    Classify, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions,
+    Addresses, Classify, Cli, Command, Contacts, DEFAULT_CONFIG, Listing, Messages, OutboxCommand, Requests,
+    Suppressions, Token,
 };
-use crate::config::Config;
-use crate::daemon::{Daemon, Rules, mailboxes, mailer};
+use crate::config::{Authentication, Config};
+use crate::daemon::{Daemon, Rules, mailboxes, mailer, tokens};
 use crate::decide::Understanding;
+use crate::evidence::{Evidence, Proof};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
@@ -38,11 +40,12 @@ pub const SAMPLE_CONFIG: &str = include_str!("../privacyd.sample.toml");
 pub async fn execute(cli: Cli) -> Result<ExitCode> {
     let done = ExitCode::SUCCESS;
     match cli.command {
-        Command::Classify(options) => classify(&options)?,
+        Command::Classify(options) => classify(&options, &cli.config)?,
         Command::Demo { dir } => demo::run(dir).await?,
         Command::Init { file } => init(&file)?,
         Command::Run { once } => run(&configured(&cli.config)?, once).await?,
         Command::Check { offline } => check(&configured(&cli.config)?, offline).await?,
+        Command::Token(options) => return token(&configured(&cli.config)?, &options),
         other => return with_store(&configured(&cli.config)?, other).await,
     }
     Ok(done)
@@ -99,6 +102,8 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         names.join(", ")
     );
     println!("templates      complete");
+    println!("authentication {}", believed(&config.authentication));
+    println!("unsubscribe    {}", unsubscribe(config));
     for imap in &config.imap {
         println!(
             "imap {:10} {} port {}, {:?} TLS, user {}, password {}",
@@ -135,6 +140,26 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whom the configuration says to believe about senders.
+fn believed(authentication: &Authentication) -> String {
+    let Authentication { authserv_ids, received_by } = authentication;
+    if authserv_ids.is_empty() {
+        return "nobody: no authserv_id is configured, so no sender is ever proven".into();
+    }
+    let received_by = if received_by.is_empty() { authserv_ids } else { received_by };
+    format!("by {}; Received by {}", authserv_ids.join(", "), received_by.join(", "))
+}
+
+/// How unsubscribe tokens are set, in words.
+fn unsubscribe(config: &Config) -> String {
+    let confirmed = if config.unsubscribe.reply { "confirmed" } else { "not confirmed" };
+    match config.unsubscribe.keys.len() {
+        0 => "no keys: tokens are neither made nor read".to_owned(),
+        1 => format!("1 key; opt-outs by token are {confirmed}"),
+        keys => format!("{keys} keys, the first signs; opt-outs by token are {confirmed}"),
+    }
+}
+
 fn as_mistake(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<crate::config::FileError>() {
         Ok(error) => error.into(),
@@ -158,6 +183,38 @@ fn init(file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// `token`: bad lines of standard input are reported and left out.
+fn token(config: &Config, options: &Token) -> Result<ExitCode> {
+    if config.unsubscribe.keys.is_empty() {
+        let remedy = "write one with `openssl rand -hex 32 > FILE` and name it in the configuration: [unsubscribe] keys = [{ file = \"FILE\" }]";
+        return Err(Mistake(format!("There is no key to make tokens with: {remedy}")).into());
+    }
+    let tokens = tokens(config).map_err(as_mistake)?;
+    let tell = |address: &Address| {
+        let signed = tokens.sign(address).context("Our own address cannot bear a token")?;
+        if options.json { print_json(&signed) } else { print(&signed.header).map(|()| ExitCode::SUCCESS) }
+    };
+    match &options.address {
+        Addresses::One(address) => tell(address),
+        Addresses::StandardInput => {
+            let mut code = ExitCode::SUCCESS;
+            for (index, line) in std::io::stdin().lock().split(b'\n').enumerate() {
+                let line = line.context("Cannot read standard input")?;
+                let line = String::from_utf8_lossy(&line);
+                match line.trim().parse::<Address>() {
+                    Ok(address) => drop(tell(&address)?),
+                    Err(_) if line.trim().is_empty() => {}
+                    Err(fault) => {
+                        eprintln!("line {}: {fault}", index + 1);
+                        code = ExitCode::FAILURE;
+                    }
+                }
+            }
+            Ok(code)
+        }
+    }
+}
+
 /// Commands that look into the database, or change single rows of it.
 async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     let store = Store::open(&config.database).await?;
@@ -170,6 +227,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Run { .. }
         | Command::Check { .. }
         | Command::Classify(_)
+        | Command::Token(_)
         | Command::Demo { .. }
         | Command::Init { .. } => {
             ExitCode::SUCCESS // carried out before a store is opened
@@ -211,6 +269,11 @@ async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
             println!("received  {}", time(request.received_at));
             println!("due       {} ({})", request.due_on, request.due_source);
             println!("sender    {}", request.subject.as_deref().unwrap_or("not known"));
+            println!("evidence  {} ({})", request.proof, request.proof_why);
+            println!("proof     step {} of {} needed", request.proof_given, request.proof_needed);
+            if !request.flag.is_empty() {
+                println!("flag      {}", request.flag);
+            }
             println!("message   {}", request.message_id);
             for event in events {
                 println!("{}  {}  {}: {}", time(event.at), event.actor, event.event, event.reason);
@@ -222,8 +285,11 @@ async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
 
 async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
     match command {
-        Messages::List { disposition, listing } => {
-            let rows = store.messages(disposition.as_deref(), listing.limit).await?;
+        Messages::List { disposition, unanswered, listing } => {
+            let rows = match unanswered {
+                true => store.unanswered(listing.limit).await?,
+                false => store.messages(disposition.as_deref(), listing.limit).await?,
+            };
             print_list(
                 &listing,
                 &rows,
@@ -257,6 +323,7 @@ async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
                 message.size
             );
             println!("sender    {}", message.sender.as_deref().unwrap_or("not known"));
+            println!("evidence  {} ({})", message.proof, message.proof_why);
             println!("why       {}", message.why);
             println!("folder    {}{}", message.folder, if message.filed { "" } else { " (not filed yet)" });
             for request in requests {
@@ -467,10 +534,25 @@ pub async fn import_from(
     Ok(done)
 }
 
+/// Whom `classify` believes: the servers it is told, and else those of the configuration, where there is
+/// one. The usual place may be empty.
+fn classify_trust(options: &Classify, config: &Path) -> Result<Authentication> {
+    let (authserv_ids, received_by) = (options.authserv_ids.clone(), options.received_by.clone());
+    let is_named = config != Path::new(DEFAULT_CONFIG);
+    if !authserv_ids.is_empty() || !(is_named || config.exists()) {
+        return Ok(Authentication { authserv_ids, received_by });
+    }
+    let mut authentication = configured(config)?.authentication;
+    if !received_by.is_empty() {
+        authentication.received_by = received_by;
+    }
+    Ok(authentication)
+}
+
 /// `classify`
-fn classify(options: &Classify) -> Result<()> {
+fn classify(options: &Classify, config: &Path) -> Result<()> {
     let table = Table::load(options.rules.as_deref())?;
-    let reader = Reader::new(&table, &options.own)?;
+    let reader = Reader::new(&table, &options.own)?.trusting(classify_trust(options, config)?.trust());
     let mut paths = options.paths.clone();
     if let Some(list) = &options.files_from {
         let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
@@ -496,7 +578,7 @@ fn classify(options: &Classify) -> Result<()> {
                 Ok(bytes) => {
                     let understanding = reader.read(&bytes);
                     if options.json {
-                        print_json(&as_json(&file, &understanding))?;
+                        print_json(&as_json(&file, &understanding, &table))?;
                     } else {
                         print(&explain(&file, &understanding, &table))?;
                     }
@@ -556,8 +638,38 @@ pub fn disposition(understanding: &Understanding) -> (&'static str, Option<&'sta
     }
 }
 
-fn as_json(file: &Path, understanding: &Understanding) -> serde_json::Value {
-    let (word, automated, findings) = disposition(understanding);
+/// The same word, knowing which types need no proof: where the evidence of the sender contradicts itself,
+/// all but those wait for a person.
+fn disposition_by_proof(
+    understanding: &Understanding,
+    table: &Table,
+) -> (&'static str, Option<&'static str>, Vec<Finding>) {
+    let found = disposition(understanding);
+    let is_contradicted =
+        matches!(understanding, Understanding::Read(letter) if letter.evidence.proof == Proof::Conflict);
+    let needs_none = |finding: &Finding| table.kind(&finding.kind).is_some_and(|kind| kind.proof == 0);
+    match found {
+        ("none", automated, findings) if is_contradicted => ("review", automated, findings),
+        ("requests", automated, findings) if is_contradicted && !findings.iter().all(needs_none) => {
+            ("review", automated, findings)
+        }
+        found => found,
+    }
+}
+
+/// The `sender` of `classify --json`.
+fn sender_json(understanding: &Understanding) -> serde_json::Value {
+    let (address, evidence) = match understanding {
+        Understanding::Read(letter) => (letter.from.as_ref().ok(), letter.evidence.clone()),
+        Understanding::Unreadable | Understanding::Unread(_) => {
+            (None, Evidence::none("the mail was not read"))
+        }
+    };
+    json!({ "address": address, "proof": evidence.proof, "why": evidence.why })
+}
+
+fn as_json(file: &Path, understanding: &Understanding, table: &Table) -> serde_json::Value {
+    let (word, automated, findings) = disposition_by_proof(understanding, table);
     let letter = match understanding {
         Understanding::Read(letter) => Some(letter),
         Understanding::Unreadable | Understanding::Unread(_) => None,
@@ -568,6 +680,7 @@ fn as_json(file: &Path, understanding: &Understanding) -> serde_json::Value {
         "disposition": word,
         "automated": automated,
         "requests": requests,
+        "sender": sender_json(understanding),
         "language": letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
         "text": letter.map_or("", |letter| letter.own_words.as_str()),
     })
@@ -575,7 +688,7 @@ fn as_json(file: &Path, understanding: &Understanding) -> serde_json::Value {
 
 /// The same, for a person.
 fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String {
-    let (word, _, findings) = disposition(understanding);
+    let (word, _, findings) = disposition_by_proof(understanding, table);
     let mut lines = vec![format!("{}: {word}", file.display())];
     match understanding {
         Understanding::Unreadable => lines.push("  there is not one header field in it".into()),
@@ -584,9 +697,11 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
             if let Some((automatic, mark)) = letter.automatic {
                 lines.push(format!("  {}: {mark}", automatic.name()));
             }
-            if let Err(error) = &letter.from {
-                lines.push(format!("  sender: {error}"));
-            }
+            let Evidence { proof, why } = &letter.evidence;
+            lines.push(match &letter.from {
+                Err(error) => format!("  sender: {error}"),
+                Ok(from) => format!("  sender: {from}, proof {} ({why})", proof.name()),
+            });
             for finding in &findings {
                 let threshold = table.kind(&finding.kind).map_or(0.0, |kind| kind.threshold);
                 lines.push(format!(

@@ -9,20 +9,23 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, SinglePart};
 use minijinja::{Environment, UndefinedBehavior, context};
 use rust_embed::RustEmbed;
 
-use crate::config::{Company, FileError};
-use crate::decide::{Answer, Decision};
+use crate::code::Code;
+use crate::config::{Company, FileError, ProofConfig};
+use crate::decide::{Answer, CONFIRM, CONFIRMED, EXPIRED, REMINDER, UNCLEAR, WITHDRAWN};
+use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::request::Table;
 use crate::sender::Address;
 
-/// Templates that belong to no request type: for a mail with several requests, and for one that
-/// nobody is sure about.
-pub const GENERAL: [&str; 2] = ["several", crate::decide::UNCLEAR];
+/// Templates that belong to no request type: for a mail with several requests, for one that nobody is
+/// sure about, and for the steps of the ladder of proof.
+pub const GENERAL: [&str; 7] = ["several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN];
 
 /// A reply, complete.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct Outgoing {
     pub language: String,
     /// Its Message-ID, with angle brackets.
     pub message_id: String,
+    /// Whether it is known who reads there; see [`Answer::is_proven`].
+    pub is_proven: bool,
     /// The whole message, CRLF line ends.
     pub raw: Vec<u8>,
 }
@@ -64,6 +69,7 @@ pub struct Replies {
     /// Template and language pairs there are.
     known: BTreeMap<String, Vec<String>>,
     company: Company,
+    proof: ProofConfig,
     address: Address,
     fallback_language: String,
 }
@@ -78,6 +84,37 @@ struct RequestInReply<'a> {
     reference: &'a str,
     due: String,
     done: bool,
+    asked: bool,
+}
+
+/// A template, rendered.
+struct Rendered {
+    subject: String,
+    body: String,
+}
+
+/// A request that a reply speaks of.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// Its type.
+    pub kind: &'a str,
+    /// Its public reference.
+    pub reference: &'a str,
+    /// By when it is due.
+    pub due: Date,
+    /// How far it has come.
+    pub status: Status,
+    /// The step of the ladder that its type asks for.
+    pub proof_needed: u8,
+}
+
+/// What a reply asks for, where it asks whether a request is its reader's own.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The code that has to come back.
+    pub code: Code,
+    /// Until when.
+    pub until: Date,
 }
 
 impl Replies {
@@ -89,6 +126,7 @@ impl Replies {
         folder: Option<&Path>,
         table: &Table,
         company: &Company,
+        proof: &ProofConfig,
         address: &Address,
         fallback_language: &str,
     ) -> Result<Self, FileError> {
@@ -132,6 +170,7 @@ impl Replies {
             engine,
             known,
             company: company.clone(),
+            proof: proof.clone(),
             address: address.clone(),
             fallback_language: fallback_language.to_owned(),
         };
@@ -166,9 +205,14 @@ impl Replies {
                             message: "is missing beside its other half".into(),
                         });
                     };
-                    let sample =
-                        [RequestInReply { title: "x", reference: "PR-000000", due: "x".into(), done: false }];
-                    let values = self.values(&sample);
+                    let sample = [RequestInReply {
+                        title: "x",
+                        reference: "PR-000000",
+                        due: "x".into(),
+                        done: false,
+                        asked: true,
+                    }];
+                    let values = self.values(&sample, "c.x", "x", "x");
                     let rendered =
                         self.engine.get_template(&path).and_then(|template| template.render(values));
                     let text = rendered.map_err(|error| FileError {
@@ -196,13 +240,23 @@ impl Replies {
             .to_owned()
     }
 
-    fn values(&self, requests: &[RequestInReply<'_>]) -> minijinja::Value {
+    fn values(
+        &self,
+        requests: &[RequestInReply<'_>],
+        code: &str,
+        until: &str,
+        data_points: &str,
+    ) -> minijinja::Value {
         let first = requests.first();
         context! {
             reference => first.map(|request| request.reference),
             due => first.map(|request| &request.due),
             title => first.map(|request| request.title),
             requests => minijinja::Value::from(minijinja::value::Serde(requests)),
+            code => code,
+            until => until,
+            data_points => data_points,
+            data_points_needed => self.proof.data_points_needed,
             company => context! {
                 name => self.company.name.clone(),
                 privacy_policy_url => self.company.privacy_policy_url.clone(),
@@ -213,35 +267,38 @@ impl Replies {
         }
     }
 
-    /// Writes the reply that `decision` asks for.
-    ///
-    /// `references` are those of its requests, `thread` the mails it answers.
+    /// Writes a reply that speaks of the requests `told`, in the thread of the mails it answers.
     ///
     /// # Errors
     /// See [`ComposeError`]; the template's own faults were found when it was loaded.
     pub fn compose(
         &self,
         answer: &Answer,
-        decision: &Decision,
-        references: &[String],
+        told: &[Told<'_>],
         thread: Thread<'_>,
         table: &Table,
         stamp: Stamp,
+        question: Option<&Question>,
     ) -> Result<Outgoing, ComposeError> {
         let language = self.language(&answer.template, &answer.language);
         let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
-        let requests: Vec<RequestInReply<'_>> = decision
-            .requests
+        let date = |date: Date| dates.map_or_else(|| date.to_string(), |form| form.write(date));
+        let requests: Vec<RequestInReply<'_>> = told
             .iter()
-            .zip(references)
-            .map(|(planned, reference)| RequestInReply {
-                title: table.kind(&planned.kind).map_or("", |kind| kind.title(&language)),
-                reference,
-                due: dates.map_or_else(|| planned.due.to_string(), |form| form.write(planned.due)),
-                done: planned.action.completes(),
+            .map(|told| RequestInReply {
+                title: table.kind(told.kind).map_or("", |kind| kind.title(&language)),
+                reference: told.reference,
+                due: date(told.due),
+                done: told.status == Status::Completed,
+                asked: told.status == Status::AwaitingProof,
             })
             .collect();
-        let values = self.values(&requests);
+        let code = question.map(|question| question.code.to_string()).unwrap_or_default();
+        let until = question.map(|question| date(question.until)).unwrap_or_default();
+        let names_data =
+            told.iter().any(|told| told.status == Status::AwaitingProof && told.proof_needed > 2);
+        let data_points = if names_data { self.proof.data_points.join(", ") } else { String::new() };
+        let values = self.values(&requests, &code, &until, &data_points);
         let render = |half: &str| {
             let name = format!("{}/{language}/{half}.txt", answer.template);
             self.engine
@@ -249,20 +306,24 @@ impl Replies {
                 .and_then(|template| template.render(&values))
                 .map_err(|error| ComposeError::Template { template: name, reason: one_line(&error) })
         };
-        let reference = references.first().cloned().unwrap_or_default();
+        let reference = told.first().map(|told| told.reference.to_owned()).unwrap_or_default();
         let message_id = format!(
             "<{reference}.{}@{}>",
             data_encoding::HEXLOWER.encode(&stamp.unique),
             self.address.domain().to_ascii_lowercase()
         );
-        let raw =
-            self.build(answer, &message_id, &thread, render("subject")?.trim(), render("body")?, stamp.now)?;
+        let reply_to = (self.proof.plus_addressing && !code.is_empty())
+            .then(|| format!("{}+{code}@{}", self.address.local_part(), self.address.domain()).parse().ok())
+            .flatten();
+        let text = Rendered { subject: render("subject")?, body: render("body")? };
+        let raw = self.build(answer, reply_to.as_ref(), &message_id, &thread, text, stamp.now)?;
         Ok(Outgoing {
             recipient: answer.to.clone(),
             reference,
             template: answer.template.clone(),
             language,
             message_id,
+            is_proven: answer.is_proven,
             raw,
         })
     }
@@ -270,10 +331,10 @@ impl Replies {
     fn build(
         &self,
         answer: &Answer,
+        reply_to: Option<&Address>,
         message_id: &str,
         thread: &Thread<'_>,
-        subject: &str,
-        body: String,
+        text: Rendered,
         now: Timestamp,
     ) -> Result<Vec<u8>, ComposeError> {
         let fail = |error: &dyn std::fmt::Display| ComposeError::Build(error.to_string());
@@ -282,20 +343,29 @@ impl Replies {
         let mut message = lettre::Message::builder()
             .from(Mailbox::new(Some(self.company.name.clone()), address(&self.address)?))
             .to(Mailbox::new(None, address(&answer.to)?))
-            .subject(subject)
+            .subject(text.subject.trim())
             .date(SystemTime::try_from(now).unwrap_or(SystemTime::UNIX_EPOCH))
             .message_id(Some(message_id.to_owned()));
+        if let Some(reply_to) = reply_to {
+            message = message.reply_to(Mailbox::new(None, address(reply_to)?));
+        }
         if let Some(id) = thread.message_id {
             message = message.in_reply_to(id.as_str().to_owned());
             let chain: Vec<&str> = thread.references.iter().chain([id]).map(MessageId::as_str).collect();
             message = message.references(chain.join(" "));
         }
-        // RFC 3834 section 5, and what Exchange needs to keep its absence notes to itself.
-        for (name, value) in [("Auto-Submitted", "auto-replied"), ("X-Auto-Response-Suppress", "All")] {
+        // RFC 3834 section 5, what Exchange needs to keep its absence notes to itself, and what tells our
+        // own mail wherever it comes from.
+        let marks = [
+            ("Auto-Submitted", "auto-replied"),
+            ("X-Auto-Response-Suppress", "All"),
+            ("X-Loop", self.address.as_str()),
+        ];
+        for (name, value) in marks {
             message =
                 message.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()));
         }
-        let part = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body);
+        let part = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(text.body);
         message.singlepart(part).map(|message| message.formatted()).map_err(|error| fail(&error))
     }
 }

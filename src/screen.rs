@@ -66,9 +66,12 @@ impl Screen {
     /// Whether `message` is mail that is never answered, and which mark says so.
     pub fn look(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
         let subject = fold(message.subject());
-        self.own_mail(message)
-            .or_else(|| report(message))
-            .or_else(|| self.old_bounce(message, &subject))
+        self.report(message)
+            .or_else(|| {
+                message
+                    .has_null_return_path()
+                    .then_some((Automatic::AutoReply, "the envelope sender is null"))
+            })
             .or_else(|| list(message))
             .or_else(|| automatic_answer(message))
             .or_else(|| {
@@ -78,13 +81,29 @@ impl Screen {
             })
     }
 
+    /// Our own mail, or a report on another mail: whatever address it bears, it wants nothing of us.
+    pub fn report(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+        self.own_mail(message)
+            .or_else(|| report(message))
+            .or_else(|| self.old_bounce(message, &fold(message.subject())))
+    }
+
     fn own_mail(&self, message: &Message<'_>) -> Option<(Automatic, &'static str)> {
-        let from = message.from().ok()?.normalised();
-        // privacy+anything@ is ours as well.
-        let untagged = from.local_part().split('+').next().unwrap_or_default();
+        self.is_own(&message.from().ok()?).then_some((Automatic::Own, "From is our own address"))
+    }
+
+    /// Whether `address` is one of ours; privacy+anything@ is as well.
+    pub fn is_own(&self, address: &Address) -> bool {
+        let address = address.normalised();
+        self.own.iter().any(|own| *own == address || own.detail(address.as_str()).is_some())
+    }
+
+    /// Whether `message` names one of our addresses among those it was sent to. What does not may be read,
+    /// but no program may answer it (RFC 5230 section 4.5).
+    pub fn is_addressed(&self, message: &Message<'_>) -> bool {
         let is_own =
-            |own: &Address| *own == from || own.local_part() == untagged && own.domain() == from.domain();
-        self.own.iter().any(is_own).then_some((Automatic::Own, "From is our own address"))
+            |word: String| self.own.iter().any(|own| own.as_str() == word || own.detail(&word).is_some());
+        message.recipients().any(is_own)
     }
 
     /// Bounces without a standard form: a mailer wrote, or nobody did and the subject says so.
@@ -99,10 +118,7 @@ impl Screen {
         if says_so && (message.has_null_return_path() || local == "postmaster") {
             return Some((Automatic::Bounce, "the subject of a bounce, from no person"));
         }
-        if message.has("X-Failed-Recipients") {
-            return Some((Automatic::Bounce, "X-Failed-Recipients"));
-        }
-        message.has_null_return_path().then_some((Automatic::AutoReply, "the envelope sender is null"))
+        message.has("X-Failed-Recipients").then_some((Automatic::Bounce, "X-Failed-Recipients"))
     }
 }
 

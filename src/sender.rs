@@ -3,7 +3,7 @@
 //! The library's address parser is made to get something out of every mail; an identity must rather
 //! be refused than guessed. So the field is read here by RFC 5322 section 3.4 without the obsolete
 //! forms, and the result must agree with the library's. What proves that the sender *is* this
-//! address (Authentication-Results, DKIM, a code) has its place here too and is not written yet.
+//! address is weighed in [`crate::evidence`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -43,6 +43,14 @@ impl Address {
     /// What is right of the `@`.
     pub fn domain(&self) -> &str {
         self.0.split_once('@').map_or("", |(_, domain)| domain)
+    }
+
+    /// The detail (RFC 5233 section 1) that `other` has, if `other` is this address with one: `x` of
+    /// `privacy+x@example.com`. Both must be in lower case.
+    pub fn detail<'a>(&self, other: &'a str) -> Option<&'a str> {
+        let (local, domain) = other.rsplit_once('@')?;
+        let detail = local.strip_prefix(self.local_part())?.strip_prefix('+')?;
+        (domain == self.domain()).then_some(detail)
     }
 }
 
@@ -168,7 +176,7 @@ fn addr_spec(field: &[u8]) -> Option<String> {
 }
 
 /// Undoes folding (CRLF or LF before white space); any other control character is refused.
-fn unfold(field: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unfold(field: &[u8]) -> Option<Vec<u8>> {
     let field = field.trim_ascii();
     let mut unfolded = Vec::with_capacity(field.len());
     let mut bytes = field.iter().copied().peekable();
@@ -254,6 +262,24 @@ mod tests {
             assert!(bad.parse::<Address>().is_err(), "{bad:?}");
         }
         assert!(format!("{}@example.com", "a".repeat(65)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn a_detail_belongs_to_its_own_address_alone() {
+        let own: Address = "privacy@example.com".parse().unwrap();
+        for (other, detail) in [
+            ("privacy+x@example.com", Some("x")),
+            ("privacy+u.ab+c@example.com", Some("u.ab+c")),
+            ("privacy+@example.com", Some("")),
+            ("privacy@example.com", None),
+            ("privacy+x@example.net", None),
+            ("privacy+x@mail.example.com", None),
+            ("my-privacy+x@example.com", None),
+            ("privacy-x@example.com", None),
+            ("privacy+x", None),
+        ] {
+            assert_eq!(own.detail(other), detail, "{other}");
+        }
     }
 
     fn check(field: &str, library: Option<&str>, expected: Result<&str, NoSender>) {

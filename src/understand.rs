@@ -5,24 +5,31 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result};
 
+use crate::answer::{Answers, Said};
 use crate::classify::Classifier;
+use crate::code::Code;
 use crate::decide::{Letter, Understanding};
+use crate::evidence::{self, Trust};
 use crate::language::LanguageFile;
 use crate::message::Message;
 use crate::request::Table;
 use crate::screen::Screen;
 use crate::sender::Address;
 use crate::text::Stripper;
+use crate::token::{Token, Tokens};
 
 /// Everything compiled that reading a mail needs. Shared by all threads.
 pub struct Reader {
     screen: Screen,
     stripper: Stripper,
     classifier: Classifier,
+    answers: Answers,
+    trust: Trust,
+    tokens: Tokens,
 }
 
 impl Reader {
-    /// Compiles `table`; `own` are our addresses.
+    /// Compiles `table`; `own` are our addresses. Knows no unsubscribe tokens.
     ///
     /// # Errors
     /// Patterns that are sound alone but too large together.
@@ -32,7 +39,21 @@ impl Reader {
             screen: Screen::new(&languages, own).context("Cannot compile the marks of automatic mail")?,
             stripper: Stripper::new(&languages).context("Cannot compile the marks of quoted text")?,
             classifier: Classifier::new(table).context("Cannot compile the phrases")?,
+            answers: Answers::new(&languages).context("Cannot compile the words of an answer")?,
+            trust: Trust::default(),
+            tokens: Tokens::new(&[], own),
         })
+    }
+
+    /// The same, believing the servers of `trust` what they say of senders; without it, nobody.
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// The same, and reads unsubscribe tokens by `tokens`.
+    pub fn with_tokens(self, tokens: Tokens) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Reads one mail. Whatever the bytes are, this returns: a fault of ours in the middle is a mail
@@ -47,18 +68,63 @@ impl Reader {
             return Understanding::Unreadable;
         };
         let automatic = self.screen.look(&message);
-        let own_words = message.own_words(&self.stripper);
-        // Automatic mail is not classified: what it quotes must not even tempt.
-        let reading = automatic.is_none().then(|| self.classifier.read(message.subject(), &own_words));
+        let token = self.token(&message);
+        let text = message.text();
+        let own_words = self.stripper.own_words(&text);
+        let reading = match token {
+            // Automatic mail is not classified: what it quotes must not even tempt.
+            _ if automatic.is_some() => None,
+            // Of an unsubscribing mail program's letter the subject is a carrier, and words are rare.
+            Token::Valid(_) if own_words.is_empty() => None,
+            Token::Valid(_) => Some(self.classifier.read("", &own_words)),
+            Token::Invalid | Token::None => Some(self.classifier.read(message.subject(), &own_words)),
+        };
+        let from = message.from();
+        let in_reply_to = message.in_reply_to();
+        let codes = match automatic {
+            Some(_) => Vec::new(),
+            None => codes(&message, &text),
+        };
+        let said = match (codes.is_empty(), in_reply_to.is_empty()) {
+            (true, true) => Said::Unclear, // nobody was asked
+            _ => self.answers.read(&own_words),
+        };
         Understanding::Read(Box::new(Letter {
-            from: message.from(),
+            evidence: evidence::weigh(message.header(), from.as_ref(), &self.trust),
+            reply_to: message.reply_to().filter(|address| !self.screen.is_own(address)),
+            from,
             automatic,
+            token,
             reading,
             message_id: message.message_id(),
             references: message.references(),
+            in_reply_to,
+            codes,
+            said,
+            is_addressed: self.screen.is_addressed(&message),
             own_words,
         }))
     }
+
+    /// The unsubscribe tokens of `message`. A bounce of a mail to the token's address names it too, and
+    /// asks for nothing.
+    fn token(&self, message: &Message<'_>) -> Token {
+        match self.tokens.read(message) {
+            Token::None => Token::None,
+            _ if self.screen.report(message).is_some() => Token::None,
+            token => token,
+        }
+    }
+}
+
+/// The one-time codes in a mail, wherever they came back: address, subject, text, quoted or not.
+fn codes(message: &Message<'_>, text: &str) -> Vec<Code> {
+    let mut places: String = message.recipients().filter(|word| word.contains("+c.")).collect();
+    places.push(' ');
+    places.push_str(message.subject());
+    places.push(' ');
+    places.push_str(text);
+    Code::find(&places)
 }
 
 /// The letter's digest, apart from [`Reader::read`] because `classify` has no use for it.

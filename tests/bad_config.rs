@@ -73,7 +73,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `folders`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `authentication`, `folders`, `unsubscribe`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -88,7 +88,7 @@ fn keys_and_values() {
     broken(
         "[company]",
         "poll_interval = \"soon\"\n[company]",
-        "c.toml:4: poll_interval: \"soon\" is not a duration like \"30s\" or \"5m\"",
+        "c.toml:4: poll_interval: \"soon\" is not a duration like \"30s\", \"5m\" or \"14d\"",
     );
     broken(
         "[company]",
@@ -119,6 +119,60 @@ fn keys_and_values() {
         "[directory]",
         "[limits]\nread_limit = \"1 B\"\n[directory]",
         "c.toml:12: limits.read_limit: must be between 4 KB and 16 MB",
+    );
+}
+
+#[test]
+fn whom_to_believe() {
+    broken(
+        "[directory]",
+        "[authentication]\nauthserv_ids = [\"mx.example.com\", \"mx; dkim=pass\"]\n[directory]",
+        "c.toml:12: authentication.authserv_ids: write the name as it stands in Authentication-Results before the first ';', as in \"mx.example.com\"",
+    );
+    broken(
+        "[directory]",
+        "[authentication]\nauthserv_ids = [\"mx\"]\nreceived_by = [\"mx (Postfix)\"]\n[directory]",
+        "c.toml:13: authentication.received_by: write a host name or an address as it stands behind \"by\" in Received, as in \"mx.example.com\"",
+    );
+    broken(
+        "[directory]",
+        "[authentication]\nreceived_by = [\"mx.example.com\"]\n[directory]",
+        "c.toml:12: authentication.received_by: says nothing without authserv_ids; add them or leave it out",
+    );
+    broken(
+        "[directory]",
+        "[authentication]\nauthserv_id = \"mx.example.com\"\n[directory]",
+        "c.toml:12: unknown field `authserv_id`, expected `authserv_ids` or `received_by`",
+    );
+}
+
+#[test]
+fn keys_of_unsubscribe_tokens() {
+    let with = |keys: &str| GOOD.replace("[directory]", &format!("[unsubscribe]\n{keys}\n[directory]"));
+    let good = "0123456789abcdef";
+    let case = |keys: &str, expected: &str| {
+        let files = [("good", good), ("short", "0123456789abcde\n0123456789abcdef"), ("empty", "\n")];
+        assert_eq!(refusal(&with(keys), &files), expected);
+    };
+    case(
+        "keys = [{ file = \"ROOT/good\" }, { file = \"ROOT/short\" }]",
+        "unsubscribe.keys, entry 2: the key is shorter than 16 bytes; `openssl rand -hex 32` makes a good one",
+    );
+    case("keys = [{ file = \"ROOT/empty\" }]", "unsubscribe.keys, entry 1: The secret file empty is empty");
+    case(
+        "keys = [{ env = \"PRIVACYD_NO_SUCH\" }]",
+        "unsubscribe.keys, entry 1: The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set",
+    );
+    case(
+        "keys = [\"secret\"]",
+        "c.toml:12: keys: unknown variant `secret`, expected one of `file`, `env`, `credential`",
+    );
+    case("key = []", "c.toml:12: unknown field `key`, expected `keys` or `reply`");
+    case("reply = \"no\"", "c.toml:12: reply: invalid type: string \"no\", expected a boolean");
+    let long = with("keys = [{ file = \"ROOT/good\" }]").replace("privacy@", &format!("{}@", "x".repeat(63)));
+    assert_eq!(
+        refusal(&long, &[("good", good)]),
+        "c.toml:2: own_addresses: the first one bears the unsubscribe tokens and is too long to take \"+u\"; put a shorter one first"
     );
 }
 
@@ -157,7 +211,7 @@ fn ways_in_and_out() {
     broken(
         "[directory]",
         "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"PRIVACYD_NO_SUCH\"\n[directory]",
-        "The environment variable PRIVACYD_NO_SUCH, which should hold a password, is not set",
+        "The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set",
     );
 }
 

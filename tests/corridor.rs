@@ -1,83 +1,31 @@
 //! Mail in, reply out: the corridor on a real SQLite database, with a mailer that only remembers.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use privacyd::config::Config;
-use privacyd::daemon::Daemon;
-use privacyd::intake::Intake;
-use privacyd::mailbox::{Body, Fetched, MailId, Window};
+use privacyd::mailbox::MailId;
 use privacyd::mailer::{Mailer, MemoryBox};
 use privacyd::outbox::Outbox;
-use privacyd::store::Store;
-use sqlx::Connection;
 
-struct House {
-    folder: tempfile::TempDir,
-    intake: Arc<Intake>,
-    store: Store,
+#[path = "support/corridor.rs"]
+mod support;
+
+use support::{House, letter, window};
+
+/// The key and the token of `jane@example.com` that are the test vector of src/token.rs.
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+const TOKEN: &str = "dt4ge7xwrzy44mnrnjqw4zkamv4gc3lqnrss4y3pnu";
+
+/// Knows unsubscribe tokens by [`KEY`].
+async fn house_with_tokens(reply: bool) -> House {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), KEY).unwrap();
+    House::with(&format!("[unsubscribe]\nkeys = [{{ file = {:?} }}]\nreply = {reply}\n", key.path())).await
 }
 
-impl House {
-    async fn new() -> Self {
-        Self::with("").await
-    }
-
-    async fn with(keys: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let text = format!(
-            "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
-             [[maildir]]\nname = \"box\"\npath = {:?}\n[directory]\npath = {:?}\n{keys}",
-            path("privacyd.db"),
-            path("Maildir"),
-            path("replies")
-        );
-        let daemon = Daemon::build(&Config::parse("test", &text).unwrap()).await.unwrap();
-        let store = daemon.intake.store.clone();
-        Self { folder, intake: daemon.intake, store }
-    }
-
-    async fn receive(&self, validity: u32, mails: Vec<(u32, Vec<u8>)>) -> Vec<(MailId, String)> {
-        self.intake.receive("box", window(validity, mails)).await.unwrap()
-    }
-
-    fn database(&self) -> PathBuf {
-        self.folder.path().join("privacyd.db")
-    }
-
-    async fn execute(&self, statement: &'static str) {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
-        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::query(statement).execute(&mut second).await.unwrap();
-        second.close().await.unwrap();
-    }
-
-    async fn counts(&self) -> (usize, usize, usize) {
-        let messages = self.store.messages(None, 1000).await.unwrap().len();
-        let requests = self.store.requests(None, 1000).await.unwrap().len();
-        (messages, requests, self.store.replies(None, 1000).await.unwrap().len())
-    }
-}
-
-fn window(validity: u32, mails: Vec<(u32, Vec<u8>)>) -> Window {
-    let received: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-    let mails = mails.into_iter().map(|(uid, bytes)| Fetched {
-        id: MailId::Uid(uid),
-        size: bytes.len() as u64,
-        received,
-        body: Body::Whole(bytes),
-    });
-    Window { validity, mails: mails.collect() }
-}
-
-fn letter(from: &str, words: &str) -> Vec<u8> {
-    format!(
-        "From: Zebedee Quux <{from}>\nTo: privacy@example.com\nSubject: Xylophone\nMessage-ID: <{from}>\n\
-         Date: Mon, 23 Nov 2026 10:00:00 +0000\n\n{words}\n"
-    )
-    .into_bytes()
+/// A mail to Jane's token. Jane is `jane@example.com`; who sends it is in `fields`.
+fn to_token(fields: &str, words: &str) -> Vec<u8> {
+    format!("{fields}To: privacy+u.{TOKEN}@example.com\n\n{words}").into_bytes()
 }
 
 const STOP: &str = "Please take me off your mailing list.";
@@ -185,10 +133,10 @@ async fn what_goes_wrong_after_the_look_is_not_the_mails_fault() {
         .await;
     let mail = || window(1, vec![(1, letter("jane@example.org", STOP))]);
     for _ in 0..8 {
-        assert!(house.intake.receive("box", mail()).await.is_err());
+        assert!(house.intake.receive("box", mail(), Timestamp::now()).await.is_err());
     }
     house.execute("DROP TRIGGER full").await;
-    let filed = house.intake.receive("box", mail()).await.unwrap();
+    let filed = house.intake.receive("box", mail(), Timestamp::now()).await.unwrap();
     assert_eq!(filed, [(MailId::Uid(1), "Opt-out".to_owned())]);
 }
 
@@ -229,11 +177,302 @@ async fn a_database_that_cannot_be_written_acts_on_nothing() {
         .await;
     house.receive(1, vec![(1, letter("jane@example.org", STOP))]).await;
     // The second window fails at its very end: nothing of it may stand.
-    let failed = house.intake.receive("box", window(1, vec![(2, letter("ann@example.org", STOP))])).await;
+    let failed = house
+        .intake
+        .receive("box", window(1, vec![(2, letter("ann@example.org", STOP))]), Timestamp::now())
+        .await;
     assert!(failed.is_err());
     assert_eq!(house.counts().await, (1, 1, 1));
     assert_eq!(house.store.suppressed(&"ann@example.org".parse().unwrap()).await.unwrap(), []);
     house.execute("DROP TRIGGER full").await;
     house.receive(1, vec![(2, letter("ann@example.org", STOP))]).await;
     assert_eq!(house.counts().await, (2, 2, 2));
+}
+
+const BELIEVING: &str = "[authentication]\nauthserv_ids = [\"mx.example.com\"]\n";
+
+/// A letter below the border's Received field and these of its results, with this Reply-To.
+fn judged(results: &[&str], reply_to: &str, words: &str) -> Vec<u8> {
+    let results: Vec<String> =
+        results.iter().map(|found| format!("Authentication-Results: mx.example.com; {found}\n")).collect();
+    let mut mail = format!(
+        "Received: from mail.example.org (mail.example.org [192.0.2.1]) by mx.example.com with ESMTPS id 1; Mon\n{}\
+         Reply-To: {reply_to}\n",
+        results.concat()
+    )
+    .into_bytes();
+    mail.extend(letter("jane@example.org", words));
+    mail
+}
+
+const DMARC: &str = "dmarc=pass header.from=example.org";
+const NO_DMARC: &str = "dmarc=fail header.from=example.org";
+
+#[tokio::test]
+async fn answers_go_to_reply_to_only_when_the_sender_is_proven() {
+    for (keys, results, reply_to, expected, proof) in [
+        (BELIEVING, &[DMARC][..], "Jane <home@example.net>", "home@example.net", "dmarc"),
+        (BELIEVING, &["dkim=pass header.d=example.org"], "home@example.net", "home@example.net", "dkim"),
+        (BELIEVING, &[], "victim@example.net", "jane@example.org", "none"),
+        (BELIEVING, &[DMARC, NO_DMARC], "victim@example.net", "jane@example.org", "conflict"),
+        ("", &[DMARC], "victim@example.net", "jane@example.org", "none"),
+        (BELIEVING, &[DMARC], "a@example.net, b@example.net", "jane@example.org", "dmarc"),
+        (BELIEVING, &[DMARC], "a@example.net\nReply-To: b@example.net", "jane@example.org", "dmarc"),
+        (BELIEVING, &[DMARC], "privacy+x@example.com", "jane@example.org", "dmarc"),
+    ] {
+        let house = House::with(keys).await;
+        house.receive(1, vec![(1, judged(results, reply_to, STOP))]).await;
+        let replies = house.store.replies(None, 10).await.unwrap();
+        let recipients: Vec<&str> = replies.iter().map(|reply| reply.recipient.as_str()).collect();
+        assert_eq!(recipients, [expected], "{results:?} {reply_to}");
+        // Whoever wrote it and whatever proves it: an opt-out is of the From address, and done.
+        let jane = "jane@example.org".parse().unwrap();
+        assert_eq!(house.store.suppressed(&jane).await.unwrap().len(), 1);
+        assert_eq!(house.store.suppressions("", 10).await.unwrap().len(), 1);
+        let request = house.store.requests(Some("completed"), 10).await.unwrap().remove(0);
+        assert_eq!((request.kind.as_str(), request.proof.as_str()), ("opt_out", proof));
+        let (message, _, _) = house.store.message(request.message_id).await.unwrap().unwrap();
+        assert_eq!((message.proof.as_str(), &message.proof_why), (proof, &request.proof_why));
+    }
+}
+
+#[tokio::test]
+async fn the_daily_cap_is_of_the_address_that_is_written_to() {
+    let house = House::with(&format!("{BELIEVING}[limits]\nreplies_per_day = 2\n")).await;
+    let again =
+        |uid: u32| (uid, judged(&[DMARC], "victim@example.net", &format!("{STOP} This is mail {uid}.")));
+    house.receive(1, vec![again(1), again(2), again(3)]).await;
+    house.receive(1, vec![again(4)]).await;
+    assert_eq!(house.counts().await, (4, 4, 2));
+}
+
+#[tokio::test]
+async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
+    let house = House::with(BELIEVING).await;
+    let both = "Please take me off your mailing list. Please delete all my personal data.";
+    let shared =
+        "To which third parties did you disclose my personal information for their direct marketing?";
+    let mails = [both, "Please delete all my personal data.", shared, "Lovely weather today."];
+    let mails =
+        mails.iter().zip(1..).map(|(words, uid)| (uid, judged(&[DMARC, NO_DMARC], "x@example.net", words)));
+    let filed = house.receive(1, mails.collect()).await;
+    assert!(filed.iter().all(|(_, folder)| folder == "Held"), "{filed:?}");
+    let messages = house.store.messages(Some("review"), 10).await.unwrap();
+    assert_eq!(messages.len(), 4);
+    let why = "mx.example.com: dmarc=pass, but mx.example.com: dmarc=fail";
+    assert!(messages.iter().all(|message| message.proof == "conflict" && message.proof_why == why));
+    let mut requests = house.store.requests(None, 10).await.unwrap();
+    requests.sort_by_key(|request| (request.message_id, request.kind.clone()));
+    let requests: Vec<_> = requests
+        .iter()
+        .map(|request| {
+            (request.message_id, request.kind.as_str(), request.status.as_str(), request.due_on.as_str())
+        })
+        .collect();
+    assert_eq!(
+        requests,
+        [
+            (1, "deletion", "held", "2026-12-23"),
+            (1, "opt_out", "completed", "2026-11-25"),
+            (2, "deletion", "held", "2026-12-23"),
+            (3, "disclosure", "held", "2026-12-23"),
+        ]
+    );
+    let replies = house.store.replies(None, 10).await.unwrap();
+    assert!(replies.iter().all(|reply| reply.recipient == "jane@example.org"), "{replies:?}");
+    let mut templates: Vec<&str> = replies.iter().map(|reply| reply.template.as_str()).collect();
+    templates.sort_unstable();
+    assert_eq!(templates, ["several", "unclear", "unclear"]);
+}
+
+#[tokio::test]
+async fn a_token_opts_its_address_out_whoever_sends_it_and_however() {
+    let machines = [
+        "",
+        "From: jane@example.com\n",
+        "From: Zebedee Quux <zebedee@example.org>\nSubject: unsubscribe\n",
+        "From: a@example.org\nFrom: b@example.org\n",
+        "From: noreply@example.org\nAuto-Submitted: auto-generated\nSubject: Unsubscribe\n",
+        "Return-Path: <>\nFrom: zebedee@example.org\n",
+        "From: zebedee@example.org\nPrecedence: bulk\nList-Id: <news.example.org>\n",
+        "From: zebedee@example.org\nX-Auto-Response-Suppress: All\nDelivered-To: privacy@example.com\n",
+    ];
+    let house = house_with_tokens(false).await;
+    let cases = machines.iter().flat_map(|fields| [(fields, ""), (fields, "Sent by a mail program.\n")]);
+    for (index, (fields, words)) in cases.enumerate() {
+        let uid = index as u32 + 1;
+        let filed = house.receive(1, vec![(uid, to_token(fields, words))]).await;
+        assert_eq!(filed, [(MailId::Uid(uid), "Opt-out".to_owned())], "{fields}");
+        let suppressed = house.suppressed(["jane@example.com", "zebedee@example.org"]).await;
+        assert_eq!(suppressed, [true, false], "{fields}");
+        assert_eq!(house.counts().await, (index + 1, index + 1, 0), "{fields}");
+        let (disposition, why) = house.latest().await;
+        assert_eq!(disposition, "requests");
+        assert!(why.contains("by an unsubscribe token"), "{why}");
+        house.store.unsuppress(&"jane@example.com".parse().unwrap(), "marketing").await.unwrap();
+    }
+    for request in house.store.requests(None, 100).await.unwrap() {
+        assert_eq!((request.kind.as_str(), request.status.as_str()), ("opt_out", "completed"));
+        assert_eq!((request.subject.as_deref(), request.confidence), (Some("jane@example.com"), 0.999));
+        let (_, events) = house.store.request(&request.reference).await.unwrap().unwrap();
+        assert!(events.iter().any(|event| event.reason == "unsubscribe token"));
+    }
+}
+
+#[tokio::test]
+async fn a_token_twice_is_another_mail_and_no_other_row() {
+    let house = house_with_tokens(false).await;
+    let mail = |subject: &str| to_token(&format!("Subject: {subject}\n"), "");
+    house.receive(1, vec![(1, mail("1")), (2, mail("2")), (3, mail("1"))]).await;
+    assert_eq!(house.counts().await, (2, 2, 0));
+    assert_eq!(house.store.suppressions("", 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_in_the_subject_counts_at_the_address_for_it() {
+    let house = house_with_tokens(false).await;
+    let mail = format!("To: privacy+u@example.com\nSubject: u.{TOKEN}\n\n").into_bytes();
+    house.receive(1, vec![(1, mail)]).await;
+    assert_eq!(house.suppressed(["jane@example.com"]).await, [true]);
+}
+
+#[tokio::test]
+async fn a_confirmation_goes_to_the_tokens_address_and_no_other() {
+    let house = house_with_tokens(true).await;
+    let fields = "From: zebedee@example.org\nAuto-Submitted: auto-generated\nMessage-ID: <x@example.org>\n";
+    house.receive(1, vec![(1, to_token(fields, ""))]).await;
+    assert_eq!(house.replies().await, [("jane@example.com".into(), "opt_out".into())]);
+    let reply = house.store.replies(None, 1).await.unwrap().remove(0);
+    let request = house.store.requests(None, 1).await.unwrap().remove(0);
+    assert_eq!(reply.reference, request.reference);
+}
+
+#[tokio::test]
+async fn confirmations_are_replies_of_the_day() {
+    let house = house_with_tokens(true).await;
+    let mails = (0..12).map(|n| (n + 1, to_token(&format!("From: z{n}@example.org\n"), ""))).collect();
+    house.receive(1, mails).await;
+    house.receive(1, vec![(20, to_token("From: z@example.org\n", ""))]).await;
+    assert_eq!(house.counts().await, (13, 13, 10));
+}
+
+#[tokio::test]
+async fn reports_and_our_own_mail_are_no_opt_out_by_token() {
+    let report = |kind: &str, part: &str| {
+        (
+            format!(
+                "From: zebedee@example.org\nContent-Type: multipart/report; report-type={kind}; boundary=b\n"
+            ),
+            format!(
+                "--b\nContent-Type: text/plain\n\nHello\n--b\nContent-Type: message/{part}\n\nX: y\n\n--b--\n"
+            ),
+        )
+    };
+    let plain = |fields: &str| (fields.to_owned(), String::new());
+    let mails = [
+        report("delivery-status", "delivery-status"),
+        report("feedback-report", "feedback-report"),
+        report("disposition-notification", "disposition-notification"),
+        plain("From: MAILER-DAEMON@example.org\n"),
+        plain("Return-Path: <>\nFrom: x@example.org\nSubject: Undelivered Mail Returned to Sender\n"),
+        plain("From: x@example.org\nX-Failed-Recipients: y@example.org\n"),
+        plain("From: privacy@example.com\n"),
+        (format!("From: <privacy+u.{TOKEN}@example.com>\n"), STOP.to_owned()),
+    ];
+    let house = house_with_tokens(true).await;
+    for (index, (fields, words)) in mails.into_iter().enumerate() {
+        let uid = index as u32 + 1;
+        house.receive(1, vec![(uid, to_token(&fields, &words))]).await;
+        assert_eq!(house.counts().await, (index + 1, 0, 0), "{fields}");
+        assert_eq!(house.suppressed(["jane@example.com"]).await, [false], "{fields}");
+        assert_eq!(house.latest().await.0, "automated", "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_no_token_and_the_mail_is_read() {
+    let wrong = TOKEN.replacen('d', "e", 1);
+    let mail = |fields: &str, words: &str| {
+        format!("{fields}To: privacy+u.{wrong}@example.com\n\n{words}\n").into_bytes()
+    };
+    let house = house_with_tokens(true).await;
+    let machine = "From: noreply@example.org\nAuto-Submitted: auto-generated\n";
+    house.receive(1, vec![(1, mail(machine, ""))]).await;
+    assert_eq!(house.counts().await, (1, 0, 0));
+    let (disposition, why) = house.latest().await;
+    assert_eq!(disposition, "automated");
+    assert!(why.ends_with("; it bears an invalid unsubscribe token"), "{why}");
+    // A person who writes to that address is read as anybody else.
+    house.receive(1, vec![(2, mail("From: zebedee@example.org\n", STOP))]).await;
+    assert_eq!(house.suppressed(["zebedee@example.org", "jane@example.com"]).await, [true, false]);
+    assert_eq!(house.replies().await, [("zebedee@example.org".into(), "opt_out".into())]);
+    assert!(house.latest().await.1.ends_with("; it bears an invalid unsubscribe token"));
+}
+
+#[tokio::test]
+async fn without_keys_a_token_is_nothing() {
+    let house = House::new().await;
+    house
+        .receive(1, vec![(1, to_token("From: zebedee@example.org\nAuto-Submitted: auto-generated\n", ""))])
+        .await;
+    assert_eq!(house.counts().await, (1, 0, 0));
+    assert_eq!(house.latest().await.1, "automatic: Auto-Submitted");
+}
+
+#[tokio::test]
+async fn the_words_of_a_mail_with_a_token_are_the_senders() {
+    const DELETE: &str = "Please unsubscribe me and delete all my personal data.\n";
+    let kinds = async |house: &House| {
+        let mut rows = house.store.requests(None, 10).await.unwrap();
+        rows.sort_by(|a, b| (&a.kind, &a.subject).cmp(&(&b.kind, &b.subject)));
+        rows.into_iter()
+            .map(|row| (row.kind, row.status, row.subject.unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    let row =
+        |kind: &str, status: &str, subject: &str| (kind.to_owned(), status.to_owned(), subject.to_owned());
+    let jane = "jane@example.com";
+    let opt_out = row("opt_out", "completed", jane);
+
+    // Jane herself: her "unsubscribe" is done already.
+    let house = house_with_tokens(false).await;
+    let filed = house.receive(1, vec![(1, to_token("From: Jane@example.com\n", DELETE))]).await;
+    assert_eq!(filed, [(MailId::Uid(1), "Deletion".to_owned())]);
+    assert_eq!(kinds(&house).await, [row("deletion", "awaiting_proof", jane), opt_out.clone()]);
+    assert_eq!(house.replies().await, [(jane.into(), "confirm".into())]);
+
+    // Somebody else: an opt-out and a deletion of his own, told to him and not to Jane; hers to her.
+    let house = house_with_tokens(true).await;
+    house.receive(1, vec![(1, to_token("From: zebedee@example.org\n", DELETE))]).await;
+    let zebedee = "zebedee@example.org";
+    let expected =
+        [row("deletion", "awaiting_proof", zebedee), opt_out.clone(), row("opt_out", "completed", zebedee)];
+    assert_eq!(kinds(&house).await, expected);
+    assert_eq!(house.replies().await, [(zebedee.into(), "confirm".into()), (jane.into(), "opt_out".into())]);
+    assert_eq!(house.suppressed([jane, zebedee]).await, [true, true]);
+    let replies = house.store.replies(None, 10).await.unwrap();
+    let of_jane = house.store.requests(None, 10).await.unwrap();
+    let of_jane = of_jane.iter().find(|row| row.subject.as_deref() == Some(jane)).unwrap();
+    assert!(replies.iter().all(|reply| (reply.reference == of_jane.reference) == (reply.recipient == jane)));
+
+    // A machine's words are not looked at, nor is a subject without words.
+    let house = house_with_tokens(false).await;
+    let machine = "From: zebedee@example.org\nAuto-Submitted: auto-generated\n";
+    house.receive(1, vec![(1, to_token(machine, DELETE))]).await;
+    house
+        .receive(1, vec![(2, to_token("From: zebedee@example.org\nSubject: Delete my account\n", ""))])
+        .await;
+    assert_eq!(kinds(&house).await, [opt_out.clone(), opt_out.clone()]);
+    assert_eq!(house.replies().await, []);
+
+    // What is not clear waits for a person; so does a request of nobody.
+    for fields in ["From: zebedee@example.org\n", "From: a@example.org\nFrom: zebedee@example.org\n"] {
+        let house = house_with_tokens(false).await;
+        let words = if fields.contains("From: a") { DELETE } else { "Please do not delete my account.\n" };
+        let filed = house.receive(1, vec![(1, to_token(fields, words))]).await;
+        assert_eq!(filed, [(MailId::Uid(1), "Held".to_owned())], "{fields}");
+        let subject = if fields.contains("From: a") { "" } else { zebedee };
+        assert_eq!(kinds(&house).await, [opt_out.clone(), row("unclear", "held", subject)]);
+        assert_eq!(house.suppressed([jane, zebedee]).await, [true, false]);
+    }
 }

@@ -5,15 +5,20 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 14] = [
+const PURE: [&str; 19] = [
     "answer",
     "code",
+    "ladder",
     "understand",
     "message",
     "html",
     "text",
     "screen",
     "sender",
+    "evidence",
+    "evidence/results",
+    "evidence/zone",
+    "token",
     "classify",
     "language",
     "clock",

@@ -1,40 +1,49 @@
-//! Against a real Dovecot, and against dialogues that no real server offers.
+//! Against dialogues that no real server offers; `tests/servers` has the real Dovecot.
 
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::config::SecretSource;
 use crate::mailbox::LoginRefused;
 use crate::mailbox::session::Wait;
-use crate::mailbox::support::dovecot::{Dovecot, Options, PASSWORD};
-use crate::mailbox::support::scripted::{Scripted, Step, expect, far_away, send};
+use scripted::{Scripted, Step, expect, send};
 
-const MAIL: &[u8] = b"From: a@example.org\r\nSubject: hello\r\n\r\nPlease delete my data.\r\n";
+#[path = "../../tests/support/scripted.rs"]
+mod scripted;
 
 /// A mailbox, and the folder its password file is in.
 struct House {
     imap: Imap,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
-fn house(port: u16, user: &str, change: impl FnOnce(&mut ImapConfig)) -> House {
+/// A mailbox that loses patience soon.
+fn house(server: &Scripted) -> House {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
-    fs::write(&password, format!("{PASSWORD}\n")).unwrap();
-    let mut settings = ImapConfig {
+    fs::write(&password, "sec\"r\\et\n").unwrap();
+    let settings = ImapConfig {
         name: "test".into(),
         host: "127.0.0.1".into(),
-        port,
+        port: server.port,
         tls: ImapTls::None,
         ca_file: None,
-        username: user.into(),
+        username: "ann".into(),
         password: SecretSource::File(password),
         inbox: "INBOX".into(),
     };
-    change(&mut settings);
-    House { imap: Imap::new(settings, Bounds::new(1000, 100_000)).unwrap(), folder }
+    let mut imap = Imap::new(settings, Bounds::new(1000, 100_000)).unwrap();
+    let short = Wait::Within(Duration::from_millis(300));
+    imap.patience = Patience {
+        connect: short,
+        login: short,
+        quick: short,
+        file: short,
+        logout: short,
+        fetch: Wait::Silent(Duration::from_millis(300)),
+    };
+    House { imap, _folder: folder }
 }
 
 impl House {
@@ -66,257 +75,6 @@ fn uid(mail: &Fetched) -> u32 {
 
 fn to(folder: &str, uids: impl IntoIterator<Item = u32>) -> Vec<(MailId, String)> {
     uids.into_iter().map(|uid| (MailId::Uid(uid), folder.to_owned())).collect()
-}
-
-// ---- with Dovecot
-
-fn dovecot(options: &Options) -> Option<Dovecot> {
-    Dovecot::start(options).map_err(|reason| println!("skipped: {reason}")).ok()
-}
-
-/// Bodies of the mails in a Maildir folder ("" for the inbox), sorted.
-fn mails_in(maildir: &Path, folder: &str) -> Vec<String> {
-    let root = if folder.is_empty() { maildir.to_owned() } else { maildir.join(format!(".{folder}")) };
-    let mut mails: Vec<String> = ["new", "cur"]
-        .iter()
-        .flat_map(|name| fs::read_dir(root.join(name)).into_iter().flatten())
-        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
-        .collect();
-    mails.sort();
-    mails
-}
-
-#[tokio::test]
-async fn a_mail_is_fetched_filed_and_gone() {
-    let Some(server) = dovecot(&Options::default()) else { return };
-    server.deliver("ann", MAIL);
-    let mut house = house(server.plain_port, "ann", |_| {});
-    assert_eq!(house.imap.probe().await.unwrap(), "1 messages, MOVE, UIDPLUS");
-
-    let (cursor, mails) = house.pass(Cursor::default()).await.unwrap();
-    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
-    assert_eq!((&mail.body, mail.size), (&Body::Whole(MAIL.to_vec()), MAIL.len() as u64));
-    assert!((Timestamp::now() - mail.received).as_secs() < 60);
-
-    house.imap.file(&to("Privacy/Deletion", [uid(mail)])).await.unwrap();
-    // Again, and one that never was: no error.
-    house.imap.file(&to("Privacy/Deletion", [uid(mail), 999])).await.unwrap();
-    house.imap.file(&[]).await.unwrap();
-    let maildir = server.maildir("ann");
-    assert_eq!(mails_in(&maildir, "").len(), 0);
-    assert_eq!(mails_in(&maildir, "Privacy.Deletion").len(), 1);
-    assert_eq!(
-        fs::read_to_string(maildir.join("subscriptions")).unwrap().lines().last(),
-        Some("Privacy\tDeletion")
-    );
-
-    let (_, mails) = house.pass(cursor).await.unwrap();
-    assert_eq!(mails, []);
-    server.deliver("ann", b"Subject: later\r\n\r\n");
-    let (_, mails) = house.pass(cursor).await.unwrap();
-    assert_eq!(mails.len(), 1, "new mail is seen in the same session");
-    house.imap.close().await;
-}
-
-#[tokio::test]
-async fn reading_leaves_no_trace() {
-    let Some(server) = dovecot(&Options::default()) else { return };
-    server.deliver("ann", MAIL);
-    let mut house = house(server.plain_port, "ann", |_| {});
-    house.imap.probe().await.unwrap();
-    assert!(
-        fs::read_dir(server.maildir("ann").join("cur")).into_iter().flatten().next().is_none(),
-        "EXAMINE changes nothing"
-    );
-    house.pass(Cursor::default()).await.unwrap();
-    house.imap.close().await;
-    let names: Vec<String> = (fs::read_dir(server.maildir("ann").join("cur")).unwrap())
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    assert!(names.len() == 1 && names.iter().all(|name| name.ends_with(":2,")), "no \\Seen: {names:?}");
-}
-
-#[tokio::test]
-async fn long_mails_are_cut_and_too_long_ones_left() {
-    let Some(server) = dovecot(&Options::default()) else { return };
-    for length in [999, 1000, 1001, 100_000, 100_001] {
-        server.deliver("ann", &mail_of(length));
-    }
-    let mut house = house(server.plain_port, "ann", |_| {});
-    let (_, mails) = house.pass(Cursor::default()).await.unwrap();
-    let found: Vec<String> = mails.iter().map(|mail| format!("{} {:?}", mail.size, mail.body)).collect();
-    assert_eq!(
-        found,
-        [
-            "999 Whole(999 bytes)",
-            "1000 Head(1000 bytes)",
-            "1001 Head(1000 bytes)",
-            "100000 Head(1000 bytes)",
-            "100001 TooLarge"
-        ]
-    );
-}
-
-/// A mail of exactly so many bytes.
-fn mail_of(length: usize) -> Vec<u8> {
-    let mut mail = b"Subject: x\r\n\r\n".to_vec();
-    while mail.len() < length {
-        let line = (length - mail.len()).min(72);
-        mail.extend(
-            if line > 2 { format!("{}\r\n", "x".repeat(line - 2)) } else { "y".repeat(line) }.bytes(),
-        );
-    }
-    assert_eq!(mail.len(), length);
-    mail
-}
-
-#[tokio::test]
-async fn another_uidvalidity_begins_anew() {
-    let Some(server) = dovecot(&Options::default()) else { return };
-    server.deliver_into("ann", "Watched", MAIL);
-    let mut house = house(server.plain_port, "ann", |settings| settings.inbox = "Watched".into());
-    let (first, mails) = house.pass(Cursor::default()).await.unwrap();
-    assert_eq!((first.last_uid, mails.len()), (1, 1));
-    assert_eq!(house.pass(first).await.unwrap().1.len(), 0);
-    house.imap.close().await;
-
-    fs::remove_dir_all(server.maildir("ann").join(".Watched")).unwrap();
-    server.deliver_into("ann", "Watched", MAIL);
-    let begin = house.imap.look(first).await.unwrap();
-    assert_ne!(begin.validity, first.validity);
-    assert_eq!(begin.last_uid, 0);
-    assert_eq!(house.pass(first).await.unwrap().1.len(), 1);
-}
-
-#[tokio::test]
-async fn without_move_a_colleagues_deleted_mail_survives() {
-    for (without, left) in [(vec!["MOVE"], 1), (vec!["MOVE", "UIDPLUS"], 3)] {
-        let Some(server) = dovecot(&Options { without, ..Options::default() }) else { return };
-        for text in ["one", "two", "three"] {
-            server.deliver("ann", text.as_bytes());
-        }
-        let mut house = house(server.plain_port, "ann", |_| {});
-        let (_, mails) = house.pass(Cursor::default()).await.unwrap();
-        let deleted = mails.iter().find(|mail| mail.body == Body::Whole(b"two".to_vec())).map(uid).unwrap();
-        let mut colleague = house.imap.connect().await.unwrap();
-        for command in ["SELECT INBOX".to_owned(), format!("UID STORE {deleted} +FLAGS (\\Deleted)")] {
-            colleague.command(command, SMALL, house.imap.patience.quick, |_| {}).await.unwrap();
-        }
-
-        house.imap.file(&to("Held", mails.iter().map(uid).filter(|uid| *uid != deleted))).await.unwrap();
-        house.imap.close().await;
-        let maildir = server.maildir("ann");
-        assert_eq!(mails_in(&maildir, "Held"), ["one", "three"]);
-        assert_eq!(mails_in(&maildir, "").len(), left);
-        assert!(mails_in(&maildir, "").contains(&"two".to_owned()));
-    }
-}
-
-#[tokio::test]
-async fn tls_is_verified() {
-    let Some(server) = dovecot(&Options::default()) else { return };
-    let tls = |settings: &mut ImapConfig| {
-        settings.tls = ImapTls::Implicit;
-        settings.host = "localhost".into();
-    };
-    let with_ca = |settings: &mut ImapConfig| {
-        tls(settings);
-        settings.ca_file = Some(server.ca().to_owned());
-    };
-    server.deliver("ann", MAIL);
-    let mut trusted = house(server.tls_port, "ann", with_ca);
-    assert_eq!(trusted.pass(Cursor::default()).await.unwrap().1.len(), 1);
-
-    let mut unknown = house(server.tls_port, "ann", tls);
-    let error = unknown.imap.look(Cursor::default()).await.unwrap_err();
-    assert!(format!("{error:#}").contains("UnknownIssuer"), "{error:#}");
-
-    let mut to_plaintext = house(server.plain_port, "ann", with_ca);
-    let error = to_plaintext.imap.look(Cursor::default()).await.unwrap_err();
-    assert!(error.to_string().starts_with("Cannot set up TLS with localhost"), "{error:#}");
-}
-
-#[tokio::test]
-async fn a_refused_login_is_told_from_other_errors() {
-    let Some(server) = dovecot(&Options::default()) else { return };
-    let mut house = house(server.plain_port, "ann", |_| {});
-    fs::write(house.folder.path().join("password"), "wrong").unwrap();
-    let error = house.imap.look(Cursor::default()).await.unwrap_err();
-    assert_eq!(
-        error.downcast_ref::<LoginRefused>().unwrap().to_string(),
-        "The server refuses the login [AUTHENTICATIONFAILED]"
-    );
-    // Read anew: no restart after the password was put right.
-    fs::write(house.folder.path().join("password"), PASSWORD).unwrap();
-    house.imap.look(Cursor::default()).await.unwrap();
-
-    server.stop();
-    house.imap.session = None;
-    let error = house.imap.look(Cursor::default()).await.unwrap_err();
-    assert!(error.downcast_ref::<LoginRefused>().is_none());
-    assert!(error.to_string().starts_with("Cannot connect to 127.0.0.1:"), "{error}");
-}
-
-#[tokio::test]
-async fn five_thousand_mails_are_drained() {
-    let lines = [
-        ("plain", false, 0),
-        ("with COPY and EXPUNGE", true, 0),
-        ("TLS", false, 0),
-        ("20 ms away", false, 10),
-    ];
-    for (line, copy, delay) in lines {
-        let without = if copy { vec!["MOVE"] } else { vec![] };
-        let Some(server) = dovecot(&Options { without, ..Options::default() }) else { return };
-        let mail = mail_of(4_000);
-        for _ in 0..5_000 {
-            server.deliver("ann", &mail);
-        }
-        let port = if delay > 0 {
-            far_away(server.plain_port, Duration::from_millis(delay))
-        } else {
-            server.plain_port
-        };
-        let mut house = house(port, "ann", |settings| {
-            if line == "TLS" {
-                (settings.tls, settings.port, settings.host) =
-                    (ImapTls::Implicit, server.tls_port, "localhost".into());
-                settings.ca_file = Some(server.ca().to_owned());
-            }
-        });
-        house.imap.bounds.read_limit = 1_000_000;
-        let before = Instant::now();
-        let cursor = house.imap.look(Cursor::default()).await.unwrap();
-        let looking = before.elapsed();
-        let (mut fetching, mut filing, mut seen) = (Duration::ZERO, Duration::ZERO, 0_u32);
-        loop {
-            let before = Instant::now();
-            let window = house.imap.next_window().await.unwrap();
-            fetching += before.elapsed();
-            if window.mails.is_empty() {
-                break;
-            }
-            let mut moves = Vec::new();
-            for fetched in window.mails {
-                seen += 1;
-                assert!(uid(&fetched) == seen && fetched.body == Body::Whole(mail.clone()));
-                moves.push((fetched.id, format!("Folder {}", seen % 3)));
-            }
-            let before = Instant::now();
-            house.imap.file(&moves).await.unwrap();
-            filing += before.elapsed();
-        }
-        let rate = |time: Duration| f64::from(seen) / time.as_secs_f64();
-        println!(
-            "{line}: {seen} mails of 4 KB, look {looking:.0?}, fetch {fetching:.0?} ({:.0}/s), file into 3 folders {filing:.0?} ({:.0}/s), together {:.0}/s",
-            rate(fetching),
-            rate(filing),
-            rate(fetching + filing)
-        );
-        assert_eq!(seen, 5_000);
-        assert_eq!(house.pass(Cursor { last_uid: seen, ..cursor }).await.unwrap().1, []);
-        assert_eq!(mails_in(&server.maildir("ann"), "").len(), 0);
-    }
 }
 
 // ---- with a script
@@ -359,21 +117,6 @@ fn bodies(command: &str, uids: &[u32]) -> Vec<Step> {
     let lines: String =
         uids.iter().map(|uid| format!("* {uid} FETCH (UID {uid} BODY[]<0> {{5}}\r\nhello)\r\n")).collect();
     vec![expect(command), send(format!("{lines}$1 OK fetched\r\n"))]
-}
-
-fn scripted(server: &Scripted) -> House {
-    let mut house = house(server.port, "ann", |_| {});
-    fs::write(house.folder.path().join("password"), "sec\"r\\et\n").unwrap();
-    let short = Wait::Within(Duration::from_millis(300));
-    house.imap.patience = Patience {
-        connect: short,
-        login: short,
-        quick: short,
-        file: short,
-        logout: short,
-        fetch: Wait::Silent(Duration::from_millis(300)),
-    };
-    house
 }
 
 const SEEN: Cursor = Cursor { validity: 7, last_uid: 10 };
@@ -437,7 +180,7 @@ async fn no_failure_passes_for_an_empty_answer() {
                 _ => steps.clone(),
             };
             let server = Scripted::start([[before.clone(), vec![expect(command)], tail].concat()]);
-            let mut house = scripted(&server);
+            let mut house = house(&server);
             let error = tokio::time::timeout(Duration::from_secs(5), async {
                 house.imap.look(SEEN).await?;
                 let window = house.imap.next_window().await?;
@@ -459,7 +202,7 @@ async fn no_failure_passes_for_an_empty_answer() {
 /// Runs one pass after [`SEEN`] against one dialogue per connection, and answers the mails by UID.
 async fn pass_with(dialogue: Vec<Step>) -> Vec<(u32, Body)> {
     let server = Scripted::start([[login("MOVE"), dialogue].concat()]);
-    let mut house = scripted(&server);
+    let mut house = house(&server);
     let (_, mails) = house.pass(SEEN).await.unwrap();
     house.imap.close().await;
     server.assert_followed();
@@ -576,7 +319,7 @@ async fn a_mail_without_a_body_holds_up_only_itself() {
         ]
         .concat(),
     ]);
-    let mut house = scripted(&server);
+    let mut house = house(&server);
     house.imap.look(SEEN).await.unwrap();
     let window = house.imap.next_window().await.unwrap();
     assert_eq!(window.mails.iter().map(uid).collect::<Vec<_>>(), [11]);
@@ -604,7 +347,7 @@ async fn a_mail_that_breaks_the_connection_is_passed_by_in_the_end() {
         // Given up without being asked for again; then windows of two and of what is left.
         [begin(), bodies("UID FETCH 12:13 ", &[12, 13]), bodies("UID FETCH 14:15 ", &[14, 15])].concat(),
     ]);
-    let mut house = scripted(&server);
+    let mut house = house(&server);
     for _ in 0..4 {
         assert_eq!(
             house.pass(SEEN).await.unwrap_err().to_string(),
@@ -639,7 +382,7 @@ async fn a_server_that_lies_about_sizes_is_read_all_the_same() {
         vec![expect("UID FETCH 11 "), body(1001)],
     ]
     .concat()]);
-    let error = scripted(&server).pass(SEEN).await.unwrap_err();
+    let error = house(&server).pass(SEEN).await.unwrap_err();
     assert_eq!(error.to_string(), "The server's response is too large");
 }
 
@@ -648,7 +391,7 @@ async fn failures_are_forgotten_with_the_uidvalidity() {
     let dialogue =
         [select(1, Some(12)), list("UID FETCH 11:11 ", &[11]), bodies("UID FETCH 11 ", &[11])].concat();
     let server = Scripted::start([[login("MOVE"), dialogue].concat()]);
-    let mut house = scripted(&server);
+    let mut house = house(&server);
     // Of another mail that had this UID.
     house.imap.failures.insert(11, ATTEMPTS);
     house.imap.pass.validity = 6;
@@ -684,7 +427,7 @@ async fn a_dropped_future_takes_the_session_with_it() {
         [login("MOVE"), select(1, Some(12)), list("UID FETCH 11:11 ", &[11]), bodies("UID FETCH 11 ", &[11])]
             .concat();
     let server = Scripted::start([silent, sound]);
-    let mut house = scripted(&server);
+    let mut house = house(&server);
     house.imap.look(SEEN).await.unwrap();
     let dropped = tokio::time::timeout(Duration::from_millis(50), house.imap.next_window()).await;
     assert!(dropped.is_err());
@@ -711,7 +454,7 @@ async fn folders_are_made_where_they_are_missing() {
         answer("UID MOVE 5 \"A\"", "NO [OVERQUOTA]"),
     ]
     .concat()]);
-    let mut house = scripted(&server);
+    let mut house = house(&server);
     house.imap.look(SEEN).await.unwrap();
     house.imap.file(&[to("A", [1]), to("B", [3, 2])].concat()).await.unwrap();
     house.imap.file(&to("A", [4])).await.unwrap();
@@ -725,7 +468,7 @@ async fn names_that_do_not_belong_on_the_wire_stay_off_it() {
     let server =
         Scripted::start([[login("MOVE"), select(1, Some(12)), vec![expect("nothing more")]].concat()]);
     for name in ["", "a\"b", "a\\b", "a\r\nt9 DELETE INBOX", "é"] {
-        let mut house = scripted(&server);
+        let mut house = house(&server);
         if house.imap.look(SEEN).await.is_ok() {
             house.imap.file(&to(name, [1])).await.unwrap_err();
         }
@@ -768,7 +511,7 @@ async fn greetings_and_logins_that_do_not_work_out() {
     ];
     for (dialogue, expected, refused) in table {
         let server = Scripted::start([dialogue]);
-        let error = scripted(&server).imap.look(SEEN).await.unwrap_err();
+        let error = house(&server).imap.look(SEEN).await.unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert_eq!(error.is::<LoginRefused>(), refused, "{expected}");
     }
@@ -778,7 +521,7 @@ async fn greetings_and_logins_that_do_not_work_out() {
 async fn a_server_without_uidvalidity_is_refused() {
     let server =
         Scripted::start([[login("MOVE"), vec![expect("SELECT"), send("* 1 EXISTS\r\n$1 OK\r\n")]].concat()]);
-    assert!(scripted(&server).imap.look(SEEN).await.unwrap_err().to_string().contains("UIDVALIDITY"));
+    assert!(house(&server).imap.look(SEEN).await.unwrap_err().to_string().contains("UIDVALIDITY"));
 }
 
 // ---- alone

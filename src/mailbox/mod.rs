@@ -238,16 +238,6 @@ impl Mailbox {
     }
 }
 
-/// The house of the integration tests, here too: these tests need a real server and private limits.
-#[cfg(test)]
-#[allow(clippy::duplicate_mod, reason = "the mailer's tests have theirs")]
-#[path = "../../tests/support"]
-mod support {
-    pub mod certificates;
-    pub mod dovecot;
-    pub mod scripted;
-}
-
 #[cfg(test)]
 #[path = "mod_tests.rs"]
 mod tests;

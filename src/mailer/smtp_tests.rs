@@ -1,157 +1,20 @@
-//! The SMTP room against scripted servers, for what a real one does not do on demand, and against
-//! a real Postfix and smtp-sink where they are installed.
+//! The SMTP room against scripted servers, for what a real one does not do on demand; `tests/servers` has
+//! the real ones, and TLS that comes about.
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::smtp::Times;
 use super::*;
 use crate::config::{SecretSource, SmtpTls};
-use certificates::Certificates;
-use postfix::{Delivery, Postfix, SmtpSink};
+use smtp_script::{EHLO, ENVELOPE_1, ENVELOPE_2, GREETING, Scripted, TAKEN, greeted, line};
 
-#[path = "../../tests/support/certificates.rs"]
-mod certificates;
-#[path = "../../tests/support/postfix.rs"]
-mod postfix;
-
-// ---- A scripted server
-
-/// A server for one connection that follows a script, and what it took from the client.
-struct Scripted {
-    port: u16,
-    task: JoinHandle<Vec<String>>,
-}
-
-impl Scripted {
-    /// Each line of the script is one step:
-    ///
-    /// - `S text`: says the text and CRLF; `raw text`: says the text in Latin-1, without
-    /// - `C text`: expects a line that begins so
-    /// - `message`: takes a message up to its final dot
-    /// - `take N`: takes N bytes
-    /// - `tls`: shakes hands
-    /// - `stall`: says nothing more
-    /// - `close`: closes its half; `drop` (the last step): is gone
-    async fn start(script: &str, tls: Option<&Certificates>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let script = script.to_owned();
-        let acceptor = tls.map(acceptor);
-        let task = tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let mut stream = BufReader::new(stream);
-            let mut messages = Vec::new();
-            let Some((plain, protected)) = script.split_once("tls\n") else {
-                play(&script, &mut stream, &mut messages).await;
-                if !script.ends_with("drop") {
-                    linger(stream).await;
-                }
-                return messages;
-            };
-            play(plain, &mut stream, &mut messages).await;
-            let mut stream = BufReader::new(acceptor.unwrap().accept(stream.into_inner()).await.unwrap());
-            play(protected, &mut stream, &mut messages).await;
-            if !script.ends_with("drop") {
-                linger(stream).await;
-            }
-            messages
-        });
-        Self { port, task }
-    }
-
-    /// The messages the server took. Fails when the client did not follow the script.
-    async fn messages(self) -> Vec<String> {
-        self.task.await.expect("the client left the script")
-    }
-}
-
-async fn play<S>(script: &str, stream: &mut BufReader<S>, messages: &mut Vec<String>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    for step in script.lines().map(str::trim).filter(|step| !step.is_empty()) {
-        let (verb, text) = step.split_once(' ').unwrap_or((step, ""));
-        match verb {
-            "S" => stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).await.unwrap(),
-            "raw" => {
-                let bytes: Vec<u8> = text.replace("\\r\\n", "\r\n").chars().map(|c| c as u8).collect();
-                stream.get_mut().write_all(&bytes).await.unwrap();
-            }
-            "C" => {
-                let line = line(stream).await;
-                assert!(line.starts_with(text), "expected {text:?}, got {line:?}\n{script}");
-            }
-            "message" => messages.push(message(stream).await),
-            "take" => {
-                stream.read_exact(&mut vec![0; text.parse().unwrap()]).await.unwrap();
-            }
-            "stall" => {
-                let _ = stream.read_to_end(&mut Vec::new()).await;
-            }
-            "close" => stream.get_mut().shutdown().await.unwrap(),
-            "drop" => {}
-            _ => panic!("{step:?} is not a step"),
-        }
-    }
-    stream.get_mut().flush().await.unwrap();
-}
-
-/// Reads on until the client closes: to close with unread bytes would send a reset, which may
-/// overtake what was said.
-async fn linger(mut stream: impl AsyncRead + Unpin) {
-    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut Vec::new())).await;
-}
-
-async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> String {
-    let mut line = String::new();
-    stream.read_line(&mut line).await.unwrap();
-    line
-}
-
-async fn message(stream: &mut (impl AsyncBufRead + Unpin)) -> String {
-    let mut text = String::new();
-    loop {
-        let line = line(stream).await;
-        assert!(line.ends_with("\r\n"), "the message breaks off: {line:?}");
-        if line == ".\r\n" {
-            return text;
-        }
-        text.push_str(&line);
-    }
-}
-
-fn acceptor(certificates: &Certificates) -> TlsAcceptor {
-    let chain = CertificateDer::pem_file_iter(&certificates.cert).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(&certificates.key).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    Arc::new(config).into()
-}
+#[path = "../../tests/support/smtp_script.rs"]
+mod smtp_script;
 
 // ---- Our side
-
-const GREETING: &str = "S 220 hello\n";
-const EHLO: &str = "C EHLO mail.example.com\nS 250-hello\nS 250-SIZE 1000000\nS 250 8BITMIME\n";
-const EHLO_PIPELINING: &str = "C EHLO mail.example.com\nS 250-hello\nS 250-PIPELINING\nS 250 8BITMIME\n";
-const ENVELOPE_1: &str = "C MAIL FROM:<>\nC RCPT TO:<p1@example.org>\nC DATA\n";
-const ENVELOPE_2: &str = "C MAIL FROM:<>\nC RCPT TO:<p2@example.org>\nC DATA\n";
-const TAKEN: &str = "S 250 2.1.0 ok\nS 250 2.1.5 ok\nS 354 go\n";
 
 fn settings(port: u16) -> SmtpConfig {
     SmtpConfig {
@@ -203,11 +66,6 @@ fn letter(id: i64) -> Letter {
 
 fn letters(count: i64) -> Vec<Letter> {
     (1..=count).map(letter).collect()
-}
-
-fn greeted(pipelining: bool) -> String {
-    let ehlo = if pipelining { EHLO_PIPELINING } else { EHLO };
-    format!("{GREETING}{ehlo}{ehlo}")
 }
 
 /// Delivers to a server that, after the greetings, follows `script`; gives the outcomes, whether
@@ -735,21 +593,6 @@ fn a_name_that_would_break_ehlo_is_refused() {
 }
 
 #[tokio::test]
-async fn plaintext_goes_to_this_machine_only() {
-    // An address of this machine that is not loopback, if it has one.
-    let Ok(socket) =
-        std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.connect("192.0.2.1:9").map(|()| s))
-    else {
-        return eprintln!("skipped: this machine has only loopback");
-    };
-    let ip = socket.local_addr().unwrap().ip();
-    let listener = TcpListener::bind((ip, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let error = mailer(SmtpConfig { host: ip.to_string(), ..settings(port) }).connect().await.err().unwrap();
-    assert!(matches!(error, ConnectError::Tls(_)), "{error}");
-}
-
-#[tokio::test]
 async fn what_keeps_a_session_from_opening_is_told_apart() {
     assert!(matches!(refused("S 421 busy\nclose").await, ConnectError::Refused(_)));
     assert!(matches!(refused("S 554 no\nclose").await, ConnectError::Refused(_)));
@@ -762,67 +605,26 @@ async fn what_keeps_a_session_from_opening_is_told_apart() {
     assert!(matches!(refused(&without).await, ConnectError::LoginRefused(_)));
 }
 
-// ---- TLS
+// ---- Before TLS
 
-fn certificates(folder: &tempfile::TempDir) -> Certificates {
-    Certificates::create(folder.path()).expect("openssl makes certificates")
-}
-
-#[tokio::test]
-async fn bytes_behind_the_answer_to_starttls_end_the_connection() {
-    let folder = tempfile::tempdir().unwrap();
-    let certificates = certificates(&folder);
-    let hello = format!("{GREETING}C EHLO\nS 250-hello\nS 250 STARTTLS\nC STARTTLS\n");
-    let script = format!("{hello}raw 220 go\\r\\n250 injected\\r\\n\nclose\ntls\n");
-    let server = Scripted::start(&script, Some(&certificates)).await;
-    let settings = SmtpConfig {
-        tls: SmtpTls::Starttls,
-        ca_file: Some(certificates.ca.clone()),
-        ..settings(server.port)
-    };
-    assert!(mailer(settings).connect().await.is_err());
+/// With STARTTLS. No handshake comes about: nobody's certificate verifies.
+fn starttls(port: u16) -> SmtpConfig {
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/authority.pem");
+    SmtpConfig { tls: SmtpTls::Starttls, ca_file: Some(authority.into()), ..settings(port) }
 }
 
 #[tokio::test]
 async fn a_server_without_starttls_is_refused_when_it_is_required() {
     let server = Scripted::start("S 220 hello\nC EHLO\nS 250 hello\nclose", None).await;
-    let settings = SmtpConfig { tls: SmtpTls::Starttls, ..settings(server.port) };
-    assert!(matches!(mailer(settings).connect().await.err(), Some(ConnectError::Tls(_))));
-}
-
-/// The folder must live as long as the certificates are read.
-fn new_certificates() -> Option<(tempfile::TempDir, Certificates)> {
-    let folder = tempfile::tempdir().unwrap();
-    match Certificates::create(folder.path()) {
-        Ok(certificates) => Some((folder, certificates)),
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            None
-        }
-    }
-}
-
-fn over(tls: SmtpTls, port: u16, certificates: &Certificates) -> SmtpConfig {
-    SmtpConfig { tls, ca_file: Some(certificates.ca.clone()), ..settings(port) }
+    assert!(matches!(mailer(starttls(server.port)).connect().await.err(), Some(ConnectError::Tls(_))));
 }
 
 const STARTTLS: &str =
     "S 220 hello\nC EHLO mail.example.com\nS 250-hello\nS 250-PIPELINING\nS 250 STARTTLS\nC STARTTLS\n";
 
 #[tokio::test]
-async fn what_was_said_before_tls_is_forgotten() {
-    let Some((_folder, certificates)) = new_certificates() else { return };
-    let script = format!("{STARTTLS}S 220 ready\ntls\n{EHLO}{EHLO}C QUIT\nS 221 bye");
-    let server = Scripted::start(&script, Some(&certificates)).await;
-    let found = mailer(over(SmtpTls::Starttls, server.port, &certificates)).probe().await.unwrap();
-    assert_eq!(found, "no PIPELINING, TLS 1.3");
-    server.messages().await;
-}
-
-#[tokio::test]
 async fn nothing_may_follow_the_go_ahead_for_tls() {
     use ConnectError::{Refused, Tls, Unreachable};
-    let Some((_folder, certificates)) = new_certificates() else { return };
     let injected = Tls("The server sent more than it was asked before TLS".into());
     let long = format!("raw 220-{}\\r\\n\nstall", "x".repeat(5000));
     let silent = Unreachable("localhost does not answer".into());
@@ -845,146 +647,8 @@ async fn nothing_may_follow_the_go_ahead_for_tls() {
     ];
     for (script, expected) in cases {
         let server = Scripted::start(&script, None).await;
-        let error =
-            mailer(over(SmtpTls::Starttls, server.port, &certificates)).connect().await.err().unwrap();
+        let error = mailer(starttls(server.port)).connect().await.err().unwrap();
         assert_eq!(error, expected, "{script}");
         server.messages().await;
-    }
-}
-
-#[tokio::test]
-async fn a_certificate_that_does_not_verify_is_refused() {
-    let Some((_folder, certificates)) = new_certificates() else { return };
-    let Some((_other, stranger)) = new_certificates() else { return };
-    // Signed by an authority we do not know, and for a name that is not the server's.
-    let unknown = over(SmtpTls::Implicit, 0, &stranger);
-    let misnamed = SmtpConfig { host: "127.0.0.2".into(), ..over(SmtpTls::Implicit, 0, &certificates) };
-    for settings in [unknown, misnamed] {
-        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let acceptor = acceptor(&certificates);
-        let server = tokio::spawn(async move {
-            let stream = listener.accept().await.unwrap().0;
-            acceptor.accept(stream).await.is_ok()
-        });
-        let error = mailer(SmtpConfig { port: Some(port), ..settings }).connect().await.err().unwrap();
-        assert!(matches!(&error, ConnectError::Tls(text) if text.contains("certificate")), "{error}");
-        assert!(!server.await.unwrap());
-    }
-}
-
-#[tokio::test]
-async fn the_boundary_between_deferred_and_unknown_holds_under_tls() {
-    let Some((_folder, certificates)) = new_certificates() else { return };
-    let cases = [
-        ("take 100000\ndrop", deferred("connection lost at the message")),
-        ("message\ndrop", unknown("connection lost after the message")),
-    ];
-    for (end, expected) in cases {
-        let script = format!("tls\n{}{ENVELOPE_1}{TAKEN}{end}", greeted(true));
-        let server = Scripted::start(&script, Some(&certificates)).await;
-        let mut session =
-            mailer(over(SmtpTls::Implicit, server.port, &certificates)).connect().await.unwrap();
-        assert_eq!(session.deliver(&[large(), letter(2)]).await, [expected, Outcome::NotTried]);
-        server.messages().await;
-    }
-}
-
-// ---- Real servers
-
-#[tokio::test]
-async fn a_real_postfix_takes_letters_over_tls_and_starttls() {
-    let folder = tempfile::tempdir().unwrap();
-    let certificates = certificates(&folder);
-    let Some(postfix) = Postfix::start("example.org", Delivery::Maildirs, &certificates) else { return };
-    for (port, tls) in [(postfix.implicit, SmtpTls::Implicit), (postfix.starttls, SmtpTls::Starttls)] {
-        let trusted = SmtpConfig { tls, ca_file: Some(certificates.ca.clone()), ..settings(port) };
-        let mut session = Mailer::smtp(trusted, "mail.example.com".into()).unwrap().connect().await.unwrap();
-        assert!(session.deliver(&letters(2)).await.iter().all(|outcome| matches!(outcome, Outcome::Sent(_))));
-        session.quit().await;
-        let stranger = SmtpConfig { tls, ..settings(port) };
-        let refused = Mailer::smtp(stranger, "mail.example.com".into()).unwrap().connect().await.err();
-        assert!(matches!(refused, Some(ConnectError::Tls(_))), "a certificate that nobody vouches for");
-    }
-    assert_eq!(postfix.wait_for_mails("p1@example.org", 2).len(), 2);
-    assert_eq!(postfix.wait_for_mails("p2@example.org", 2).len(), 2);
-}
-
-#[tokio::test]
-async fn a_sink_takes_two_thousand_letters() {
-    let Some(sink) = SmtpSink::start(&[]) else { return };
-    let mailer = Mailer::smtp(settings(sink.port), "mail.example.com".into()).unwrap();
-    let begun = Instant::now();
-    let mut session = mailer.connect().await.unwrap();
-    for batch in letters(2000).chunks(8) {
-        assert!(session.deliver(batch).await.iter().all(|outcome| matches!(outcome, Outcome::Sent(_))));
-    }
-    eprintln!("one session: {:.0} letters/s", 2000.0 / begun.elapsed().as_secs_f64());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn postfix_delivers_over_plaintext_starttls_and_implicit_tls() {
-    let Some((_folder, certificates)) = new_certificates() else { return };
-    let Some(postfix) = Postfix::start("example.org", Delivery::Maildirs, &certificates) else { return };
-    let ways = [
-        (over(SmtpTls::None, postfix.plain, &certificates), "PIPELINING, no TLS"),
-        (over(SmtpTls::Starttls, postfix.starttls, &certificates), "PIPELINING, TLS 1.3"),
-        (over(SmtpTls::Implicit, postfix.implicit, &certificates), "PIPELINING, TLS 1.3"),
-    ];
-    for (settings, about) in ways {
-        let mailer = Mailer::smtp(settings, "mail.example.com".into()).unwrap();
-        assert_eq!(mailer.probe().await.unwrap(), about);
-        let mut session = mailer.connect().await.unwrap();
-        let mut batch = letters(6);
-        batch[1].recipient = "unknown@example.org".into();
-        batch[2].recipient = "ann@elsewhere.example".into();
-        batch[3].raw = b"Subject: dots\r\n\r\n.\r\n..\r\n.end\r\n".to_vec();
-        let outcomes = session.deliver(&batch).await;
-        assert!(session.is_open());
-        session.quit().await;
-        for (at, outcome) in outcomes.iter().enumerate() {
-            match at {
-                1 => assert_eq!(*outcome, bounced("550 5.1.1 at RCPT")),
-                2 => assert_eq!(*outcome, deferred("554 5.7.1 at RCPT")),
-                _ => assert_eq!(*outcome, sent()),
-            }
-        }
-    }
-    for id in [1, 4, 5, 6] {
-        for mail in postfix.wait_for_mails(&format!("p{id}@example.org"), 3) {
-            assert!(mail.starts_with("Return-Path: <>\n"), "{mail}");
-            let expected = if id == 4 { "\n\n.\n..\n.end\n".to_owned() } else { format!("\n\nHello {id}\n") };
-            assert!(mail.ends_with(&expected), "{mail}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn throughput_to_smtp_sink() {
-    let Some(sink) = SmtpSink::start(&[]) else { return };
-    let mailer = Arc::new(Mailer::smtp(settings(sink.port), "mail.example.com".into()).unwrap());
-    let body = format!("{}\r\n", "x".repeat(76)).repeat(25);
-    let count = std::env::var("LETTERS").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
-    let batch: Vec<_> =
-        letters(count).into_iter().map(|letter| Letter { raw: body.clone().into(), ..letter }).collect();
-    for sessions in [1, 8] {
-        let start = Instant::now();
-        let mut tasks = Vec::new();
-        for share in batch.chunks(batch.len().div_ceil(sessions)) {
-            let (mailer, share) = (Arc::clone(&mailer), share.to_vec());
-            tasks.push(tokio::spawn(async move {
-                let mut session = mailer.connect().await.unwrap();
-                let outcomes = session.deliver(&share).await;
-                session.quit().await;
-                outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Sent(_))).count()
-            }));
-        }
-        let mut total = 0;
-        for task in tasks {
-            total += task.await.unwrap();
-        }
-        assert_eq!(total, batch.len());
-        let rate = total as f64 / start.elapsed().as_secs_f64();
-        println!("{total} letters of {} octets, {sessions} sessions: {rate:.0} letters/s", body.len());
     }
 }

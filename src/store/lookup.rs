@@ -13,10 +13,20 @@ pub struct RequestRow {
     pub reference: String,
     /// Its type.
     pub kind: String,
-    /// open, held or completed.
+    /// awaiting_proof, approved, held, completed, withdrawn or expired.
     pub status: String,
+    /// suspected_fraud, or nothing.
+    pub flag: String,
+    /// The step of the ladder of proof that its type asks for, 0 to 3.
+    pub proof_needed: u8,
+    /// The step that was reached.
+    pub proof_given: u8,
     /// Whose it is.
     pub subject: Option<String>,
+    /// How well it is proven that this address wrote: dmarc, dkim, none or conflict.
+    pub proof: String,
+    /// Why, in one sentence.
+    pub proof_why: String,
     /// Seconds since 1970 UTC.
     pub received_at: i64,
     /// The day by which it is due.
@@ -34,7 +44,7 @@ pub struct RequestRow {
 pub struct EventRow {
     /// Seconds since 1970 UTC.
     pub at: i64,
-    /// rule, person or sender.
+    /// rule, clock, person or sender.
     pub actor: String,
     /// What happened.
     pub event: String,
@@ -55,6 +65,10 @@ pub struct MessageRow {
     pub size: i64,
     /// Who wrote it, where that is known.
     pub sender: Option<String>,
+    /// How well that is proven: dmarc, dkim, none or conflict.
+    pub proof: String,
+    /// Why, in one sentence.
+    pub proof_why: String,
     /// Seconds since 1970 UTC, by our server.
     pub received_at: i64,
     /// requests, automated, review, none, unreadable or duplicate.
@@ -63,6 +77,8 @@ pub struct MessageRow {
     pub kind: String,
     /// One sentence.
     pub why: String,
+    /// The bound because of which a reply was not written.
+    pub unanswered: Option<String>,
     /// The language of its words.
     pub language: Option<String>,
     /// The folder it belongs into.
@@ -98,8 +114,11 @@ pub struct ReplyRow {
     pub rfc_message_id: String,
 }
 
-const REQUEST: &str = "SELECT reference, kind, status, subject, received_at, due_on, due_source, confidence, message_id FROM requests";
-const MESSAGE: &str = "SELECT id, mailbox, mail_id, size, sender, received_at, disposition, kind, why, language, folder, filed FROM messages";
+const REQUEST: &str =
+    "SELECT reference, kind, status, flag, proof_needed, proof_given, subject, received_at, due_on, due_source, confidence, message_id,
+    (SELECT proof FROM messages WHERE messages.id = message_id) AS proof,
+    (SELECT proof_why FROM messages WHERE messages.id = message_id) AS proof_why FROM requests";
+const MESSAGE: &str = "SELECT id, mailbox, mail_id, size, sender, proof, proof_why, received_at, disposition, kind, why, unanswered, language, folder, filed FROM messages";
 const REPLY: &str = "SELECT id, reference, recipient, template, language, state, attempts, created_at, next_attempt_at, outcome, rfc_message_id FROM outbox";
 
 /// A constant select with a constant rest; values are bound.
@@ -150,6 +169,18 @@ impl Store {
     pub async fn messages(&self, disposition: Option<&str>, limit: u32) -> Result<Vec<MessageRow>> {
         sqlx::query_as(sql(MESSAGE, "WHERE $1 IS NULL OR disposition = $1 ORDER BY id DESC LIMIT $2"))
             .bind(disposition)
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await
+            .context("Cannot list the messages")
+    }
+
+    /// Mails that got no reply because a bound was reached, the latest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn unanswered(&self, limit: u32) -> Result<Vec<MessageRow>> {
+        sqlx::query_as(sql(MESSAGE, "WHERE unanswered IS NOT NULL ORDER BY id DESC LIMIT ?"))
             .bind(limit)
             .fetch_all(&self.read)
             .await

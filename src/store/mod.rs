@@ -7,11 +7,12 @@
 //! sent twice.
 //!
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
-//! what became of them, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
+//! what became of them, [`proof`] knows which earlier requests a mail can speak for, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
 //! operator's questions.
 
 pub mod lookup;
 pub mod outbox;
+pub mod proof;
 pub mod subjects;
 pub mod visit;
 

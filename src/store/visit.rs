@@ -13,7 +13,10 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Encode, Row, Sqlite, Transaction, Type};
 
 use super::Store;
-use crate::decide::{CaseFile, Decision};
+use super::proof::Challenge;
+use crate::decide::Decision;
+use crate::evidence::{Evidence, Proof};
+use crate::ladder::{Change, Status, Step};
 use crate::mailbox::{Kind, MailId};
 use crate::message::MessageId;
 use crate::reply::Outgoing;
@@ -57,6 +60,8 @@ pub struct Entry<'a> {
     pub message_id: Option<&'a MessageId>,
     /// Who wrote it, if that is known.
     pub sender: Option<&'a Address>,
+    /// What proves that; `None` for a mail that was not read.
+    pub evidence: Option<&'a Evidence>,
     /// When our server received it.
     pub received: Timestamp,
     /// The language of its words, if that is known.
@@ -67,8 +72,10 @@ pub struct Entry<'a> {
     pub decision: &'a Decision,
     /// One reference for each of the decision's requests.
     pub references: &'a [String],
-    /// The reply.
-    pub reply: Option<&'a Outgoing>,
+    /// The replies.
+    pub replies: &'a [Outgoing],
+    /// The code that goes out with them, if they ask for one.
+    pub challenge: Option<&'a Challenge>,
 }
 
 /// Why one mail could not be recorded. The others of its window are untouched.
@@ -88,8 +95,8 @@ pub enum RecordError {
 /// A transaction that holds the write lock.
 #[derive(Debug)]
 pub struct Visit {
-    tx: Transaction<'static, Sqlite>,
-    now: i64,
+    pub(super) tx: Transaction<'static, Sqlite>,
+    pub(super) now: i64,
     last_message: i64,
     last_request: i64,
 }
@@ -242,25 +249,36 @@ impl Visit {
             .collect())
     }
 
-    /// What is known of these senders.
+    /// How many replies have been queued in the last 24 hours: to each of these addresses, and to senders
+    /// whom nothing authenticated, by domain.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn case_files(&mut self, senders: &[&Address]) -> Result<HashMap<Address, CaseFile>> {
-        let list: Vec<Address> = senders.iter().map(|sender| sender.normalised()).collect();
-        let rows: Vec<(String, u32)> = sqlx::query_as(
+    pub async fn replies_today(
+        &mut self,
+        addresses: &[&Address],
+    ) -> Result<(HashMap<Address, u32>, HashMap<String, u32>)> {
+        let since = self.now - 24 * 60 * 60;
+        let list: Vec<Address> = addresses.iter().map(|address| address.normalised()).collect();
+        let by_address: Vec<(String, u32)> = sqlx::query_as(
             "SELECT recipient, count(*) FROM outbox
              WHERE recipient IN (SELECT value FROM json_each(?)) AND created_at > ? GROUP BY recipient",
         )
         .bind(serde_json::to_string(&list)?)
-        .bind(self.now - 24 * 60 * 60)
+        .bind(since)
         .fetch_all(&mut *self.tx)
         .await
-        .context("Cannot read what is known of the senders")?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|(address, replies_today)| Some((address.parse().ok()?, CaseFile { replies_today })))
-            .collect())
+        .context("Cannot count the replies of the day")?;
+        let by_domain: Vec<(String, u32)> = sqlx::query_as(
+            "SELECT substr(recipient, instr(recipient, '@') + 1) AS domain, count(*) FROM outbox
+             WHERE proven = 0 AND created_at > ? GROUP BY domain",
+        )
+        .bind(since)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot count the replies of the day by domain")?;
+        let by_address = by_address.into_iter().filter_map(|(text, count)| Some((text.parse().ok()?, count)));
+        Ok((by_address.collect(), by_domain.into_iter().collect()))
     }
 
     /// Records one mail and all that follows from it.
@@ -291,7 +309,7 @@ impl Visit {
 
     /// Everything one mail causes, as one batch.
     fn batch(&self, entry: &Entry<'_>, message: i64) -> Result<Batch> {
-        let Decision { requests, disposition, why, .. } = entry.decision;
+        let Decision { requests, disposition, why, about, unanswered, .. } = entry.decision;
         let received = entry.received.as_second();
         let mut batch = Batch::default();
         batch.add("SAVEPOINT mail;")?;
@@ -299,7 +317,8 @@ impl Visit {
             .iter()
             .map(|request| serde_json::json!({ "type": request.kind, "confidence": request.confidence, "rules": request.reason }))
             .collect();
-        let kinds: Vec<&str> = requests.iter().map(|request| request.kind.as_str()).collect();
+        let earlier = about.iter().map(|request| request.kind.as_str());
+        let kinds: Vec<&str> = requests.iter().map(|request| request.kind.as_str()).chain(earlier).collect();
         let kind = match disposition {
             crate::decide::Disposition::Automated(automatic) => automatic.name().to_owned(),
             _ => kinds.join(" "),
@@ -307,8 +326,9 @@ impl Visit {
         batch
             .add(
                 "INSERT INTO messages (id, digest, size, letter_digest, mailbox, validity, mail_id, rfc_message_id,
-                    sender, received_at, recorded_at, disposition, kind, why, findings, language, folder)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    sender, proof, proof_why, received_at, recorded_at, disposition, kind, why, unanswered,
+                    findings, language, folder)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
             )?
             .bind(message)?
             .bind(entry.identity.digest.to_vec())?
@@ -319,77 +339,86 @@ impl Visit {
             .bind(entry.mail_id.to_string())?
             .bind(entry.message_id.map(|id| id.as_str().to_owned()))?
             .bind(entry.sender.map(|sender| sender.normalised().to_string()))?
+            .bind(entry.evidence.map_or(Proof::None, |evidence| evidence.proof).name())?
+            .bind(entry.evidence.map_or("the mail was not read", |evidence| &evidence.why).to_owned())?
             .bind(received)?
             .bind(self.now)?
             .bind(disposition.name())?
             .bind(kind)?
             .bind(why.clone())?
+            .bind(unanswered.map(str::to_owned))?
             .bind(findings.to_string())?
             .bind(entry.language.map(str::to_owned))?
             .bind(entry.folder.to_owned())?;
         for (index, (planned, reference)) in requests.iter().zip(entry.references).enumerate() {
             let request = self.last_request + 1 + index as i64;
-            let done = planned.action.completes();
-            let status = match (done, planned.kind == crate::decide::UNCLEAR) {
-                (true, _) => "completed",
-                (false, true) => "held",
-                (false, false) => "open",
-            };
+            let subject = planned.subject.as_ref().or(entry.sender).map(Address::normalised);
+            let done = planned.status == Status::Completed;
+            let asked = entry.challenge.filter(|_| planned.status == Status::AwaitingProof);
             batch
                 .add(
-                    "INSERT INTO requests (id, reference, message_id, kind, status, subject, language, confidence,
-                        received_at, due_on, due_source, closed_at)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, subject, language, confidence, received_at, due_on, due_source, closed_at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
                 )?
                 .bind(request)?
                 .bind(reference.clone())?
                 .bind(message)?
                 .bind(planned.kind.clone())?
-                .bind(status)?
-                .bind(entry.sender.map(|sender| sender.normalised().to_string()))?
+                .bind(planned.status.name())?
+                .bind(planned.proof_needed)?
+                .bind(entry.evidence.map_or(0, |evidence| u8::from(evidence.proof.is_authenticated())))?
+                .bind(subject.as_ref().map(ToString::to_string))?
                 .bind(entry.language.unwrap_or("und").to_owned())?
                 .bind(planned.confidence)?
                 .bind(received)?
                 .bind(planned.due.to_string())?
                 .bind(planned.due_source.clone())?
                 .bind(done.then_some(self.now))?;
-            batch.event(request, self.now, "received", &planned.reason)?;
-            if status == "held" {
-                batch.event(request, self.now, "held", "a person must look")?;
+            batch.event(request, self.now, "rule", "received", &planned.reason)?;
+            match planned.status {
+                Status::Held => {
+                    let why = planned.held_because.unwrap_or("a person must look");
+                    batch.event(request, self.now, "rule", "held", why)?;
+                }
+                Status::AwaitingProof => {
+                    batch.event(
+                        request,
+                        self.now,
+                        "rule",
+                        "asked",
+                        "the address it concerns must confirm it",
+                    )?;
+                }
+                _ => {}
             }
-            if let Some(kind) = suppression_kind(planned.action) {
-                let address = entry.sender.map(|sender| sender.normalised().to_string());
+            if let (Some(asked), Some(subject)) = (asked, &subject) {
+                batch.challenge(request, subject, asked, self.now)?;
+            }
+            if let (Some(kind), true) = (suppression_kind(planned.action), done) {
                 batch
                     .add(
                         "INSERT INTO suppressions (address, kind, source, request_id, created_at)
                          VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
                     )?
-                    .bind(address)?
+                    .bind(subject.map(|subject| subject.to_string()))?
                     .bind(kind)?
                     .bind(request)?
                     .bind(self.now)?;
             }
             if done {
-                batch.event(request, self.now, "completed", "carried out at once")?;
+                batch.event(request, self.now, "rule", "completed", "carried out at once")?;
             }
         }
-        if let Some(reply) = entry.reply {
-            batch
-                .add(
-                    "INSERT INTO outbox (message_id, reference, recipient, template, language, rfc_message_id, raw,
-                        state, created_at, next_attempt_at, updated_at)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);",
-                )?
-                .bind(message)?
-                .bind(reply.reference.clone())?
-                .bind(reply.recipient.normalised().to_string())?
-                .bind(reply.template.clone())?
-                .bind(reply.language.clone())?
-                .bind(reply.message_id.clone())?
-                .bind(reply.raw.clone())?
-                .bind(self.now)?
-                .bind(self.now)?
-                .bind(self.now)?;
+        for step in &entry.decision.steps {
+            batch.step(step, self.now)?;
+            if let (Change::AskAgain, Some(asked), Some(sender)) =
+                (step.change, entry.challenge, entry.sender)
+            {
+                batch.challenge(step.request, sender, asked, self.now)?;
+            }
+        }
+        for reply in entry.replies {
+            batch.reply(message, reply, self.now)?;
         }
         batch.add("RELEASE mail")?;
         Ok(batch)
@@ -472,7 +501,7 @@ fn suppression_kind(action: Action) -> Option<&'static str> {
 
 /// Several statements and their arguments, sent to SQLite's thread at once.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     sql: String,
     arguments: SqliteArguments,
 }
@@ -491,18 +520,93 @@ impl Batch {
         Ok(self)
     }
 
-    fn event(&mut self, request: i64, at: i64, event: &'static str, reason: &str) -> Result<&mut Self> {
+    fn event(
+        &mut self,
+        request: i64,
+        at: i64,
+        actor: &'static str,
+        event: &'static str,
+        reason: &str,
+    ) -> Result<&mut Self> {
+        self.add("INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (?, ?, ?, ?, ?);")?
+            .bind(request)?
+            .bind(at)?
+            .bind(actor)?
+            .bind(event)?
+            .bind(reason.to_owned())
+    }
+
+    /// One step with an earlier request.
+    pub(super) fn step(&mut self, step: &Step, now: i64) -> Result<&mut Self> {
+        let Step { request, actor, change, reason } = step;
+        // What a step leaves as it is, is None. Whatever it is, no reminder is due after it.
+        let (event, changes) = match change {
+            Change::Approve { proof } => ("approved", Some((Some("approved"), None, Some(*proof), None))),
+            Change::Withdraw { fraud } => {
+                let flag = fraud.then_some("suspected_fraud");
+                ("withdrawn", Some((Some("withdrawn"), flag, None, Some(now))))
+            }
+            Change::Expire => ("expired", Some((Some("expired"), None, None, Some(now)))),
+            Change::Remind => ("reminded", Some((None, None, None, None))),
+            Change::AskAgain => ("asked_again", None),
+            Change::Note => ("note", None),
+        };
+        if let Some((status, flag, proof, closed)) = changes {
+            self.add(
+                "UPDATE requests SET status = coalesce(?, status), flag = coalesce(?, flag),
+                    proof_given = coalesce(?, proof_given), closed_at = coalesce(?, closed_at), remind_at = NULL
+                 WHERE id = ?;",
+            )?
+            .bind(status)?
+            .bind(flag)?
+            .bind(proof)?
+            .bind(closed)?
+            .bind(*request)?;
+        }
+        self.event(*request, now, actor, event, reason)
+    }
+
+    /// A code that goes out for a request, which waits for it from now on.
+    pub(super) fn challenge(
+        &mut self,
+        request: i64,
+        address: &Address,
+        challenge: &Challenge,
+        now: i64,
+    ) -> Result<&mut Self> {
+        self.add("INSERT INTO challenges (request_id, address, code_hash, sent_at) VALUES (?, ?, ?, ?);")?
+            .bind(request)?
+            .bind(address.normalised().to_string())?
+            .bind(challenge.code_hash.to_vec())?
+            .bind(now)?;
+        self.add("UPDATE requests SET proof_until = ?, remind_at = ? WHERE id = ?;")?
+            .bind(challenge.until.as_second())?
+            .bind(challenge.remind_at.map(Timestamp::as_second))?
+            .bind(request)
+    }
+
+    /// A reply into the queue.
+    pub(super) fn reply(&mut self, message: i64, reply: &Outgoing, now: i64) -> Result<&mut Self> {
         self.add(
-            "INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (?, ?, 'rule', ?, ?);",
+            "INSERT INTO outbox (message_id, reference, proven, recipient, template, language, rfc_message_id, raw,
+                state, created_at, next_attempt_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);",
         )?
-        .bind(request)?
-        .bind(at)?
-        .bind(event)?
-        .bind(reason.to_owned())
+        .bind(message)?
+        .bind(reply.reference.clone())?
+        .bind(reply.is_proven)?
+        .bind(reply.recipient.normalised().to_string())?
+        .bind(reply.template.clone())?
+        .bind(reply.language.clone())?
+        .bind(reply.message_id.clone())?
+        .bind(reply.raw.clone())?
+        .bind(now)?
+        .bind(now)?
+        .bind(now)
     }
 
     /// Runs it. The text is made of constants of this file alone; values are bound.
-    async fn run(self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), sqlx::Error> {
+    pub(super) async fn run(self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), sqlx::Error> {
         sqlx::query_with(AssertSqlSafe(self.sql), self.arguments).execute(&mut **tx).await.map(drop)
     }
 }

@@ -1,5 +1,5 @@
 //! A certificate authority of our own and a server certificate for this machine, made anew by the
-//! `openssl` command for each test house. Nothing is checked in, so nothing expires or leaks.
+//! `openssl` command for each test house. No key is checked in, so nothing expires or leaks.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,11 +16,15 @@ pub struct Certificates {
     pub key: PathBuf,
 }
 
+/// An authority that has signed no server's certificate.
+#[allow(dead_code, reason = "each test uses its own part")]
+pub const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/authority.pem");
+
 impl Certificates {
     /// Makes the files in `folder`, which must exist.
     ///
     /// # Errors
-    /// `openssl` is missing or refuses; the sentence is for a `skipped:` line.
+    /// `openssl` is missing or refuses, in one sentence.
     pub fn create(folder: &Path) -> Result<Self, String> {
         let [ca_key, ca, key, request, cert, extensions] =
             ["ca.key", "ca.pem", "server.key", "server.csr", "server.pem", "server.ext"]
@@ -48,6 +52,12 @@ impl Certificates {
 
         Ok(Self { ca, cert, key })
     }
+}
+
+/// Why there can be no certificates here, if so.
+#[allow(dead_code, reason = "each test uses its own part")]
+pub fn missing() -> Option<&'static str> {
+    Command::new("openssl").arg("version").output().is_err().then_some("openssl is not installed")
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

@@ -40,17 +40,32 @@ pub struct Dovecot {
 /// Every user's password.
 pub const PASSWORD: &str = r#"horse"battery\stäple"#;
 
+const NOT_INSTALLED: &str = "Dovecot is not installed";
+
+/// Why Dovecot cannot be started here, if so.
+#[allow(dead_code, reason = "each test uses its own part")]
+pub fn missing() -> Option<&'static str> {
+    let has_name = |what| Command::new("id").arg(what).output().is_ok_and(|output| output.status.success());
+    if binary().is_none() {
+        Some(NOT_INSTALLED)
+    } else {
+        // It is told to run as who we are, by name.
+        (!["-un", "-gn"].into_iter().all(has_name)).then_some("Dovecot wants a user with a name")
+    }
+}
+
+fn binary() -> Option<&'static str> {
+    ["/usr/sbin/dovecot", "/usr/local/sbin/dovecot"].into_iter().find(|path| Path::new(path).exists())
+}
+
 #[allow(dead_code, reason = "each test uses its own part")]
 impl Dovecot {
     /// Starts a server. Any name without a slash or colon is a user, with [`PASSWORD`].
     ///
     /// # Errors
-    /// Dovecot or openssl is missing or does not start; the sentence is for a `skipped:` line.
+    /// Dovecot or openssl is missing or does not start, in one sentence.
     pub fn start(options: &Options) -> Result<Self, String> {
-        let binary = ["/usr/sbin/dovecot", "/usr/local/sbin/dovecot"]
-            .into_iter()
-            .find(|path| Path::new(path).exists())
-            .ok_or("Dovecot is not installed")?;
+        let binary = binary().ok_or(NOT_INSTALLED)?;
         let folder = tempfile::Builder::new().prefix("dc").tempdir().map_err(|error| error.to_string())?;
         // Dovecot's own users go through the folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))

@@ -37,15 +37,11 @@ pub struct Postfix {
 #[allow(dead_code, reason = "each test uses its own part")]
 impl Postfix {
     /// Starts Postfix as the final destination of `domain`, bearing the certificate for
-    /// `localhost`. Where that cannot be (not root, not installed), says why on standard error and
-    /// gives `None`.
+    /// `localhost`.
     ///
     /// # Panics
-    /// When Postfix is there and does not start.
-    pub fn start(domain: &str, delivery: Delivery<'_>, certificates: &Certificates) -> Option<Self> {
-        if !can_run("postfix") {
-            return None;
-        }
+    /// When Postfix does not start; see [`missing_postfix`].
+    pub fn start(domain: &str, delivery: Delivery<'_>, certificates: &Certificates) -> Self {
         let folder = tempfile::Builder::new().prefix("postfix-").tempdir().unwrap();
         // Its daemons run as their own user and have to get through.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
@@ -56,7 +52,7 @@ impl Postfix {
         for port in [plain, implicit, starttls] {
             wait_for(port, || postfix.log());
         }
-        Some(postfix)
+        postfix
     }
 
     /// The mails to `address`, oldest first by file name, as Postfix wrote them.
@@ -160,12 +156,11 @@ pub struct SmtpSink {
 
 #[allow(dead_code, reason = "each test uses its own part")]
 impl SmtpSink {
-    /// Starts smtp-sink with these options, such as `["-r", "RCPT"]`. `None`, with a word on
-    /// standard error, where it is not installed.
-    pub fn start(options: &[&str]) -> Option<Self> {
-        if !can_run("smtp-sink") {
-            return None;
-        }
+    /// Starts smtp-sink with these options, such as `["-r", "RCPT"]`.
+    ///
+    /// # Panics
+    /// When smtp-sink does not start; see [`missing_sink`].
+    pub fn start(options: &[&str]) -> Self {
         let [port] = free_ports();
         let child = Command::new("smtp-sink")
             .args(options)
@@ -174,7 +169,7 @@ impl SmtpSink {
             .unwrap();
         let sink = Self { port, child };
         wait_for(port, String::new);
-        Some(sink)
+        sink
     }
 }
 
@@ -185,17 +180,24 @@ impl Drop for SmtpSink {
     }
 }
 
-/// Whether `program` is there and we may run it as its master process wants to be run.
-fn can_run(program: &str) -> bool {
-    let reason = if Command::new(program).arg("-?").output().is_err() {
-        "not installed"
-    } else if id("") != 0 {
-        "needs root"
+/// Why Postfix cannot be started here, if so.
+#[allow(dead_code, reason = "each test uses its own part")]
+pub fn missing_postfix() -> Option<&'static str> {
+    missing("postfix", ["Postfix is not installed", "Postfix wants root"])
+}
+
+/// Why smtp-sink cannot be started here, if so.
+#[allow(dead_code, reason = "each test uses its own part")]
+pub fn missing_sink() -> Option<&'static str> {
+    missing("smtp-sink", ["smtp-sink is not installed", "smtp-sink wants root"])
+}
+
+fn missing(program: &str, [not_there, no_root]: [&'static str; 2]) -> Option<&'static str> {
+    if Command::new(program).arg("-?").output().is_err() {
+        Some(not_there)
     } else {
-        return true;
-    };
-    eprintln!("skipped: {program}: {reason}");
-    false
+        (id("") != 0).then_some(no_root)
+    }
 }
 
 /// The numeric id of a user; the empty name is who we are.

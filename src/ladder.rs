@@ -1,0 +1,299 @@
+//! The ladder of proof: what a new request needs before anything is done, and what a mail of somebody who
+//! has written before means for the requests that are open.
+//!
+//! Nothing is ever asked for an opt-out (11 CCR 7060(b); 16 CFR 316.5). What cannot be undone needs an
+//! answer from the address it concerns, with a one-time code that went there. A mail belongs to an open
+//! request only by such a code, or as an answer to a mail of ours by its Message-ID, and in both cases only
+//! when it comes from the address that ours went to. Subjects, references and names in the text prove
+//! nothing.
+//!
+//! ## Why the question goes to the sender's own address
+//! It is the address on file if there is one, and if there is none the same words have gone to the same
+//! place: whether somebody is a customer shows in nothing a stranger can see.
+
+use jiff::civil::Date;
+
+use crate::answer::Said;
+use crate::classify::{Reading, Verdict};
+use crate::decide::{CaseFile, Letter, Policy};
+use crate::evidence::Proof;
+use crate::request::RequestType;
+use crate::text::fold;
+
+/// Letters with a code for one request, at the most: the question, its reminder, and some on asking.
+const MOST_LETTERS: u32 = 5;
+
+/// How far a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing is done before its sender's word comes from the address it concerns.
+    AwaitingProof,
+    /// It may be carried out; today a person does that.
+    Approved,
+    /// A person must look before anything is done.
+    Held,
+    /// Carried out.
+    Completed,
+    /// Taken back, or never asked for.
+    Withdrawn,
+    /// No proof came in time.
+    Expired,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::AwaitingProof, Self::Approved, Self::Held, Self::Completed, Self::Withdrawn, Self::Expired];
+
+    /// The word for it in the database and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AwaitingProof => "awaiting_proof",
+            Self::Approved => "approved",
+            Self::Held => "held",
+            Self::Completed => "completed",
+            Self::Withdrawn => "withdrawn",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Reads what [`Status::name`] says.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Whether nothing more will happen to it.
+    pub fn is_closed(self) -> bool {
+        matches!(self, Self::Completed | Self::Withdrawn | Self::Expired)
+    }
+}
+
+/// A request of an earlier mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its row.
+    pub id: i64,
+    /// Its public reference.
+    pub reference: String,
+    /// Its type.
+    pub kind: String,
+    /// How far it has come.
+    pub status: Status,
+    /// By when it is due.
+    pub due: Date,
+    /// The step of the ladder that its type asks for, 0 to 3.
+    pub proof_needed: u8,
+    /// Letters with a code that have gone out for it.
+    pub letters: u32,
+}
+
+/// One step with an earlier request, for its history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The request's row.
+    pub request: i64,
+    /// Who caused it: `sender`, `rule` or `clock`.
+    pub actor: &'static str,
+    /// What is done.
+    pub change: Change,
+    /// Why, in our own words.
+    pub reason: String,
+}
+
+/// What can be done with an earlier request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is proven, up to this step of the ladder.
+    Approve {
+        /// 2 or 3.
+        proof: u8,
+    },
+    /// Its sender takes it back, or says that it never was theirs.
+    Withdraw {
+        /// The latter.
+        fraud: bool,
+    },
+    /// No proof came in time.
+    Expire,
+    /// The reminder with a new code goes out.
+    Remind,
+    /// The question goes out once more, with a new code.
+    AskAgain,
+    /// Nothing but a line in its history.
+    Note,
+}
+
+/// How a new request of this type begins when its sender is proven so far.
+pub fn begin(kind: &RequestType, proof: Proof) -> (Status, Option<&'static str>) {
+    let ready = if kind.action.completes() { Status::Completed } else { Status::Approved };
+    match kind.proof {
+        0 => (ready, None),
+        _ if proof == Proof::Conflict => {
+            (Status::Held, Some("what proves the sender contradicts itself: a person must look"))
+        }
+        1 if proof.is_authenticated() => (ready, None),
+        1 => (Status::Held, Some("nothing proves who the sender is: a person must look")),
+        _ => (Status::AwaitingProof, None),
+    }
+}
+
+/// What a mail means for earlier requests.
+#[derive(Debug, Default)]
+pub struct Bearing {
+    /// What is done with them.
+    pub steps: Vec<Step>,
+    /// The requests the mail is about, as they are after that.
+    pub about: Vec<Earlier>,
+    /// Whether a person must read it.
+    pub unclear: bool,
+    /// Types that the mail speaks of without asking anew.
+    pub settled: Vec<String>,
+}
+
+impl Bearing {
+    fn take(&mut self, earlier: &Earlier, actor: &'static str, change: Change, reason: impl Into<String>) {
+        let status = match change {
+            Change::Approve { .. } => Status::Approved,
+            Change::Withdraw { .. } => Status::Withdrawn,
+            Change::Expire => Status::Expired,
+            Change::Remind | Change::AskAgain | Change::Note => earlier.status,
+        };
+        self.steps.push(Step { request: earlier.id, actor, change, reason: reason.into() });
+        self.about.push(Earlier { status, ..earlier.clone() });
+        // What is closed can be asked for anew.
+        if !earlier.status.is_closed() {
+            self.settled.push(earlier.kind.clone());
+        }
+    }
+
+    fn ask_again(&mut self, earlier: &Earlier, reason: &str) {
+        if earlier.letters < MOST_LETTERS {
+            self.take(earlier, "rule", Change::AskAgain, reason);
+        } else {
+            self.take(
+                earlier,
+                "rule",
+                Change::Note,
+                format!("{reason}; no further code: it had its letters"),
+            );
+        }
+    }
+}
+
+/// What `letter` means for the requests in `case_file`.
+pub fn bearing(letter: &Letter, reading: &Reading, case_file: &CaseFile, policy: &Policy) -> Bearing {
+    let mut bearing = Bearing::default();
+    let live: Vec<&Earlier> = case_file.proven.iter().filter(|r| r.status == Status::AwaitingProof).collect();
+    if !live.is_empty() {
+        by_code(&mut bearing, letter, reading, &live, case_file, policy);
+    } else if !case_file.thread.is_empty() {
+        by_thread(&mut bearing, letter, &case_file.thread);
+    } else if let Some(used) = case_file.proven.first() {
+        bearing.take(used, "sender", Change::Note, "a code came again that is used up or has expired");
+    }
+    bearing
+}
+
+/// A mail with a code that is still good, from the address it went to.
+fn by_code(
+    bearing: &mut Bearing,
+    letter: &Letter,
+    reading: &Reading,
+    live: &[&Earlier],
+    case_file: &CaseFile,
+    policy: &Policy,
+) {
+    // "Please delete my data", once more, is a yes to whether it was they who asked.
+    let repeats = matches!(&reading.verdict, Verdict::Requests(findings)
+        if findings.iter().all(|finding| live.iter().any(|request| request.kind == finding.kind)));
+    let said = match letter.said {
+        Said::Unclear if repeats => Said::Yes,
+        said => said,
+    };
+    for request in live {
+        let (change, reason) = match said {
+            _ if letter.evidence.proof == Proof::Conflict => {
+                bearing.unclear = true;
+                (Change::Note, "a code came, but what proves the sender contradicts itself".to_owned())
+            }
+            // Sending the mail back is enough.
+            Said::Yes | Said::Nothing => approval(request, letter, case_file, policy),
+            Said::No => (Change::Withdraw { fraud: true }, "says that they never asked for it".to_owned()),
+            Said::NeverMind => (Change::Withdraw { fraud: false }, "takes it back".to_owned()),
+            Said::Unclear => {
+                bearing.unclear = true;
+                (Change::Note, "an answer that is neither yes nor no: a person must read it".to_owned())
+            }
+        };
+        bearing.take(request, "sender", change, reason);
+    }
+}
+
+/// The proof that a yes with a code gives.
+fn approval(request: &Earlier, letter: &Letter, case_file: &CaseFile, policy: &Policy) -> (Change, String) {
+    let yes = "the code came back from the address it went to";
+    if request.proof_needed < 3 {
+        return (Change::Approve { proof: 2 }, yes.to_owned());
+    }
+    let named = named(&letter.own_words, &case_file.data_points);
+    if policy.data_points_needed > 0 && named >= policy.data_points_needed {
+        (Change::Approve { proof: 3 }, format!("{yes}, with {named} of the data we hold"))
+    } else {
+        (
+            Change::Approve { proof: 2 },
+            format!("{yes}, with {named} of the data we hold: enough for categories only"),
+        )
+    }
+}
+
+/// How many of these data points stand in `words`. Letters and digits alone are compared: people write
+/// telephone numbers and dates as they like.
+fn named(words: &str, data_points: &[(String, String)]) -> u32 {
+    let bare = |text: &str| -> String { fold(text).chars().filter(|c| c.is_alphanumeric()).collect() };
+    let words = bare(words);
+    let known = data_points.iter().map(|(_, value)| bare(value));
+    // What is shorter than this stands in many a text by chance.
+    let found = known.filter(|value| value.chars().count() >= 4 && words.contains(value.as_str())).count();
+    u32::try_from(found).unwrap_or(u32::MAX)
+}
+
+/// An answer to a mail of ours, from the address that went to, without a code that is still good.
+fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[Earlier]) {
+    for request in thread {
+        match (request.status, letter.said) {
+            (status, _) if status.is_closed() => {
+                bearing.unclear = true;
+                bearing.take(request, "sender", Change::Note, "a further mail on a closed request");
+            }
+            _ if letter.evidence.proof == Proof::Conflict => {
+                bearing.unclear = true;
+                bearing.take(
+                    request,
+                    "sender",
+                    Change::Note,
+                    "a further mail, but what proves the sender contradicts itself",
+                );
+            }
+            (_, Said::No) => {
+                let change = Change::Withdraw { fraud: true };
+                bearing.take(request, "sender", change, "says that they never asked for it");
+            }
+            (_, Said::NeverMind) => {
+                bearing.take(request, "sender", Change::Withdraw { fraud: false }, "takes it back");
+            }
+            (Status::AwaitingProof, _) => bearing.ask_again(request, "an answer came without its code"),
+            _ => {
+                bearing.unclear = true;
+                bearing.take(request, "sender", Change::Note, "a further mail: a person must read it");
+            }
+        }
+    }
+}
+
+/// Takes the request of this type that waits for proof already, if there is one: asked again, it is
+/// still one request.
+pub fn waits_already(bearing: &mut Bearing, kind: &str, case_file: &CaseFile) -> bool {
+    let Some(request) = case_file.waiting.iter().find(|request| request.kind == kind) else { return false };
+    bearing.ask_again(request, "asked for once more");
+    true
+}

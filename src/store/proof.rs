@@ -1,0 +1,255 @@
+//! What the ladder of proof needs of the store: which earlier requests a mail can speak for, what follows
+//! for them, and whom time has run out on.
+//!
+//! A code counts only together with the address it was sent to, so codes are looked for among those of
+//! the mail's sender; an answer counts only by the Message-ID of a mail of ours, together with the address
+//! that mail went to. References and subjects prove nothing: anybody can write them.
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use sqlx::FromRow;
+
+use super::visit::{Batch, Visit};
+use crate::code::Code;
+use crate::ladder::{Earlier, Status, Step};
+use crate::message::MessageId;
+use crate::reply::Outgoing;
+use crate::sender::Address;
+
+/// A code that goes out, and the requests it will prove.
+#[derive(Debug, Clone)]
+pub struct Challenge {
+    /// What is kept of the code.
+    pub code_hash: [u8; 32],
+    /// When its requests expire.
+    pub until: Timestamp,
+    /// When the reminder is due; `None` where no further one is.
+    pub remind_at: Option<Timestamp>,
+}
+
+/// Requests of one mail on which time has run out, or half of it.
+#[derive(Debug, Clone)]
+pub struct Lapse {
+    /// The ledger's row of their mail.
+    pub message: i64,
+    /// Its Message-ID, if sound.
+    pub rfc_message_id: Option<String>,
+    /// Whose requests they are.
+    pub subject: Address,
+    /// The language of that mail.
+    pub language: String,
+    /// Whether they expire now; otherwise a reminder is due.
+    pub expires: bool,
+    /// When they expire.
+    pub until: Timestamp,
+    /// The requests, in their order.
+    pub requests: Vec<Earlier>,
+}
+
+#[derive(FromRow)]
+struct EarlierRow {
+    id: i64,
+    reference: String,
+    kind: String,
+    status: String,
+    due_on: String,
+    proof_needed: u8,
+    letters: u32,
+}
+
+const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.status, r.due_on, r.proof_needed,
+    (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters FROM requests r";
+
+fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!("{EARLIER} {rest}"))
+}
+
+impl Visit {
+    /// The requests that one of `codes` proves, if it was sent to `sender`: all that were asked in one
+    /// mail. Also those that no longer wait for proof, so that a used code is told from a wrong one.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn proven_by(&mut self, codes: &[Code], sender: &Address) -> Result<Vec<Earlier>> {
+        let sent: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT request_id, code_hash FROM challenges WHERE request_id IN
+                (SELECT id FROM requests WHERE subject = $1) AND address = $1 ORDER BY id DESC LIMIT 1000",
+        )
+        .bind(sender.normalised().as_str())
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot look codes up")?;
+        // All of them are compared, so the time does not tell which one fits.
+        let ids: Vec<i64> = sent
+            .iter()
+            .filter(|(_, hash)| codes.iter().fold(false, |fits, code| fits | code.matches(hash)))
+            .map(|(request, _)| *request)
+            .collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query_as(sql("WHERE r.id IN (SELECT value FROM json_each(?)) ORDER BY r.id"))
+            .bind(serde_json::to_string(&ids)?)
+            .fetch_all(&mut *self.tx)
+            .await
+            .context("Cannot read the requests of a code")?;
+        earlier(rows)
+    }
+
+    /// The requests of the mail of ours that `ids` answer, if it went to `sender`.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn thread_of(&mut self, ids: &[MessageId], sender: &Address) -> Result<Vec<Earlier>> {
+        let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
+        let rows = sqlx::query_as(sql("WHERE r.id IN (
+                SELECT r.id FROM outbox o JOIN requests r ON r.message_id = o.message_id OR r.reference = o.reference
+                WHERE o.recipient = $1 AND o.rfc_message_id IN (SELECT value FROM json_each($2)))
+             ORDER BY r.id"))
+        .bind(sender.normalised().as_str())
+        .bind(serde_json::to_string(&ids)?)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read the requests of a thread")?;
+        earlier(rows)
+    }
+
+    /// How many of `references` are mails of ours to `sender`: the replies in this thread so far.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn replies_in_thread(&mut self, references: &[MessageId], sender: &Address) -> Result<u32> {
+        let ids: Vec<&str> = references.iter().map(MessageId::as_str).collect();
+        sqlx::query_scalar(
+            "SELECT count(*) FROM outbox WHERE recipient = ? AND rfc_message_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(sender.normalised().as_str())
+        .bind(serde_json::to_string(&ids)?)
+        .fetch_one(&mut *self.tx)
+        .await
+        .context("Cannot count the replies of a thread")
+    }
+
+    /// The requests of `sender` that wait for proof.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn waiting_of(&mut self, sender: &Address) -> Result<Vec<Earlier>> {
+        let rows =
+            sqlx::query_as(sql("WHERE r.subject = ? AND r.status = 'awaiting_proof' ORDER BY r.id LIMIT 50"))
+                .bind(sender.normalised().as_str())
+                .fetch_all(&mut *self.tx)
+                .await
+                .context("Cannot read which requests wait for proof")?;
+        earlier(rows)
+    }
+
+    /// What the contact of this address says in `fields`, by name; texts and numbers only.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn data_points(
+        &mut self,
+        address: &Address,
+        fields: &[String],
+    ) -> Result<Vec<(String, String)>> {
+        sqlx::query_as(
+            "SELECT f.key, CAST(f.value AS TEXT) FROM contacts, json_each(contacts.fields) AS f
+             WHERE address = ? AND f.key IN (SELECT value FROM json_each(?)) AND f.type IN ('text', 'integer')",
+        )
+        .bind(address.normalised().as_str())
+        .bind(serde_json::to_string(fields)?)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read what is known of a contact")
+    }
+
+    /// Whom a reminder is due to, and whose time is over: some of them, the oldest first.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn lapses(&mut self, now: Timestamp) -> Result<Vec<Lapse>> {
+        let mails: Vec<(i64, Option<String>, String, String, bool, i64)> = sqlx::query_as(
+            "SELECT r.message_id, m.rfc_message_id, r.subject, r.language, r.proof_until <= $1, r.proof_until
+             FROM requests r JOIN messages m ON m.id = r.message_id
+             WHERE r.status = 'awaiting_proof' AND r.subject IS NOT NULL
+               AND r.id IN (SELECT id FROM requests WHERE status = 'awaiting_proof' AND proof_until <= $1
+                            UNION SELECT id FROM requests WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL AND remind_at <= $1)
+             GROUP BY r.message_id ORDER BY r.proof_until LIMIT 100",
+        )
+        .bind(now.as_second())
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read whose time is over")?;
+        let mut lapses = Vec::with_capacity(mails.len());
+        for (message, rfc_message_id, subject, language, expires, until) in mails {
+            let rows =
+                sqlx::query_as(sql("WHERE r.message_id = ? AND r.status = 'awaiting_proof' ORDER BY r.id"))
+                    .bind(message)
+                    .fetch_all(&mut *self.tx)
+                    .await
+                    .context("Cannot read requests that wait for proof")?;
+            let subject: Address =
+                subject.parse().map_err(|_| anyhow::anyhow!("A stored request has no sound address"))?;
+            lapses.push(Lapse {
+                message,
+                rfc_message_id,
+                subject,
+                language,
+                expires,
+                until: Timestamp::from_second(until)?,
+                requests: earlier(rows)?,
+            });
+        }
+        Ok(lapses)
+    }
+
+    /// Records what time has brought to the requests of one mail: `steps`, a letter about it if one could
+    /// be written, and the code that is in it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn record_lapse(
+        &mut self,
+        lapse: &Lapse,
+        steps: &[Step],
+        reply: Option<&Outgoing>,
+        challenge: Option<&Challenge>,
+    ) -> Result<()> {
+        let mut batch = Batch::default();
+        for step in steps {
+            batch.step(step, self.now)?;
+            if let Some(challenge) = challenge {
+                batch.challenge(step.request, &lapse.subject, challenge, self.now)?;
+            }
+        }
+        if let Some(reply) = reply {
+            batch.reply(lapse.message, reply, self.now)?;
+        }
+        batch.run(&mut self.tx).await.context("Cannot record what time has brought")
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// The database does not work; then nothing of the visit stands.
+    pub async fn close(self) -> Result<()> {
+        self.tx.commit().await.context("Cannot commit what time has brought")
+    }
+}
+
+fn earlier(rows: Vec<EarlierRow>) -> Result<Vec<Earlier>> {
+    rows.into_iter()
+        .map(|row| {
+            Ok(Earlier {
+                id: row.id,
+                reference: row.reference,
+                kind: row.kind,
+                status: Status::parse(&row.status).context("A stored request has no known status")?,
+                due: row.due_on.parse().context("A stored request has no sound due date")?,
+                proof_needed: row.proof_needed,
+                letters: row.letters,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,488 @@
+//! The ladder of proof, mail by mail: what is asked before anything is done, what counts as an answer,
+//! and what a forger gets for his trouble: nothing.
+
+use jiff::{SignedDuration, Timestamp};
+
+#[path = "support/corridor.rs"]
+mod support;
+
+use support::House;
+
+const DELETE: &str = "Please delete all my personal data.";
+const COPY: &str = "Please send me a copy of all the personal data you hold about me.";
+
+fn start() -> Timestamp {
+    "2026-11-23T10:00:00Z".parse().unwrap()
+}
+
+fn after(days: i64) -> Timestamp {
+    start() + SignedDuration::from_hours(24 * days)
+}
+
+/// A mail of its own Message-ID, with more header fields in `fields`.
+fn mail(number: u32, from: &str, subject: &str, fields: &str, words: &str) -> Vec<u8> {
+    format!(
+        "From: Zebedee Quux <{from}>\nTo: privacy@example.com\nSubject: {subject}\nMessage-ID: <{number}.z@example.org>\n\
+         {fields}\n{words}\n"
+    )
+    .into_bytes()
+}
+
+struct Exchange {
+    house: House,
+    next: u32,
+}
+
+impl Exchange {
+    async fn new() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(keys: &str) -> Self {
+        Self { house: House::with(keys).await, next: 1 }
+    }
+
+    /// Receives a mail on a day after the start; answers its folder.
+    async fn mail(&mut self, day: i64, from: &str, subject: &str, fields: &str, words: &str) -> String {
+        let number = self.next;
+        self.next += 1;
+        let bytes = mail(number, from, subject, fields, words);
+        let mut filed = self.house.receive_at(after(day), 1, vec![(number, bytes)]).await;
+        filed.remove(0).1
+    }
+
+    /// The last letter of ours.
+    async fn letter(&self) -> Letter {
+        let (to, template, raw) = self.house.letters().await.pop().unwrap();
+        Letter { to, template, raw }
+    }
+
+    async fn count(&self) -> usize {
+        self.house.letters().await.len()
+    }
+
+    /// Type, status, proof given and flag of every request, in order of their types.
+    async fn requests(&self) -> Vec<(String, String, u8, String)> {
+        let rows = self.house.store.requests(None, 100).await.unwrap();
+        let mut rows: Vec<_> =
+            rows.into_iter().map(|row| (row.kind, row.status, row.proof_given, row.flag)).collect();
+        rows.sort();
+        rows
+    }
+
+    async fn status(&self) -> String {
+        let rows = self.requests().await;
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        rows.first().unwrap().1.clone()
+    }
+}
+
+struct Letter {
+    to: String,
+    template: String,
+    raw: String,
+}
+
+impl Letter {
+    fn field(&self, name: &str) -> String {
+        let unfolded = self.raw.replace("\r\n ", " ");
+        let line = unfolded.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        line.unwrap_or_default().to_owned()
+    }
+
+    fn code(&self) -> String {
+        let at = self.raw.find("c.").filter(|_| self.raw.contains("c.")).unwrap();
+        let codes: Vec<String> = self
+            .raw
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+            .filter(|word| word.starts_with("c.") && word.len() == 28)
+            .map(str::to_owned)
+            .collect();
+        assert!(at > 0 && codes.iter().all(|code| Some(code) == codes.first()), "{codes:?}");
+        codes.first().unwrap().clone()
+    }
+
+    /// An answer as mail programs write it: subject, thread, quoted text.
+    fn reply_fields(&self) -> (String, String, String) {
+        let body = self.raw.split_once("\r\n\r\n").unwrap().1.replace("\r\n", "\n> ");
+        (
+            format!("Re: {}", self.field("Subject")),
+            format!("In-Reply-To: {0}\nReferences: {0}\n", self.field("Message-ID")),
+            format!("\n\nOn Mon, 23 Nov 2026 at 11:00, Example <privacy@example.com> wrote:\n> {body}"),
+        )
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_a_yes_from_its_own_address() {
+    for words in ["YES", "Yes, that was me.", "", "Please delete all my personal data."] {
+        let mut x = Exchange::new().await;
+        assert_eq!(x.mail(0, "Jane@example.org", "Data", "", DELETE).await, "Deletion");
+        assert_eq!(x.status().await, "awaiting_proof");
+        let question = x.letter().await;
+        assert_eq!((question.to.as_str(), question.template.as_str()), ("jane@example.org", "confirm"));
+        assert!(question.field("Subject").contains(&question.code()), "no code in the subject");
+        assert!(
+            question.raw.split_once("\r\n\r\n").unwrap().1.contains(&question.code()),
+            "none in the body"
+        );
+        let (subject, fields, quoted) = question.reply_fields();
+        let folder = x.mail(1, "jane@example.org", &subject, &fields, &format!("{words}{quoted}")).await;
+        assert_eq!(folder, "Deletion", "{words:?}");
+        assert_eq!(
+            x.requests().await,
+            [("deletion".into(), "approved".into(), 2, String::new())],
+            "{words:?}"
+        );
+        assert_eq!(x.letter().await.template, "confirmed");
+        // The code is used up: sent once more, it does nothing.
+        x.mail(2, "jane@example.org", &subject, "", &format!("Yes again{quoted}")).await;
+        assert_eq!(x.status().await, "approved");
+        assert_eq!(x.count().await, 2);
+    }
+}
+
+#[tokio::test]
+async fn the_code_comes_back_by_any_of_its_carriers_and_counts_only_from_its_address() {
+    let mut x = Exchange::with("[proof]\nplus_addressing = true\n").await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    let question = x.letter().await;
+    let code = question.code();
+    assert_eq!(question.field("Reply-To"), format!("privacy+{code}@example.com"));
+    for (from, subject, words) in [
+        // Somebody else with Jane's code; Jane with a code that is none; a name that looks like hers.
+        ("mallory@example.net", format!("Re: {code}"), "Yes".to_owned()),
+        ("mallory@example.net", "Re".to_owned(), format!("Yes {code}")),
+        ("jane@example.org.example.net", format!("Re: {code}"), "Yes".to_owned()),
+        ("jane@example.org", "Re: c.aaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned(), "Yes".to_owned()),
+        ("jane@example.org", format!("Re: {}", &code[..27]), "Yes".to_owned()),
+    ] {
+        x.mail(1, from, &subject, "", &words).await;
+        let rows = x.requests().await;
+        assert!(
+            rows.iter().all(|row| row.1 != "approved" && row.1 != "withdrawn"),
+            "{from} {subject}: {rows:?}"
+        );
+    }
+    for (subject, to, words) in [
+        (format!("Re: [{code}]"), "privacy@example.com".to_owned(), "Yes".to_owned()),
+        ("Re: hello".to_owned(), "privacy@example.com".to_owned(), format!("Yes\n\n> {code}")),
+        ("Re: hello".to_owned(), format!("PRIVACY+{}@example.com", code.to_uppercase()), "Yes".to_owned()),
+    ] {
+        let mut x = Exchange::with("[proof]\nplus_addressing = true\n").await;
+        x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+        let own = x.letter().await.code();
+        let swap = |text: &str| text.replace(&code, &own).replace(&code.to_uppercase(), &own.to_uppercase());
+        let bytes = format!(
+            "From: jane@example.org\nTo: {}\nSubject: {}\nMessage-ID: <y@example.org>\n\n{}\n",
+            swap(&to),
+            swap(&subject),
+            swap(&words)
+        );
+        x.house.receive_at(after(1), 1, vec![(9, bytes.into_bytes())]).await;
+        assert_eq!(x.status().await, "approved", "{subject} {to} {words}");
+    }
+}
+
+#[tokio::test]
+async fn a_no_cancels_and_is_flagged_and_a_never_mind_cancels() {
+    for (words, flag) in [
+        ("No, I did not ask for this!", "suspected_fraud"),
+        ("Nein, das war ich nicht.", "suspected_fraud"),
+        ("I changed my mind.", ""),
+    ] {
+        let mut x = Exchange::new().await;
+        x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+        let (subject, fields, quoted) = x.letter().await.reply_fields();
+        x.mail(1, "jane@example.org", &subject, &fields, &format!("{words}{quoted}")).await;
+        assert_eq!(x.requests().await, [("deletion".into(), "withdrawn".into(), 0, flag.into())]);
+        assert_eq!(x.letter().await.template, "withdrawn");
+        // Too late for a yes.
+        x.mail(2, "jane@example.org", &subject, &fields, &format!("Yes{quoted}")).await;
+        assert_eq!(x.status().await, "withdrawn");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_approves_nothing() {
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    let (subject, fields, quoted) = x.letter().await.reply_fields();
+    let machine = format!("Auto-Submitted: auto-replied\n{fields}");
+    for (fields, words, folder) in [
+        (machine.as_str(), "Yes", "Automatic"),
+        (&fields, "I am out of the office until Monday.", "Held"),
+        (&fields, "Who are you?", "Held"),
+        (&fields, "Yes, but keep my invoices.", "Held"),
+    ] {
+        let filed = x.mail(1, "jane@example.org", &subject, fields, &format!("{words}{quoted}")).await;
+        assert_eq!(filed, folder, "{words}");
+        assert_eq!(x.status().await, "awaiting_proof", "{words}");
+        assert_eq!(x.count().await, 1, "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_reminder_comes_once_and_then_the_end() {
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    let first = x.letter().await.code();
+    let sweep = |house: &House, day| {
+        let intake = std::sync::Arc::clone(&house.intake);
+        async move { intake.sweep(after(day)).await.unwrap() }
+    };
+    assert_eq!(sweep(&x.house, 6).await, 0);
+    assert_eq!(sweep(&x.house, 7).await, 1);
+    assert_eq!(sweep(&x.house, 8).await, 0);
+    let reminder = x.letter().await;
+    assert_eq!((reminder.to.as_str(), reminder.template.as_str()), ("jane@example.org", "reminder"));
+    assert_ne!(reminder.code(), first);
+    assert_eq!(reminder.field("In-Reply-To"), "<1.z@example.org>");
+    assert_eq!(sweep(&x.house, 14).await, 1);
+    assert_eq!(x.status().await, "expired");
+    assert_eq!(x.letter().await.template, "expired");
+    assert_eq!(sweep(&x.house, 15).await, 0);
+    // Both codes are worth nothing now.
+    for code in [first, reminder.code()] {
+        x.mail(15, "jane@example.org", &format!("Re: {code}"), "", "Yes").await;
+        assert_eq!(x.status().await, "expired");
+    }
+    // Starting again works.
+    x.mail(16, "jane@example.org", "Data", "", DELETE).await;
+    assert_eq!(x.letter().await.template, "confirm");
+    // And the reminder's code is as good as the first.
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    sweep(&x.house, 7).await;
+    let code = x.letter().await.code();
+    x.mail(8, "jane@example.org", &format!("Re: {code}"), "", "Yes").await;
+    assert_eq!(x.status().await, "approved");
+}
+
+#[tokio::test]
+async fn asked_again_it_is_one_request_and_the_question_goes_out_again_but_not_for_ever() {
+    let mut x = Exchange::new().await;
+    for day in 0..8 {
+        x.mail(day, "jane@example.org", "Data", "", &format!("{DELETE} I ask for the {day}th time.")).await;
+    }
+    assert_eq!(x.status().await, "awaiting_proof");
+    let letters = x.house.letters().await;
+    assert_eq!(letters.len(), 5);
+    assert!(letters.iter().all(|(_, template, _)| template == "confirm"));
+    // Any of the codes will do.
+    let (to, template, raw) = letters.into_iter().nth(1).unwrap();
+    let code = Letter { to, template, raw }.code();
+    x.mail(9, "jane@example.org", &format!("Re: {code}"), "", "Yes").await;
+    assert_eq!(x.status().await, "approved");
+}
+
+#[tokio::test]
+async fn a_thread_belongs_to_whom_our_mail_went_to() {
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    let question = x.letter().await;
+    let (_, fields, _) = question.reply_fields();
+    let references = fields.lines().nth(1).unwrap().to_owned() + "\n";
+    // A stranger in the thread, Jane with forged references or a subject tag: nothing happens to it.
+    let reference = x.house.store.requests(None, 1).await.unwrap().remove(0).reference;
+    x.mail(1, "mallory@example.net", "Re: Data", &fields, "No, I did not ask for this.").await;
+    x.mail(1, "jane@example.org", "Re: Data", &references, "No, I did not ask for this.").await;
+    x.mail(1, "jane@example.org", &format!("Re: [{reference}]"), "", "Please cancel my request.").await;
+    let deletion = x.requests().await.into_iter().find(|row| row.0 == "deletion").unwrap();
+    assert_eq!(deletion.1, "awaiting_proof");
+    // Jane, in the thread, without the code: the question comes again.
+    let before = x.count().await;
+    x.mail(2, "jane@example.org", "Re: Data", &fields, "I have lost the code, please send it again.").await;
+    assert_eq!(x.count().await, before + 1);
+    assert_eq!(x.letter().await.template, "confirm");
+    assert_ne!(x.letter().await.code(), question.code());
+    // And by the thread alone she can take it back.
+    x.mail(3, "jane@example.org", "Re: Data", &fields, "No, I never asked for this.").await;
+    let deletion = x.requests().await.into_iter().find(|row| row.0 == "deletion").unwrap();
+    assert_eq!((deletion.1.as_str(), deletion.3.as_str()), ("withdrawn", "suspected_fraud"));
+}
+
+#[tokio::test]
+async fn a_reminder_of_the_senders_is_never_a_second_execution() {
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    let (subject, fields, quoted) = x.letter().await.reply_fields();
+    x.mail(1, "jane@example.org", &subject, &fields, &format!("Yes{quoted}")).await;
+    let (subject, fields, _) = x.letter().await.reply_fields();
+    let reminder = "I asked you weeks ago to delete all my personal data and have heard nothing.";
+    x.mail(40, "jane@example.org", &subject, &fields, reminder).await;
+    assert_eq!(x.status().await, "approved");
+    let row = x.house.store.requests(None, 1).await.unwrap().remove(0);
+    let (_, events) = x.house.store.request(&row.reference).await.unwrap().unwrap();
+    assert_eq!(events.last().unwrap().event, "note");
+}
+
+#[tokio::test]
+async fn several_rights_of_one_mail_are_proven_by_one_code() {
+    let mut x = Exchange::new().await;
+    let words = format!("{COPY} Then {DELETE} And take me off your mailing list.");
+    x.mail(0, "jane@example.org", "Data", "", &words).await;
+    let question = x.letter().await;
+    assert_eq!((x.count().await, question.template.as_str()), (1, "confirm"));
+    let (subject, fields, quoted) = question.reply_fields();
+    x.mail(1, "jane@example.org", &subject, &fields, &format!("Yes{quoted}")).await;
+    let rows = x.requests().await;
+    let states: Vec<(&str, &str, u8)> =
+        rows.iter().map(|row| (row.0.as_str(), row.1.as_str(), row.2)).collect();
+    assert_eq!(states, [("access", "approved", 2), ("deletion", "approved", 2), ("opt_out", "completed", 0)]);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_data_needs_data_points_as_well() {
+    let keys = "[proof]\ndata_points = [\"postcode\", \"phone\", \"customer_number\"]\n";
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(
+        r#"{"postcode": "10115 X", "phone": "+49 30 1234567", "customer_number": 470011, "name": "Jane"}"#,
+    )
+    .unwrap();
+    for (words, proof) in [
+        ("Yes. 10115x, tel. 0049", 2),
+        ("Yes. Postcode 10115 X, phone +49 (30) 12345-67", 3),
+        ("Yes. My number is 470 011 and my postcode 10115X", 3),
+        ("Yes. My name is Jane", 2),
+    ] {
+        let mut x = Exchange::with(keys).await;
+        let jane = "jane@example.org".parse().unwrap();
+        x.house.store.upsert_contacts(&[(jane, fields.clone())], start()).await.unwrap();
+        x.mail(0, "jane@example.org", "Data", "", COPY).await;
+        let question = x.letter().await;
+        assert!(question.raw.contains("postcode, phone, customer_number"), "{}", question.raw);
+        for secret in ["10115", "1234567", "470011"] {
+            assert!(!question.raw.contains(secret), "we told what we hold");
+        }
+        x.mail(1, "jane@example.org", &format!("Re: {}", question.code()), "", words).await;
+        assert_eq!(
+            x.requests().await,
+            [("access".into(), "approved".into(), proof, String::new())],
+            "{words}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn known_and_unknown_people_get_the_same_words() {
+    let mut shown = Vec::new();
+    for is_known in [true, false] {
+        let mut x = Exchange::new().await;
+        if is_known {
+            let jane = "jane@example.org".parse().unwrap();
+            x.house.store.upsert_contacts(&[(jane, serde_json::Map::new())], start()).await.unwrap();
+        }
+        for words in [DELETE, COPY, "Please correct my address to Mill Lane 5."] {
+            x.mail(0, "jane@example.org", "Data", "", words).await;
+        }
+        let letters = x.house.letters().await;
+        // All that differs is random: references, codes, Message-IDs.
+        let plain = |raw: &str| {
+            let words = raw.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && !"-.".contains(c));
+            let is_random = |word: &&str| word.starts_with("PR-") || word.starts_with("c.");
+            words.filter(|word| !is_random(word)).collect::<String>()
+        };
+        shown.push(
+            letters
+                .iter()
+                .map(|(to, template, raw)| (to.clone(), template.clone(), plain(raw)))
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(shown[0].len(), 3);
+    assert_eq!(shown[0], shown[1]);
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_an_opt_out_and_step_one_needs_an_authenticated_sender() {
+    let believing = "[authentication]\nauthserv_ids = [\"mx.example.com\"]\n";
+    let results = "Authentication-Results: mx.example.com; dmarc=pass header.from=example.org\n";
+    let disclosure = "Please tell me which third parties you disclosed my personal information to for their direct marketing purposes last year.";
+    for (top, words, kind, status) in [
+        ("", "Please unsubscribe me.", "opt_out", "completed"),
+        (results, "Please unsubscribe me.", "opt_out", "completed"),
+        ("", disclosure, "disclosure", "held"),
+        (results, disclosure, "disclosure", "approved"),
+        (results, DELETE, "deletion", "awaiting_proof"),
+    ] {
+        let x = Exchange::with(believing).await;
+        let mut bytes = top.as_bytes().to_vec();
+        bytes.extend(mail(1, "jane@example.org", "Hello", "", words));
+        x.house.receive_at(start(), 1, vec![(1, bytes)]).await;
+        let rows = x.requests().await;
+        let found: Vec<(&str, &str)> = rows.iter().map(|row| (row.0.as_str(), row.1.as_str())).collect();
+        assert_eq!(found, [(kind, status)], "{top}{words}");
+        assert_eq!(x.count().await, 1);
+    }
+}
+
+#[tokio::test]
+async fn replies_to_whom_nothing_authenticates_are_bounded_and_what_is_swallowed_shows() {
+    let keys = "[limits]\nunproven_replies_per_domain = 3\nunproven_replies_in_all = 5\n";
+    let mut x = Exchange::with(keys).await;
+    for number in 0..5 {
+        x.mail(0, &format!("victim{number}@example.org"), "Data", "", DELETE).await;
+    }
+    assert_eq!(x.count().await, 3);
+    for number in 0..5 {
+        x.mail(0, &format!("victim{number}@example.net"), "Data", "", DELETE).await;
+    }
+    assert_eq!(x.count().await, 5);
+    let swallowed = x.house.store.unanswered(100).await.unwrap();
+    assert_eq!(swallowed.len(), 5);
+    // Whoever could not be asked waits for a person.
+    assert_eq!(x.house.store.requests(Some("held"), 100).await.unwrap().len(), 5);
+    assert_eq!(x.house.store.requests(Some("awaiting_proof"), 100).await.unwrap().len(), 5);
+    // A day later there is room again; an opt-out is done in any case.
+    x.mail(2, "victim9@example.org", "Data", "", "Please unsubscribe me.").await;
+    assert_eq!(x.count().await, 6);
+}
+
+#[tokio::test]
+async fn a_thread_of_automatic_answers_ends() {
+    let mut x = Exchange::with("[limits]\nreplies_per_thread = 3\n").await;
+    let mut references = Vec::new();
+    let mut fields = String::new();
+    for round in 0..6 {
+        // A machine without any mark that asks for something new each time.
+        let words = format!("Please unsubscribe me. This is round {round}.");
+        x.mail(round, "robot@example.org", "Hello", &fields, &words).await;
+        references.push(x.letter().await.field("Message-ID"));
+        references.dedup();
+        fields =
+            format!("In-Reply-To: {}\nReferences: {}\n", references.last().unwrap(), references.join(" "));
+    }
+    assert_eq!(x.count().await, 3);
+    assert_eq!(x.house.store.unanswered(100).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_not_addressed_to_us_is_not_answered() {
+    let x = Exchange::new().await;
+    let bytes =
+        String::from_utf8(mail(1, "jane@example.org", "Hello", "", "Please unsubscribe me.")).unwrap();
+    let bytes = bytes.replace("To: privacy@example.com", "To: everybody@example.net");
+    x.house.receive_at(start(), 1, vec![(1, bytes.clone().into_bytes())]).await;
+    assert_eq!((x.status().await.as_str(), x.count().await), ("completed", 0));
+    let forwarded = format!("Delivered-To: privacy@example.com\n{}", bytes.replace("jane@", "ann@"));
+    x.house.receive_at(start(), 1, vec![(2, forwarded.into_bytes())]).await;
+    assert_eq!(x.count().await, 1);
+}
+
+#[test]
+fn our_own_letters_say_neither_yes_nor_no() {
+    use privacyd::answer::{Answers, Said};
+    use privacyd::request::Table;
+    let table = Table::load(None).unwrap();
+    let languages: Vec<_> = table.languages.iter().map(|(_, file)| file).collect();
+    let answers = Answers::new(&languages).unwrap();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+    for template in ["confirm", "reminder"] {
+        for entry in std::fs::read_dir(folder.join(template)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(path.join("body.txt")).unwrap();
+            // A program that sends our own text back as its own words must not confirm with it.
+            assert_ne!(answers.read(&text), Said::Yes, "{}", path.display());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What only a real server can show, and what needs certificates from `openssl`: the rooms that talk to
+//! servers, and the whole house. Each scenario says what it needs; where that is missing it is listed as
+//! ignored, with the reason, and never as passed.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+#[path = "../support/certificates.rs"]
+mod certificates;
+#[path = "../support/dovecot.rs"]
+mod dovecot;
+#[path = "../support/far_away.rs"]
+mod far_away;
+#[path = "../support/imap_client.rs"]
+mod imap_client;
+#[path = "../support/postfix.rs"]
+mod postfix;
+#[path = "../support/smtp_script.rs"]
+mod smtp_script;
+
+mod house;
+mod mailbox;
+mod mailer;
+
+type Outcome = Result<(), Failed>;
+/// Its name, what it needs, and itself.
+type Scenario = (&'static str, &'static [Need], fn() -> Outcome);
+
+/// What a machine may lack.
+#[derive(Clone, Copy)]
+enum Need {
+    Dovecot,
+    /// And root, which its master process wants.
+    Postfix,
+    /// And root, to become somebody else.
+    SmtpSink,
+    Openssl,
+    /// An address that is not loopback. Nothing is sent to anybody.
+    Network,
+}
+
+impl Need {
+    /// Why this need is not met here, if so.
+    fn unmet(self) -> Option<&'static str> {
+        match self {
+            Self::Dovecot => dovecot::missing(),
+            Self::Postfix => postfix::missing_postfix(),
+            Self::SmtpSink => postfix::missing_sink(),
+            Self::Openssl => certificates::missing(),
+            Self::Network => mailer::own_address().is_none().then_some("only loopback is there"),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let rooms = [("mailbox", mailbox::SCENARIOS), ("mailer", mailer::SCENARIOS), ("house", house::SCENARIOS)];
+    let trials = rooms.into_iter().flat_map(|(room, scenarios)| {
+        scenarios
+            .iter()
+            .map(move |(name, needs, scenario)| trial(&format!("{room}::{name}"), needs, *scenario))
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+fn trial(name: &str, needs: &[Need], scenario: fn() -> Outcome) -> Trial {
+    match needs.iter().find_map(|need| need.unmet()) {
+        None => Trial::test(name, scenario),
+        Some(reason) => Trial::test(format!("{name} ({reason})"), scenario).with_ignored_flag(true),
+    }
+}
+
+/// Runs an asynchronous scenario. Servers that fall silent must not hang the tests: the rooms' own
+/// patience is many minutes.
+fn run(scenario: impl Future<Output = ()>) -> Outcome {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let limit = Duration::from_secs(300);
+    runtime.block_on(async { tokio::time::timeout(limit, scenario).await })?;
+    Ok(())
+}

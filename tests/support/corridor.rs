@@ -1,0 +1,130 @@
+//! The corridor on a real SQLite database, with a test's own mail and clock.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use privacyd::config::Config;
+use privacyd::daemon::Daemon;
+use privacyd::intake::Intake;
+use privacyd::mailbox::{Body, Fetched, MailId, Window};
+use privacyd::store::Store;
+use sqlx::Connection;
+
+/// One installation with a Maildir that nothing is in, and a folder for replies.
+pub struct House {
+    folder: tempfile::TempDir,
+    /// Its way in.
+    pub intake: Arc<Intake>,
+    /// Its database.
+    pub store: Store,
+}
+
+impl House {
+    pub async fn new() -> Self {
+        Self::with("").await
+    }
+
+    pub async fn with(keys: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let text = format!(
+            "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+             [[maildir]]\nname = \"box\"\npath = {:?}\n[directory]\npath = {:?}\n{keys}",
+            path("privacyd.db"),
+            path("Maildir"),
+            path("replies")
+        );
+        let daemon = Daemon::build(&Config::parse("test", &text).unwrap()).await.unwrap();
+        let store = daemon.intake.store.clone();
+        Self { folder, intake: daemon.intake, store }
+    }
+
+    /// Whether each of these addresses is suppressed.
+    pub async fn suppressed<const N: usize>(&self, addresses: [&str; N]) -> [bool; N] {
+        let mut found = [false; N];
+        for (found, address) in found.iter_mut().zip(addresses) {
+            *found = !self.store.suppressed(&address.parse().unwrap()).await.unwrap().is_empty();
+        }
+        found
+    }
+
+    /// Recipient and template of every reply, in the order they were queued.
+    pub async fn replies(&self) -> Vec<(String, String)> {
+        let mut replies = self.store.replies(None, 1000).await.unwrap();
+        replies.sort_by_key(|reply| reply.id);
+        replies.into_iter().map(|reply| (reply.recipient, reply.template)).collect()
+    }
+
+    /// Disposition and reason of the latest mail.
+    pub async fn latest(&self) -> (String, String) {
+        let message = self.store.messages(None, 1).await.unwrap().remove(0);
+        (message.disposition, message.why)
+    }
+
+    pub async fn receive(&self, validity: u32, mails: Vec<(u32, Vec<u8>)>) -> Vec<(MailId, String)> {
+        self.receive_at(Timestamp::now(), validity, mails).await
+    }
+
+    /// The same, at a time of the test's own.
+    pub async fn receive_at(
+        &self,
+        now: Timestamp,
+        validity: u32,
+        mails: Vec<(u32, Vec<u8>)>,
+    ) -> Vec<(MailId, String)> {
+        self.intake.receive("box", window(validity, mails), now).await.unwrap()
+    }
+
+    /// Every reply that was ever queued, in order: recipient, template and the whole message.
+    pub async fn letters(&self) -> Vec<(String, String, String)> {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
+        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let rows: Vec<(String, String, Vec<u8>)> =
+            sqlx::query_as("SELECT recipient, template, raw FROM outbox ORDER BY id")
+                .fetch_all(&mut second)
+                .await
+                .unwrap();
+        rows.into_iter().map(|(to, template, raw)| (to, template, String::from_utf8(raw).unwrap())).collect()
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("privacyd.db")
+    }
+
+    pub async fn execute(&self, statement: &'static str) {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
+        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query(statement).execute(&mut second).await.unwrap();
+        second.close().await.unwrap();
+    }
+
+    pub async fn counts(&self) -> (usize, usize, usize) {
+        let messages = self.store.messages(None, 1000).await.unwrap().len();
+        let requests = self.store.requests(None, 1000).await.unwrap().len();
+        (messages, requests, self.store.replies(None, 1000).await.unwrap().len())
+    }
+}
+
+/// Whole mails, received on 23 November 2026, 10:00 UTC.
+pub fn window(validity: u32, mails: Vec<(u32, Vec<u8>)>) -> Window {
+    let received: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    let mails = mails.into_iter().map(|(uid, bytes)| Fetched {
+        id: MailId::Uid(uid),
+        size: bytes.len() as u64,
+        received,
+        body: Body::Whole(bytes),
+    });
+    Window { validity, mails: mails.collect() }
+}
+
+/// A letter to privacy@example.com.
+pub fn letter(from: &str, words: &str) -> Vec<u8> {
+    format!(
+        "From: Zebedee Quux <{from}>\nTo: privacy@example.com\nSubject: Xylophone\nMessage-ID: <{from}>\n\
+         Date: Mon, 23 Nov 2026 10:00:00 +0000\n\n{words}\n"
+    )
+    .into_bytes()
+}

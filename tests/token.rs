@@ -1,0 +1,124 @@
+//! Unsubscribe tokens by the binary: made on the command line, read from a Maildir, acted on.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The test vector of src/token.rs.
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const JANE: &str =
+    "List-Unsubscribe: <mailto:privacy+u.dt4ge7xwrzy44mnrnjqw4zkamv4gc3lqnrss4y3pnu@example.com>";
+
+/// A configuration with a Maildir, and `keys`, below `root`.
+fn configure(root: &Path, keys: &str) {
+    std::fs::write(root.join("key"), format!("{KEY}\n")).unwrap();
+    std::fs::write(root.join("old"), "an older key, of more than 16 bytes").unwrap();
+    for folder in ["new", "cur", "tmp"] {
+        std::fs::create_dir_all(root.join("Maildir").join(folder)).unwrap();
+    }
+    let text = format!(
+        "database = \"ROOT/privacyd.db\"\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+         [[maildir]]\nname = \"box\"\npath = \"ROOT/Maildir\"\n[directory]\npath = \"ROOT/replies\"\n{keys}"
+    );
+    std::fs::write(root.join("c.toml"), text.replace("ROOT", &root.display().to_string())).unwrap();
+}
+
+const TWO_KEYS: &str = "[unsubscribe]\nkeys = [{ file = \"ROOT/key\" }, { file = \"ROOT/old\" }]\n";
+
+fn privacyd(root: &Path, arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_privacyd"))
+        .arg("--config")
+        .arg(root.join("c.toml"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads no input may have closed it.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+/// Exit code, standard output, standard error.
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_newsletters_address_opts_its_reader_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    configure(root, TWO_KEYS);
+    let (code, field, _) = said(&privacyd(root, &["token", "Jane@Example.com"], b""));
+    assert_eq!((code, field.trim_end()), (Some(0), JANE));
+
+    let to = field.trim_end().trim_start_matches("List-Unsubscribe: <mailto:").trim_end_matches('>');
+    let mail = format!(
+        "Received: from mail.example.net by mx.example.com\nAuto-Submitted: auto-generated\nTo: {to}\n\n"
+    );
+    std::fs::write(root.join("Maildir/new/1.mail"), mail).unwrap();
+    let check = |address: &str| said(&privacyd(root, &["suppressions", "check", address], b"")).0;
+    assert_eq!(check("jane@example.com"), Some(1));
+    let (code, _, log) = said(&privacyd(root, &["run", "--once"], b""));
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("jane") && !log.contains(KEY), "{log}");
+    assert_eq!(check("jane@example.com"), Some(0));
+    let filed = ["new", "cur"]
+        .map(|sub| root.join("Maildir/.Opt-out").join(sub))
+        .map(|path| path.read_dir().unwrap().count());
+    assert_eq!(filed.iter().sum::<usize>(), 1);
+    // By default without a reply.
+    assert!(std::fs::read_dir(root.join("replies")).map_or(0, Iterator::count) == 0);
+}
+
+#[test]
+fn many_addresses_come_by_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    configure(root, TWO_KEYS);
+    let input = b"jane@example.com\r\nno address\n\n\xff@example.com\nann@example.com";
+    let (code, fields, faults) = said(&privacyd(root, &["token", "-"], input));
+    assert_eq!(code, Some(1));
+    let fields: Vec<&str> = fields.lines().collect();
+    assert_eq!((fields.len(), fields[0]), (2, JANE));
+    let faults: Vec<&str> = faults.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(faults, ["line 2", "line 4"]);
+
+    let (code, objects, _) = said(&privacyd(root, &["token", "--json", "-"], b"jane@example.com\n"));
+    assert_eq!(code, Some(0));
+    let token = "dt4ge7xwrzy44mnrnjqw4zkamv4gc3lqnrss4y3pnu";
+    let expected = serde_json::json!({
+        "address": "jane@example.com",
+        "token": token,
+        "mailto": format!("mailto:privacy+u.{token}@example.com"),
+        "header": JANE,
+    });
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&objects).unwrap(), expected);
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    configure(root, "");
+    let (code, _, fault) = said(&privacyd(root, &["token", "jane@example.com"], b""));
+    assert_eq!(code, Some(2));
+    assert_eq!(fault.lines().count(), 1);
+    assert!(fault.contains("There is no key") && fault.contains("openssl rand -hex 32"), "{fault}");
+    let (_, checked, _) = said(&privacyd(root, &["check", "--offline"], b""));
+    assert!(checked.contains("unsubscribe    no keys"), "{checked}");
+
+    configure(root, TWO_KEYS);
+    let (_, checked, _) = said(&privacyd(root, &["check", "--offline"], b""));
+    assert!(
+        checked.contains("unsubscribe    2 keys, the first signs") && !checked.contains(KEY),
+        "{checked}"
+    );
+    assert_eq!(said(&privacyd(root, &["token", "no address"], b"")).0, Some(2));
+    configure(root, "[unsubscribe]\nkeys = [{ file = \"ROOT/missing\" }]\n");
+    let (code, _, fault) = said(&privacyd(root, &["token", "jane@example.com"], b""));
+    assert_eq!(code, Some(2));
+    assert!(fault.contains("unsubscribe.keys, entry 1: Cannot read the secret file"), "{fault}");
+}
