@@ -367,19 +367,23 @@ fn asked(
         // A reminder belongs to the request it is about, and what is open is not asked for twice. "I never
         // asked for this" is a denial first of all; beside it only what is certain is a wish.
         let least = if matches!(letter.said, Said::No | Said::NeverMind) { 0.9 } else { 0.0 };
-        let is_new = |finding: &&Finding| {
-            finding.kind != FOLLOW_UP
-                && !bearing.settled.contains(&finding.kind)
-                && finding.confidence >= least
+        let findings = match &reading.verdict {
+            Verdict::Requests(findings) => findings.as_slice(),
+            Verdict::Unclear { .. } | Verdict::Nothing => &[],
         };
-        let new: Vec<Finding> = match &reading.verdict {
-            Verdict::Requests(findings) => findings.iter().filter(is_new).cloned().collect(),
-            Verdict::Unclear { .. } | Verdict::Nothing => Vec::new(),
-        };
+        let is_new =
+            |finding: &&Finding| finding.kind != FOLLOW_UP && !bearing.settled.contains(&finding.kind);
+        let (new, doubtful): (Vec<Finding>, Vec<Finding>) =
+            findings.iter().filter(is_new).cloned().partition(|finding| finding.confidence >= least);
         if !new.is_empty() {
             return open(&new, table, proof, received);
         }
-        let (disposition, shelf) = match bearing.unclear {
+        let does_nothing = bearing.steps.iter().all(|step| step.change == Change::Note);
+        if let (Verdict::Unclear { why, candidates }, true) = (&reading.verdict, does_nothing) {
+            let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
+            return hold(why, confidence, received);
+        }
+        let (disposition, shelf) = match bearing.unclear || !doubtful.is_empty() {
             true => (Disposition::Review, Shelf::Held),
             false => (Disposition::Requests, Shelf::Kind(first.kind.clone())),
         };

@@ -189,6 +189,8 @@ pub fn bearing(letter: &Letter, reading: &Reading, case_file: &CaseFile, policy:
     } else if !case_file.thread.is_empty() {
         by_thread(&mut bearing, letter, &case_file.thread);
     } else if let Some(used) = case_file.proven.first() {
+        // The code hangs on in the subject of later mails; what they want is theirs to say.
+        bearing.unclear = true;
         bearing.take(used, "sender", Change::Note, "a code came again that is used up or has expired");
     }
     bearing

@@ -318,6 +318,55 @@ async fn a_reminder_of_the_senders_is_never_a_second_execution() {
 }
 
 #[tokio::test]
+async fn a_new_wish_in_an_old_thread_is_heard() {
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    let (subject, fields, quoted) = x.letter().await.reply_fields();
+    x.mail(1, "jane@example.org", &subject, &fields, &format!("Yes{quoted}")).await;
+    // With the old code in the subject, with the thread, with both.
+    for (fields, words, folder, kind, status) in [
+        ("", "Please unsubscribe me.", "Opt-out", "opt_out", "completed"),
+        (
+            fields.as_str(),
+            "Please stop using my data for targeted advertising.",
+            "Ad-opt-out",
+            "ad_opt_out",
+            "completed",
+        ),
+        ("", "Please close my account.", "Cancel-account", "cancel_account", "awaiting_proof"),
+        ("", "Perhaps I will want to delete my account one day.", "Held", "unclear", "held"),
+    ] {
+        let filed = x.mail(2, "jane@example.org", &subject, fields, &format!("{words}{quoted}")).await;
+        assert_eq!(filed, folder, "{words}");
+        let found = x.requests().await.into_iter().find(|row| row.0 == kind);
+        assert_eq!(found.map(|row| row.1).as_deref(), Some(status), "{words}");
+    }
+    assert_eq!(x.mail(3, "jane@example.org", &subject, "", "Lovely weather.").await, "Held");
+    // A denial with a wish in it that is not certain: a person sees it.
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    let (subject, fields, _) = x.letter().await.reply_fields();
+    let folder =
+        x.mail(1, "jane@example.org", &subject, &fields, "No, I never asked for this newsletter.").await;
+    assert_eq!(folder, "Held");
+}
+
+#[tokio::test]
+async fn requests_of_one_mail_end_each_in_its_own_time() {
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", &format!("{COPY} {DELETE}")).await;
+    x.mail(5, "jane@example.org", "Data", "", DELETE).await;
+    let sweep = async |house: &House, day| house.intake.sweep(after(day)).await.unwrap();
+    assert_eq!(sweep(&x.house, 15).await, 2);
+    let states =
+        async |x: &Exchange| x.requests().await.into_iter().map(|row| (row.0, row.1)).collect::<Vec<_>>();
+    let row = |kind: &str, status: &str| (kind.to_owned(), status.to_owned());
+    assert_eq!(states(&x).await, [row("access", "expired"), row("deletion", "awaiting_proof")]);
+    assert_eq!(sweep(&x.house, 20).await, 1);
+    assert_eq!(states(&x).await, [row("access", "expired"), row("deletion", "expired")]);
+}
+
+#[tokio::test]
 async fn several_rights_of_one_mail_are_proven_by_one_code() {
     let mut x = Exchange::new().await;
     let words = format!("{COPY} Then {DELETE} And take me off your mailing list.");

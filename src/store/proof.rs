@@ -169,13 +169,14 @@ impl Visit {
     /// # Errors
     /// The database does not work.
     pub async fn lapses(&mut self, now: Timestamp) -> Result<Vec<Lapse>> {
+        // Requests of one mail may end at different times: one of them may have been asked about again.
         let mails: Vec<(i64, Option<String>, String, String, bool, i64)> = sqlx::query_as(
-            "SELECT r.message_id, m.rfc_message_id, r.subject, r.language, r.proof_until <= $1, r.proof_until
+            "SELECT r.message_id, m.rfc_message_id, r.subject, r.language, min(r.proof_until) <= $1, min(r.proof_until)
              FROM requests r JOIN messages m ON m.id = r.message_id
              WHERE r.status = 'awaiting_proof' AND r.subject IS NOT NULL
                AND r.id IN (SELECT id FROM requests WHERE status = 'awaiting_proof' AND proof_until <= $1
                             UNION SELECT id FROM requests WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL AND remind_at <= $1)
-             GROUP BY r.message_id ORDER BY r.proof_until LIMIT 100",
+             GROUP BY r.message_id ORDER BY min(r.proof_until) LIMIT 100",
         )
         .bind(now.as_second())
         .fetch_all(&mut *self.tx)
@@ -183,12 +184,16 @@ impl Visit {
         .context("Cannot read whose time is over")?;
         let mut lapses = Vec::with_capacity(mails.len());
         for (message, rfc_message_id, subject, language, expires, until) in mails {
-            let rows =
-                sqlx::query_as(sql("WHERE r.message_id = ? AND r.status = 'awaiting_proof' ORDER BY r.id"))
-                    .bind(message)
-                    .fetch_all(&mut *self.tx)
-                    .await
-                    .context("Cannot read requests that wait for proof")?;
+            let rows = sqlx::query_as(sql(
+                "WHERE r.message_id = $1 AND r.status = 'awaiting_proof'
+                 AND iif($2, r.proof_until <= $3, r.remind_at IS NOT NULL AND r.remind_at <= $3) ORDER BY r.id",
+            ))
+            .bind(message)
+            .bind(expires)
+            .bind(now.as_second())
+            .fetch_all(&mut *self.tx)
+            .await
+            .context("Cannot read requests that wait for proof")?;
             let subject: Address =
                 subject.parse().map_err(|_| anyhow::anyhow!("A stored request has no sound address"))?;
             lapses.push(Lapse {
