@@ -44,10 +44,13 @@ impl Reported {
 
 /// Reads the body of a field. `None`: not even the authserv-id can be read.
 pub(super) fn read(body: &[u8]) -> Option<Field> {
-    let text = unfold(body)?;
-    std::str::from_utf8(&text).ok()?;
+    let is_plain = !matches!(body.trim_ascii_start().first(), Some(b'(' | b'"'));
+    let Some(text) = unfold(body).filter(|text| std::str::from_utf8(text).is_ok()) else {
+        // Control characters, or no text at all: whose it is can be seen all the same.
+        let authserv_id = Cursor { rest: body.trim_ascii_start() }.value()?.to_ascii_lowercase();
+        return Some(Field { authserv_id, is_plain, results: None });
+    };
     let mut cursor = Cursor { rest: &text };
-    let is_plain = !matches!(cursor.peek(), Some(b'(' | b'"'));
     cursor.skip_cfws()?;
     let authserv_id = cursor.value()?.to_ascii_lowercase();
     Some(Field { authserv_id, is_plain, results: payload(&mut cursor) })
@@ -298,22 +301,17 @@ mod tests {
             "mx; spf=pass smtp.mailfrom=<>",
             "mx; spf=pass smtp.mailfrom=a;dmarc=pass@evil.net",
             "mx, dkim=pass header.d=x.org",
+            "mx; a=b\0",
+            "\r\n mx; a=b\u{7f}",
+            "mx;\r dkim=pass header.d=x.org",
+            "mx\r; dkim=pass header.d=x.org",
         ] {
             assert_eq!(shown(field), "mx unreadable", "{field:?}");
         }
-        for field in [
-            "",
-            "(only a comment)",
-            "(open",
-            "\"open",
-            ";dkim=pass",
-            "mx; a=b\0",
-            "mx\r; dkim=pass",
-            "mx; a=b\u{7f}",
-        ] {
+        for field in ["", "(only a comment)", "(open", "\"open", ";dkim=pass", "\0"] {
             assert_eq!(shown(field), "nothing", "{field:?}");
         }
-        assert_eq!(read(b"mx; spf=pass smtp.mailfrom=j\xe4ne@x.org"), None);
+        assert_eq!(read(b" mx; spf=pass smtp.mailfrom=j\xe4ne@x.org").unwrap().results, None);
         let many = |count: usize| format!("mx{}", "; spf=pass".repeat(count));
         assert!(read(many(MOST_RESULTS).as_bytes()).unwrap().results.is_some());
         assert!(read(many(MOST_RESULTS + 1).as_bytes()).unwrap().results.is_none());
