@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use jiff::Timestamp;
 use privacyd::config::Config;
 use privacyd::daemon::Daemon;
 use privacyd::mailbox::{Body, Fetched, MailId, Window};
 use serde::Deserialize;
+use sqlx::Connection;
 
 const HOSTS: [&str; 3] = ["mx.example.com", "imap.example.com", "192.0.2.25"];
 
@@ -98,21 +100,19 @@ async fn nothing_is_done_for_a_forger() {
     let daemon = Daemon::build(&Config::parse("test", &text).unwrap()).await.unwrap();
     let store = daemon.intake.store.clone();
     let cases = cases();
-    let mails = cases.values().zip(1..).map(|((path, _), uid)| {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("privacyd.db"));
+    let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    for ((name, (path, expected)), uid) in cases.iter().zip(1..) {
         let bytes = std::fs::read(path).unwrap();
-        Fetched {
+        let mail = Fetched {
             id: MailId::Uid(uid),
             size: bytes.len() as u64,
             received: "2026-11-23T10:00:00Z".parse().unwrap(),
             body: Body::Whole(bytes),
-        }
-    });
-    daemon.intake.receive("box", Window { validity: 1, mails: mails.collect() }).await.unwrap();
-
-    let mut messages = store.messages(None, 1000).await.unwrap();
-    messages.sort_by_key(|message| message.mail_id.parse::<u32>().unwrap());
-    assert_eq!(messages.len(), cases.len());
-    for (message, (name, (_, expected))) in messages.iter().zip(&cases) {
+        };
+        let window = Window { validity: 1, mails: vec![mail] };
+        daemon.intake.receive("box", window, Timestamp::now()).await.unwrap();
+        let message = store.messages(None, 1).await.unwrap().remove(0);
         let (_, requests, replies) = store.message(message.id).await.unwrap().unwrap();
         let requests: Vec<String> =
             requests.iter().map(|request| format!("{} {}", request.kind, request.status)).collect();
@@ -123,7 +123,13 @@ async fn nothing_is_done_for_a_forger() {
         assert_eq!(message.disposition, expected.disposition, "{name}");
         assert_eq!(requests, expected.requests, "{name}");
         assert_eq!(answered, expected.answered.as_deref().into_iter().collect::<Vec<_>>(), "{name}");
+        // The same people write again and again; each of their mails shall be the first.
+        sqlx::query("UPDATE requests SET status = 'withdrawn' WHERE status = 'awaiting_proof'")
+            .execute(&mut second)
+            .await
+            .unwrap();
     }
+    assert_eq!(store.messages(None, 1000).await.unwrap().len(), cases.len());
     assert_eq!(store.suppressions("", 10).await.unwrap(), []);
     assert!(store.requests(Some("completed"), 10).await.unwrap().is_empty());
 }
