@@ -62,6 +62,8 @@ CREATE TABLE requests (
     flag        TEXT    NOT NULL DEFAULT '' CHECK (flag IN ('', 'suspected_fraud')),
     proof_needed INTEGER NOT NULL,           -- the step of the ladder that its type asks for, 0 to 3
     proof_given  INTEGER NOT NULL,           -- the step that was reached
+    words        BLOB    NOT NULL,           -- a digest of the words it was asked for in
+    asked_at     INTEGER,                    -- when its sender was first asked for proof
     proof_until  INTEGER,                    -- while it awaits proof: when that ends
     remind_at    INTEGER,                    -- while it awaits proof: when the reminder is due, if still to be sent
     subject     TEXT,                -- whose request it is, where that is known
@@ -129,6 +131,7 @@ CREATE TABLE outbox (
     template        TEXT    NOT NULL,
     language        TEXT    NOT NULL,
     rfc_message_id  TEXT    NOT NULL UNIQUE,
+    in_thread       INTEGER NOT NULL, -- mails of ours in this thread, this one counted
     raw             BLOB    NOT NULL,
     state           TEXT    NOT NULL CHECK (state IN ('queued', 'transmitting', 'deferred', 'sent', 'bounced', 'unknown')),
     attempts        INTEGER NOT NULL DEFAULT 0,

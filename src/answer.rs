@@ -14,13 +14,15 @@ use crate::text::{compile_set, fold, pattern, sentences};
 pub enum Said {
     /// It is theirs, go on.
     Yes,
+    /// The same, and something that may be the data we asked for.
+    YesAndData,
     /// They never asked for it.
     No,
     /// They asked, and take it back.
     NeverMind,
-    /// Not a word of their own: the mail was just sent back.
+    /// Not a word of their own. Many a program sends a mail back so; it is no yes.
     Nothing,
-    /// Neither, or both.
+    /// Anything else, or several of these.
     Unclear,
 }
 
@@ -30,6 +32,9 @@ pub struct Answers {
     yes: RegexSet,
     no: RegexSet,
     never_mind: RegexSet,
+    polite: RegexSet,
+    data: RegexSet,
+    closing: RegexSet,
 }
 
 impl Answers {
@@ -39,28 +44,61 @@ impl Answers {
     /// The pattern that does not compile.
     pub fn new(languages: &[&LanguageFile]) -> Result<Self, regex::Error> {
         let set = |words: fn(&LanguageFile) -> &Vec<String>| {
-            compile_set(languages.iter().flat_map(|language| words(language)).map(|p| pattern(p)))
+            let patterns = languages.iter().flat_map(|language| words(language));
+            let whole = |phrase: &String| format!("^((hi|hello|hey|hallo|bonjour|hola),? )?({phrase})$");
+            compile_set(patterns.map(|phrase| pattern(&whole(phrase))))
         };
         Ok(Self {
             yes: set(|language| &language.answer.yes)?,
             no: set(|language| &language.answer.no)?,
             never_mind: set(|language| &language.answer.never_mind)?,
+            polite: set(|language| &language.answer.polite)?,
+            data: set(|language| &language.answer.data)?,
+            closing: set(|language| &language.answer.closing)?,
         })
     }
 
-    /// What `own_words` say. Denial wins over withdrawal; with either of them a yes is unclear.
+    /// What `own_words` say. A yes counts only when every sentence is understood: "we confirm the receipt
+    /// of your mail" is none, nor is "yes, but". Denial wins over withdrawal.
     pub fn read(&self, own_words: &str) -> Said {
         if own_words.trim().is_empty() {
             return Said::Nothing;
         }
-        let text = sentences(&fold(own_words));
-        let says = |set: &RegexSet| set.is_match(text.as_bytes());
-        match (says(&self.yes), says(&self.no), says(&self.never_mind)) {
-            (true, false, false) => Said::Yes,
-            (false, true, _) => Said::No,
-            (false, false, true) => Said::NeverMind,
-            _ => Said::Unclear,
+        // "Yes. 10115" is two sentences; elsewhere a full stop before a digit ends none.
+        let text = sentences(&fold(own_words).replacen(". ", ".\n\n", 1));
+        let lines: Vec<&str> = text.lines().collect();
+        let is = |set: &RegexSet, line: &str| set.is_match(line.as_bytes());
+        let any = |set: &RegexSet| lines.iter().any(|line| is(set, line));
+        let (yes, no, never_mind) = (any(&self.yes), any(&self.no), any(&self.never_mind));
+        match (yes, no, never_mind) {
+            (false, true, _) => return Said::No,
+            (false, false, true) => return Said::NeverMind,
+            (true, false, false) => {}
+            _ => return Said::Unclear,
         }
+        // Behind the closing, or in the last line, a name of few words.
+        let end = lines.iter().position(|line| is(&self.closing, line)).unwrap_or(lines.len());
+        let words = |line: &str| line.split_whitespace().count();
+        if lines.len() - end > 4 || lines.iter().skip(end + 1).any(|line| words(line) > 4) {
+            return Said::Unclear;
+        }
+        let mut data = false;
+        for (index, line) in lines.iter().take(end).enumerate() {
+            let is_name = index + 1 == lines.len()
+                && index > 0
+                && words(line) <= 2
+                && line.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
+            if is(&self.yes, line) || is(&self.polite, line) || is_name {
+                continue;
+            }
+            let is_data =
+                is(&self.data, line) || line.bytes().any(|b| b.is_ascii_digit()) && !line.contains('?');
+            if !is_data {
+                return Said::Unclear;
+            }
+            data = true;
+        }
+        if data { Said::YesAndData } else { Said::Yes }
     }
 }
 
@@ -134,6 +172,14 @@ mod tests {
         );
         check(Said::Nothing, &["", " \n "]);
         check(
+            Said::YesAndData,
+            &[
+                "Yes. My number is 470 011 and my postcode 10115X",
+                "Ja.\nMeine Kundennummer ist 4711",
+                "Yes. 10115x, tel. 0049",
+            ],
+        );
+        check(
             Said::Unclear,
             &[
                 "Who are you?",
@@ -146,6 +192,27 @@ mod tests {
                 "ok who is this",
                 "What happens to my orders if I say yes?",
                 "My customer number is 4711.",
+                // Receipts confirm something too.
+                "We confirm the receipt of your e-mail. Our team will get back to you.",
+                "We confirm that your message has arrived.",
+                "Hiermit bestätigen wir den Eingang Ihrer Nachricht.",
+                "Gerne bestätigen wir den Eingang Ihrer E-Mail.",
+                "Nous confirmons la bonne réception de votre message.",
+                "Confirmamos la recepción de su mensaje.",
+                // Doubts, questions, conditions.
+                "I don't think that was me.",
+                "I doubt that this was me, who are you?",
+                "Please advise how to proceed.",
+                "Do nothing before I tell you to go ahead.",
+                "I can confirm that this request is not from me.",
+                "Yes. Please wait until I have saved my photos.",
+                "Yes. Who are you?",
+                // No denials of the request.
+                "Please do not ignore my request any longer!",
+                "You cannot just ignore my request.",
+                "Please hurry. And do not process my data for anything else meanwhile.",
+                "I never wanted your newsletter in the first place, so delete everything soon.",
+                "I did not send you my passport because you did not ask.",
             ],
         );
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use regex::bytes::{Regex, RegexBuilder, RegexSet};
 use serde::Serialize;
 
-use crate::request::{Strength, Table};
+use crate::request::{Action, Strength, Table};
 use crate::text::{compile_set, fold, pattern, sentences};
 
 /// One request found in a mail.
@@ -78,6 +78,9 @@ struct Kind {
     threshold: f64,
     alone: bool,
     yields: bool,
+    urgent: bool,
+    /// An opt-out: done at once, whatever else is in the mail.
+    opts_out: bool,
 }
 
 /// The compiled table.
@@ -108,6 +111,8 @@ impl Classifier {
                 threshold: kind.threshold,
                 alone: kind.alone,
                 yields: kind.yields,
+                urgent: kind.urgent,
+                opts_out: matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds),
             })
             .collect();
         let mut lexicons = Vec::new();
@@ -254,8 +259,14 @@ impl Classifier {
         let kind = |index: usize| self.kinds.get(index);
         let alone = sure.iter().position(|(index, _, _)| kind(*index).is_some_and(|kind| kind.alone));
         let all_yield = sure.iter().all(|(index, _, _)| kind(*index).is_some_and(|kind| kind.yields));
+        // "I asked you three times already, unsubscribe me" is a reminder, and an opt-out first of all. Of a
+        // child's data nothing follows for the writer's own.
+        let is_urgent = alone
+            .and_then(|only| sure.get(only))
+            .is_some_and(|(index, _, _)| kind(*index).is_some_and(|kind| kind.urgent));
+        let opts_out = |index: usize| !is_urgent && kind(index).is_some_and(|kind| kind.opts_out);
         let kept = sure.into_iter().enumerate().filter(|(place, (index, _, _))| match alone {
-            Some(only) => *place == only,
+            Some(only) => *place == only || opts_out(*index),
             None => all_yield || kind(*index).is_some_and(|kind| !kind.yields),
         });
         Verdict::Requests(kept.map(|(_, (_, finding, _))| finding).collect())

@@ -695,6 +695,23 @@ impl Config {
                 ));
             }
         }
+        let inboxes: Vec<&str> = self.imap.iter().map(|imap| imap.inbox.as_str()).chain(["INBOX"]).collect();
+        let named = fixed.iter().map(|(key, name)| (vec![(*key).to_owned()], name.as_str()));
+        let of_types =
+            folders.types.iter().map(|(kind, name)| (vec!["types".into(), kind.clone()], name.as_str()));
+        for (key, name) in named.chain(of_types) {
+            let whole = format!("{}{name}", folders.prefix);
+            if key != ["prefix"] && inboxes.iter().any(|inbox| inbox.eq_ignore_ascii_case(&whole)) {
+                let path = [vec!["folders".to_owned()], key].concat();
+                return Err((
+                    path.clone(),
+                    format!(
+                        "{}: mail would be filed where it is taken from; name another folder",
+                        path.join(".")
+                    ),
+                ));
+            }
+        }
         for (kind, name) in &folders.types {
             if !folder_name_is_sound(name) {
                 return Err((

@@ -14,14 +14,14 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::decide::Policy;
-use crate::intake::Intake;
+use crate::intake::{Intake, Passed};
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
 use crate::mailer::Mailer;
 use crate::outbox::Outbox;
 use crate::redact::Pseudonyms;
 use crate::reply::Replies;
 use crate::request::Table;
-use crate::store::Store;
+use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
 
@@ -40,6 +40,24 @@ pub struct Daemon {
     /// The corridor out.
     pub outbox: Outbox,
     poll_interval: Duration,
+    _sole: Sole,
+}
+
+/// All that a daemon is made of before it touches the database or the network.
+pub struct Parts {
+    rules: Rules,
+    mailboxes: Vec<Mailbox>,
+    mailer: Mailer,
+}
+
+impl Parts {
+    /// Loads them as `config` says.
+    ///
+    /// # Errors
+    /// A mistake of the operator's: a rule, a template, a password or a CA file that cannot be used.
+    pub fn load(config: &Config) -> Result<Self> {
+        Ok(Self { rules: Rules::load(config)?, mailboxes: mailboxes(config)?, mailer: mailer(config)? })
+    }
 }
 
 /// What can be checked without a database or a network.
@@ -122,13 +140,21 @@ pub fn mailer(config: &Config) -> Result<Mailer> {
 }
 
 impl Daemon {
-    /// Opens the database and builds the rest. Connects to no server.
+    /// Loads the parts and opens the database. Connects to no server.
     ///
     /// # Errors
     /// One sentence for the operator.
     pub async fn build(config: &Config) -> Result<Self> {
-        let Rules { table, reader, replies } = Rules::load(config)?;
-        let (mailboxes, mailer) = (mailboxes(config)?, mailer(config)?);
+        Self::open(config, Parts::load(config)?).await
+    }
+
+    /// Opens the database, as the only daemon on it, and puts the parts together.
+    ///
+    /// # Errors
+    /// The database cannot be used, or another daemon works on it.
+    pub async fn open(config: &Config, parts: Parts) -> Result<Self> {
+        let Parts { rules: Rules { table, reader, replies }, mailboxes, mailer } = parts;
+        let sole = Sole::claim(&config.database)?;
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
         if interrupted > 0 {
@@ -162,34 +188,52 @@ impl Daemon {
             intake: Arc::new(intake),
             outbox: Outbox::new(store, mailer),
             poll_interval: config.poll_interval,
+            _sole: sole,
         })
     }
 
-    /// One full pass: every mailbox once, then everything that is due out.
+    /// One full pass: every mailbox once, then everything that is due out. When `stopped` turns true, what
+    /// is in hand is finished and the rest left.
     ///
     /// # Errors
     /// The first thing that did not work; the rest has been done all the same.
-    pub async fn run_once(mut self) -> Result<()> {
+    pub async fn run_once(mut self, stopped: watch::Receiver<bool>) -> Result<()> {
+        let begun = Timestamp::now();
         let mut failure = None;
+        // The first is what the command ends with.
+        let note = |failure: &mut Option<anyhow::Error>, error: anyhow::Error| match failure {
+            None => *failure = Some(error),
+            Some(_) => error!("{error:#}"),
+        };
         // Replies go out while mail still comes in; what is queued last is sent last.
         let (read, finished) = watch::channel(false);
-        let out = tokio::spawn(drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished));
+        let out = drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stopped.clone());
+        let out = tokio::spawn(out);
         for mailbox in &mut self.mailboxes {
             let name = mailbox.name().to_owned();
-            match self.intake.pass(mailbox, &|| false).await {
-                Ok(mails) => info!(mailbox = name, mails, "mailbox read"),
-                Err(error) => {
-                    failure.get_or_insert(error.context(format!("Mailbox {name} failed")));
+            match self.intake.pass(mailbox, &|| *stopped.borrow()).await {
+                Ok(Passed { mails, unfiled }) => {
+                    info!(mailbox = name, mails, unfiled, "mailbox read");
+                    if unfiled > 0 {
+                        let error =
+                            anyhow::anyhow!("Mailbox {name} refused to file {unfiled} mails: see the log");
+                        note(&mut failure, error);
+                    }
                 }
+                Err(error) => note(&mut failure, error.context(format!("Mailbox {name} failed"))),
             }
             mailbox.close().await;
         }
-        if let Err(error) = self.intake.sweep(Timestamp::now()).await {
-            failure.get_or_insert(error);
+        // Whoever answered in time must not find his request expired because we had not read it.
+        if failure.is_none()
+            && !*stopped.borrow()
+            && let Err(error) = self.intake.sweep(begun).await
+        {
+            failure = Some(error);
         }
         let _ = read.send(true);
         if let Err(error) = out.await.context("The outbox broke off")? {
-            failure.get_or_insert(error);
+            note(&mut failure, error);
         }
         self.intake.store.close().await;
         failure.map_or(Ok(()), Err)
@@ -202,10 +246,14 @@ impl Daemon {
     pub async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {
         let mut loops = tokio::task::JoinSet::new();
         let mailboxes = self.mailboxes.len();
+        let mut read_until = Vec::new();
         for mailbox in self.mailboxes {
-            loops.spawn(mailbox_loop(mailbox, Arc::clone(&self.intake), self.poll_interval, stopped.clone()));
+            let (read, until) = watch::channel(None);
+            read_until.push(until);
+            let intake = Arc::clone(&self.intake);
+            loops.spawn(mailbox_loop(mailbox, intake, self.poll_interval, read, stopped.clone()));
         }
-        loops.spawn(clock_loop(Arc::clone(&self.intake), stopped.clone()));
+        loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, stopped.clone()));
         loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stopped));
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
         let _ = sd_notify::notify(&[
@@ -221,13 +269,19 @@ impl Daemon {
     }
 }
 
-/// Sends what is queued until `finished`, and then once more.
-async fn drain_until(outbox: Outbox, intake: Arc<Intake>, mut finished: watch::Receiver<bool>) -> Result<()> {
+/// Sends what is queued until `finished`, and then once more; until `stopped` at the most.
+async fn drain_until(
+    outbox: Outbox,
+    intake: Arc<Intake>,
+    mut finished: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
+) -> Result<()> {
     loop {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
         let last = *finished.borrow();
-        outbox.drain(|| false).await?;
+        let asked = stopped.clone();
+        outbox.drain(move || *asked.borrow()).await?;
         if last {
             return Ok(());
         }
@@ -243,21 +297,24 @@ async fn mailbox_loop(
     mut mailbox: Mailbox,
     intake: Arc<Intake>,
     poll_interval: Duration,
+    read: watch::Sender<Option<Timestamp>>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let name = mailbox.name().to_owned();
     let mut failures = 0;
     while !*stopped.borrow() {
         let asked = stopped.clone();
+        let begun = Timestamp::now();
         let rest = match intake.pass(&mut mailbox, &|| *asked.borrow()).await {
-            Ok(mails) => {
+            Ok(Passed { mails, unfiled }) => {
                 if failures > 0 {
                     info!(mailbox = name, "mailbox works again");
                 }
                 if mails > 0 {
-                    info!(mailbox = name, mails, "mailbox read");
+                    info!(mailbox = name, mails, unfiled, "mailbox read");
                 }
                 failures = 0;
+                read.send_replace(Some(begun));
                 poll_interval
             }
             Err(error) => {
@@ -276,10 +333,19 @@ async fn mailbox_loop(
     mailbox.close().await;
 }
 
-/// What time brings, for ever: reminders and expiries, looked for once a minute.
-async fn clock_loop(intake: Arc<Intake>, mut stopped: watch::Receiver<bool>) {
+/// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
+/// mailbox has been read, or somebody who answered in time would find his request expired.
+async fn clock_loop(
+    intake: Arc<Intake>,
+    read_until: Vec<watch::Receiver<Option<Timestamp>>>,
+    mut stopped: watch::Receiver<bool>,
+) {
     while !*stopped.borrow() {
-        if let Err(error) = intake.sweep(Timestamp::now()).await {
+        // None where a mailbox has not been read yet.
+        let now = read_until.iter().map(|until| *until.borrow()).min().flatten();
+        if let Some(now) = now
+            && let Err(error) = intake.sweep(now).await
+        {
             error!("reminders and expiries failed: {error:#}");
         }
         tokio::select! {

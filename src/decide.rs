@@ -87,6 +87,10 @@ pub struct Letter {
     pub said: Said,
     /// Whether it names one of our addresses among those it was sent to.
     pub is_addressed: bool,
+    /// Whether its words name an address that is neither its sender's nor ours.
+    pub names_another: bool,
+    /// A digest of its own words, to tell a letter that was sent again from another one.
+    pub words: [u8; 32],
     /// What the sender wrote; for `classify`, never stored or logged.
     pub own_words: String,
 }
@@ -107,8 +111,8 @@ impl Letter {
 pub struct CaseFile {
     /// Replies queued in the last 24 hours, by normalised address, for everybody who may get one.
     pub replies_today: Vec<(Address, u32)>,
-    /// The same, to senders whom nothing authenticated, in the sender's domain.
-    pub unproven_today_in_domain: u32,
+    /// The same, to readers of whom nothing is proven, by domain, for everybody who may get one.
+    pub unproven_today_by_domain: Vec<(String, u32)>,
     /// The same, to all of them.
     pub unproven_today: u32,
     /// Mails of ours to this sender in the thread.
@@ -343,11 +347,17 @@ fn by_words(
         }
         Err(error) => return hold(&error.to_string(), 0.0, received),
     };
-    let mut bearing = bearing(letter, reading, case_file, policy);
+    let mut bearing = bearing(letter, case_file, policy);
     let mut decision = asked(letter, reading, table, received, &bearing);
     decision.requests.retain(|planned| {
-        planned.status != Status::AwaitingProof || !waits_already(&mut bearing, &planned.kind, case_file)
+        planned.status != Status::AwaitingProof
+            || !waits_already(&mut bearing, &planned.kind, letter, case_file)
     });
+    if bearing.unclear {
+        // Whatever else was found in it, a person reads it.
+        decision.disposition = Disposition::Review;
+        decision.shelf = Shelf::Held;
+    }
     decision.steps = bearing.steps;
     decision.about = bearing.about;
     answer(&mut decision, letter, from, reading, table, policy, case_file);
@@ -365,25 +375,31 @@ fn asked(
     let proof = letter.evidence.proof;
     if let Some(first) = bearing.about.first() {
         // A reminder belongs to the request it is about, and what is open is not asked for twice. "I never
-        // asked for this" is a denial first of all; beside it only what is certain is a wish.
-        let least = if matches!(letter.said, Said::No | Said::NeverMind) { 0.9 } else { 0.0 };
+        // asked for this" is a denial first of all; beside it only what is certain is a wish, or an opt-out.
+        let is_denial = matches!(letter.said, Said::No | Said::NeverMind);
         let findings = match &reading.verdict {
             Verdict::Requests(findings) => findings.as_slice(),
             Verdict::Unclear { .. } | Verdict::Nothing => &[],
         };
-        let is_new =
-            |finding: &&Finding| finding.kind != FOLLOW_UP && !bearing.settled.contains(&finding.kind);
-        let (new, doubtful): (Vec<Finding>, Vec<Finding>) =
-            findings.iter().filter(is_new).cloned().partition(|finding| finding.confidence >= least);
+        let is_new = |finding: &&Finding| {
+            let needs_nothing = table.kind(&finding.kind).is_some_and(|kind| kind.proof == 0);
+            needs_nothing
+                || finding.kind != FOLLOW_UP
+                    && !bearing.settled.contains(&finding.kind)
+                    && (!is_denial || finding.confidence >= 0.9)
+        };
+        let new: Vec<Finding> = findings.iter().filter(is_new).cloned().collect();
         if !new.is_empty() {
-            return open(&new, table, proof, received);
+            return open(&new, letter, table, received);
         }
-        let does_nothing = bearing.steps.iter().all(|step| step.change == Change::Note);
-        if let (Verdict::Unclear { why, candidates }, true) = (&reading.verdict, does_nothing) {
+        if let Verdict::Unclear { why, candidates } = &reading.verdict {
             let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
-            return hold(why, confidence, received);
+            // Unless the answer was clear: "no, please do not delete anything" has the words of a request too.
+            if bearing.unclear || bearing.loose {
+                return hold(why, confidence, received);
+            }
         }
-        let (disposition, shelf) = match bearing.unclear || !doubtful.is_empty() {
+        let (disposition, shelf) = match bearing.unclear || bearing.loose {
             true => (Disposition::Review, Shelf::Held),
             false => (Disposition::Requests, Shelf::Kind(first.kind.clone())),
         };
@@ -402,7 +418,7 @@ fn asked(
             let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
             hold(why, confidence, received)
         }
-        Verdict::Requests(findings) => open(findings, table, proof, received),
+        Verdict::Requests(findings) => open(findings, letter, table, received),
     }
 }
 
@@ -514,11 +530,12 @@ fn hold(why: &str, confidence: f64, received: Timestamp) -> Decision {
 }
 
 /// New requests, each as far up the ladder as the sender's evidence carries it.
-fn open(findings: &[Finding], table: &Table, proof: Proof, received: Timestamp) -> Decision {
+fn open(findings: &[Finding], letter: &Letter, table: &Table, received: Timestamp) -> Decision {
+    let proof = letter.evidence.proof;
     let known: Vec<(&Finding, &RequestType)> =
         findings.iter().filter_map(|finding| Some((finding, table.kind(&finding.kind)?))).collect();
     let requests = known.iter().map(|(finding, kind)| {
-        let (status, held_because) = begin(kind, proof);
+        let (status, held_because) = begin(kind, proof, letter.names_another);
         Planned {
             kind: kind.name.clone(),
             action: kind.action,
@@ -580,6 +597,7 @@ fn answer(
     case_file: &CaseFile,
 ) {
     let Some(template) = template_for(decision) else { return };
+    let is_authenticated = letter.evidence.proof.is_authenticated();
     // A question goes to the address that it concerns, wherever its owner wishes answers.
     let asks = decision.asks();
     let to = if asks { from } else { answer_to(letter).unwrap_or(from) };
@@ -589,7 +607,8 @@ fn answer(
         language: language(Some(reading), table, policy),
         subject: None,
         asks,
-        is_proven: letter.evidence.proof.is_authenticated(),
+        // What is known of From says nothing of who reads elsewhere.
+        is_proven: is_authenticated && to.domain().eq_ignore_ascii_case(from.domain()),
     };
     if !add(decision, to, letter, policy, case_file) && asks {
         decision.cannot_ask();
@@ -609,13 +628,16 @@ fn add(
     let now = decision.answers.iter().filter(|other| other.to.normalised() == recipient).count();
     let to_recipient =
         before.map_or(0, |(_, count)| *count).saturating_add(u32::try_from(now).unwrap_or(u32::MAX));
+    let in_domain =
+        case_file.unproven_today_by_domain.iter().find(|(domain, _)| domain == recipient.domain());
+    let in_domain = in_domain.map_or(0, |(_, count)| *count);
     let bound = if !letter.is_addressed {
         Some("it is not addressed to us")
     } else if to_recipient >= policy.replies_per_day {
         Some("this address has had its replies of the day")
     } else if case_file.replies_in_thread >= policy.replies_per_thread {
         Some("this thread has had its replies")
-    } else if !answer.is_proven && case_file.unproven_today_in_domain >= policy.unproven_replies_per_domain {
+    } else if !answer.is_proven && in_domain >= policy.unproven_replies_per_domain {
         Some("this domain has had its replies of the day to senders whom nothing authenticates")
     } else if !answer.is_proven && case_file.unproven_today >= policy.unproven_replies_in_all {
         Some("all replies of the day to senders whom nothing authenticates are used up")

@@ -57,7 +57,11 @@ struct Page {
 
 impl Page {
     fn open(&mut self, name: &str, self_closing: bool, marks: &Marks) {
-        if is_void(name) || self_closing && !is_block(name) {
+        // The end tag of a head may be missing (WHATWG 13.1.2.4): what is shown begins with the body.
+        if name == "body" && self.skipped.as_ref().is_some_and(|(skipped, _)| skipped == "head") {
+            self.skipped = None;
+        }
+        if is_void(name) || self_closing && !is_block(name) && name != "blockquote" {
             if self.skipped.is_none() {
                 match name {
                     "br" => self.text.push('\n'),

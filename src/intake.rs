@@ -46,6 +46,15 @@ const MOST_TRIES: u32 = 3;
 /// Filing gathers up to so many mails: a MOVE costs by the folder more than by the mail.
 const FILE_AT_ONCE: usize = 2000;
 
+/// What one pass over a mailbox did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Mails that went through the corridor.
+    pub mails: u64,
+    /// Mails that are recorded and that the mailbox refused to file.
+    pub unfiled: u64,
+}
+
 /// Where a mail goes: its id and the name of its folder.
 pub type Filing = (MailId, String);
 
@@ -94,8 +103,7 @@ struct Line {
 
 impl Intake {
     /// One pass over a mailbox: everything new goes through the corridor and is filed. The next
-    /// window is fetched, and earlier ones are filed, while one is being worked on. Answers how many
-    /// mails there were.
+    /// window is fetched, and earlier ones are filed, while one is being worked on.
     ///
     /// # Errors
     /// The mailbox or the store does not work. What was committed stands, the rest comes again.
@@ -103,12 +111,12 @@ impl Intake {
         self: &Arc<Self>,
         mailbox: &mut Mailbox,
         stop: &(impl Fn() -> bool + Sync),
-    ) -> Result<u64> {
+    ) -> Result<Passed> {
         let name = mailbox.name().to_owned();
         let cursor = mailbox.look(self.store.cursor(&name).await?).await?;
         let mut to_file = self.store.unfiled(&name, mailbox.kind(), cursor.validity).await?;
         let mut in_work: Option<tokio::task::JoinHandle<Result<Vec<Filing>>>> = None;
-        let mut received = 0;
+        let mut passed = Passed::default();
         loop {
             let window = if stop() { Ok(Window::default()) } else { mailbox.next_window().await };
             // Whatever the mailbox says, work that has begun is seen through.
@@ -117,22 +125,43 @@ impl Intake {
             }
             let window = window?;
             let is_last = window.mails.is_empty();
-            received += window.mails.len() as u64;
+            passed.mails += window.mails.len() as u64;
             if !is_last {
                 let (intake, name) = (Arc::clone(self), name.clone());
                 in_work =
                     Some(tokio::spawn(async move { intake.receive(&name, window, Timestamp::now()).await }));
             }
             if to_file.len() >= FILE_AT_ONCE || is_last && !to_file.is_empty() {
-                mailbox.file(&to_file).await?;
-                let ids: Vec<&MailId> = to_file.iter().map(|(id, _)| id).collect();
-                self.store.filed(&name, cursor.validity, &ids).await?;
-                to_file.clear();
+                match self.file(mailbox, &name, cursor.validity, std::mem::take(&mut to_file)).await {
+                    Ok(refused) => passed.unfiled += refused,
+                    Err(error) => {
+                        if let Some(work) = in_work.take() {
+                            work.await.context("The corridor broke off")??;
+                        }
+                        return Err(error);
+                    }
+                }
             }
             if is_last {
-                return Ok(received);
+                return Ok(passed);
             }
         }
+    }
+
+    /// Files mails and records it; answers how many the mailbox refused to file. They stay in the inbox,
+    /// known, and are tried again in the next pass.
+    async fn file(
+        &self,
+        mailbox: &mut Mailbox,
+        name: &str,
+        validity: u32,
+        to_file: Vec<Filing>,
+    ) -> Result<u64> {
+        let refused = mailbox.file(&to_file).await?;
+        let ids: Vec<&MailId> =
+            to_file.iter().map(|(id, _)| id).filter(|id| !refused.contains(*id)).collect();
+        self.store.filed(name, validity, &ids).await?;
+        Ok(refused.len() as u64)
     }
 
     /// Takes one window through the corridor at time `now`; answers where each mail is to be filed.
@@ -216,7 +245,7 @@ impl Intake {
         }
         let letter = letter_of(&mail.understanding);
         let sender = letter.and_then(|letter| letter.from.as_ref().ok());
-        let case_file = self.case_file(visit, memory, letter).await?;
+        let case_file = self.case_file(visit, memory, letter, mail.received).await?;
         let mut decision =
             no_panic(|| decide(&mail.understanding, &self.table, &self.policy, &case_file, mail.received))
                 .unwrap_or_else(|| held("deciding on it hit a fault of privacyd's own"));
@@ -224,7 +253,10 @@ impl Intake {
             let folder = self.folder(&decision.shelf);
             let references = fresh_references(decision.requests.len())?;
             let letters = self.compose(&mut decision, &references, letter, now)?;
-            let entry = place.entry(mail, sender, &folder, &decision, &references, &letters);
+            let entry = Entry {
+                in_thread: case_file.replies_in_thread.saturating_add(1),
+                ..place.entry(mail, sender, &folder, &decision, &references, &letters)
+            };
             match visit.record(&entry).await {
                 Ok(id) => {
                     memory.remember(mail, id, &folder, &letters.replies);
@@ -275,12 +307,13 @@ impl Intake {
         visit: &mut Visit,
         memory: &Memory,
         letter: Option<&Letter>,
+        received: Timestamp,
     ) -> Result<CaseFile> {
         let Some(letter) = letter else { return Ok(CaseFile::default()) };
         let mut file = memory.counts(letter);
         let (Ok(sender), Some(reading)) = (&letter.from, &letter.reading) else { return Ok(file) };
         if !letter.codes.is_empty() {
-            file.proven = visit.proven_by(&letter.codes, sender).await?;
+            file.proven = visit.proven_by(&letter.codes, sender, received).await?;
         }
         if !letter.in_reply_to.is_empty() {
             file.thread = visit.thread_of(&letter.in_reply_to, sender).await?;
@@ -311,10 +344,13 @@ impl Intake {
     ) -> Result<Letters> {
         let mut letters = Letters::default();
         let Some(letter) = letter else { return Ok(letters) };
-        let thread = Thread { message_id: letter.message_id.as_ref(), references: &letter.references };
         for answer in std::mem::take(&mut decision.answers) {
             let question = if answer.asks { Some(self.question(now)?) } else { None };
             let told = told(decision, references, &answer);
+            // Ids are words of the sender's choice as well: to whom nothing is proven only the one goes that
+            // makes a thread.
+            let references = if answer.is_proven { letter.references.as_slice() } else { &[] };
+            let thread = Thread { message_id: letter.message_id.as_ref(), references };
             if let Some(reply) = self.write(&answer, &told, thread, question.as_ref(), now)? {
                 letters.replies.push(reply);
                 letters.challenge =
@@ -356,6 +392,10 @@ impl Intake {
         Ok(Question { code: Code::new(random()?), until: until.to_zoned_datetime(TimeZone::UTC).date() })
     }
 
+    fn valid_for(&self) -> i64 {
+        i64::try_from(self.proof.valid_for.as_secs()).unwrap_or(i64::MAX / 4)
+    }
+
     /// What is kept of a question that goes out at `now`.
     fn challenge(&self, question: &Question, now: Timestamp) -> Challenge {
         let after = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
@@ -363,6 +403,7 @@ impl Intake {
             code_hash: question.code.hash(),
             until: after(self.proof.valid_for),
             remind_at: Some(after(self.proof.valid_for / 2)),
+            valid_for: self.valid_for(),
         }
     }
 
@@ -387,36 +428,46 @@ impl Intake {
         }
     }
 
-    /// The reminder for the requests of one mail, or their end.
+    /// The reminder for the requests of one mail, or their end. Under the same bounds as every other reply
+    /// to somebody of whom nothing is proven; what happens to the requests does not depend on that.
     async fn lapse(&self, visit: &mut Visit, lapse: &Lapse, now: Timestamp) -> Result<bool> {
-        let (template, change, reason, status) = match lapse.expires {
-            true => (EXPIRED, Change::Expire, "nobody answered our question in time", Status::Expired),
-            false => (REMINDER, Change::Remind, "half of the time has gone by", Status::AwaitingProof),
+        let (template, change, reason, status) = match (lapse.expires, lapse.is_undelivered) {
+            (_, true) => (EXPIRED, Change::Hold, "our question could not be delivered", Status::Held),
+            (true, _) => (EXPIRED, Change::Expire, "nobody answered our question in time", Status::Expired),
+            (false, _) => (REMINDER, Change::Remind, "half of the time has gone by", Status::AwaitingProof),
         };
         let answer = Answer {
             to: lapse.subject.clone(),
             template: template.to_owned(),
             language: lapse.language.clone(),
             subject: None,
-            asks: !lapse.expires,
+            asks: change == Change::Remind,
             is_proven: false,
         };
-        let question = if answer.asks {
-            Some(Question {
+        let (to_recipient, unproven) = visit.replies_today(&[&answer.to]).await?;
+        let domain = answer.to.domain().to_ascii_lowercase();
+        let has_room = to_recipient.values().sum::<u32>() < self.policy.replies_per_day
+            && unproven.get(&domain).copied().unwrap_or(0) < self.policy.unproven_replies_per_domain
+            && unproven.values().sum::<u32>() < self.policy.unproven_replies_in_all;
+        let question = match answer.asks && has_room {
+            true => Some(Question {
                 until: lapse.until.to_zoned_datetime(TimeZone::UTC).date(),
                 ..self.question(now)?
-            })
-        } else {
-            None
+            }),
+            false => None,
         };
         let told: Vec<Told<'_>> = lapse.requests.iter().map(|r| Told { status, ..told_of(r) }).collect();
         let in_reply_to = lapse.rfc_message_id.as_deref().and_then(MessageId::parse_bracketed);
         let thread = Thread { message_id: in_reply_to.as_ref(), references: &[] };
-        let reply = self.write(&answer, &told, thread, question.as_ref(), now)?;
+        let reply = match has_room && !lapse.is_undelivered {
+            true => self.write(&answer, &told, thread, question.as_ref(), now)?,
+            false => None,
+        };
         let challenge = question.filter(|_| reply.is_some()).map(|question| Challenge {
             code_hash: question.code.hash(),
             until: lapse.until,
             remind_at: None,
+            valid_for: self.valid_for(),
         });
         let steps: Vec<Step> = lapse
             .requests
@@ -424,7 +475,8 @@ impl Intake {
             .map(|request| Step { request: request.id, actor: "clock", change, reason: reason.to_owned() })
             .collect();
         for request in &lapse.requests {
-            info!(request.id = request.reference, request.type = request.kind, outcome = template, "request waits no longer");
+            let (id, kind, written) = (&request.reference, &request.kind, reply.is_some());
+            info!(request.id = id, request.type = kind, outcome = status.name(), written, reason, "time has come");
         }
         visit.record_lapse(lapse, &steps, reply.as_ref(), challenge.as_ref()).await?;
         Ok(reply.is_some())
@@ -540,7 +592,9 @@ impl<'a> Place<'a> {
             folder,
             decision,
             references,
+            words: letter.map_or([0; 32], |letter| letter.words),
             replies: &letters.replies,
+            in_thread: 1,
             challenge: letters.challenge.as_ref(),
         }
     }
@@ -628,10 +682,14 @@ impl Memory {
             let count = self.replies_today.get(&address).copied().unwrap_or(0);
             (address, count)
         });
-        let domain = letter.from.as_ref().map_or("", |from| from.domain()).to_ascii_lowercase();
+        let domains = letter.correspondents().map(|address| address.domain().to_ascii_lowercase());
+        let unproven_today_by_domain = domains.map(|domain| {
+            let count = self.unproven_today.get(&domain).copied().unwrap_or(0);
+            (domain, count)
+        });
         CaseFile {
             replies_today: replies_today.collect(),
-            unproven_today_in_domain: self.unproven_today.get(&domain).copied().unwrap_or(0),
+            unproven_today_by_domain: unproven_today_by_domain.collect(),
             unproven_today: self.unproven_today.values().sum(),
             ..CaseFile::default()
         }
@@ -686,7 +744,9 @@ fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -
         hash.update(format!("{} {}", mail.id, mail.received));
     }
     hash.update(bytes);
-    let letter = if give_up { None } else { letter_digest(bytes) };
+    // A list's copy of a letter must not pass for the letter: what a machine sent is known by its bytes alone.
+    let is_automatic = letter_of(&understanding).is_some_and(|letter| letter.automatic.is_some());
+    let letter = if give_up || is_automatic { None } else { letter_digest(bytes) };
     Prepared {
         id: mail.id.clone(),
         identity: Identity {

@@ -11,10 +11,11 @@
 //! It is the address on file if there is one, and if there is none the same words have gone to the same
 //! place: whether somebody is a customer shows in nothing a stranger can see.
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Date;
 
 use crate::answer::Said;
-use crate::classify::{Reading, Verdict};
 use crate::decide::{CaseFile, Letter, Policy};
 use crate::evidence::Proof;
 use crate::request::RequestType;
@@ -85,6 +86,8 @@ pub struct Earlier {
     pub proof_needed: u8,
     /// Letters with a code that have gone out for it.
     pub letters: u32,
+    /// A digest of the words it was asked for in.
+    pub words: [u8; 32],
 }
 
 /// One step with an earlier request, for its history.
@@ -115,6 +118,8 @@ pub enum Change {
     },
     /// No proof came in time.
     Expire,
+    /// The question could not be delivered: a person must look.
+    Hold,
     /// The reminder with a new code goes out.
     Remind,
     /// The question goes out once more, with a new code.
@@ -123,8 +128,9 @@ pub enum Change {
     Note,
 }
 
-/// How a new request of this type begins when its sender is proven so far.
-pub fn begin(kind: &RequestType, proof: Proof) -> (Status, Option<&'static str>) {
+/// How a new request of this type begins when its sender is proven so far. `names_another` tells that the
+/// mail names an address besides its sender's: the word of one person must not open another's data.
+pub fn begin(kind: &RequestType, proof: Proof, names_another: bool) -> (Status, Option<&'static str>) {
     let ready = if kind.action.completes() { Status::Completed } else { Status::Approved };
     match kind.proof {
         0 => (ready, None),
@@ -133,6 +139,9 @@ pub fn begin(kind: &RequestType, proof: Proof) -> (Status, Option<&'static str>)
         }
         1 if proof.is_authenticated() => (ready, None),
         1 => (Status::Held, Some("nothing proves who the sender is: a person must look")),
+        _ if names_another => {
+            (Status::Held, Some("it names another address than its sender's: a person must look"))
+        }
         _ => (Status::AwaitingProof, None),
     }
 }
@@ -146,6 +155,8 @@ pub struct Bearing {
     pub about: Vec<Earlier>,
     /// Whether a person must read it.
     pub unclear: bool,
+    /// Whether a person must read it unless something new is found in it.
+    pub loose: bool,
     /// Types that the mail speaks of without asking anew.
     pub settled: Vec<String>,
 }
@@ -156,6 +167,7 @@ impl Bearing {
             Change::Approve { .. } => Status::Approved,
             Change::Withdraw { .. } => Status::Withdrawn,
             Change::Expire => Status::Expired,
+            Change::Hold => Status::Held,
             Change::Remind | Change::AskAgain | Change::Note => earlier.status,
         };
         self.steps.push(Step { request: earlier.id, actor, change, reason: reason.into() });
@@ -176,57 +188,45 @@ impl Bearing {
                 Change::Note,
                 format!("{reason}; no further code: it had its letters"),
             );
+            self.unclear = true;
         }
     }
 }
 
 /// What `letter` means for the requests in `case_file`.
-pub fn bearing(letter: &Letter, reading: &Reading, case_file: &CaseFile, policy: &Policy) -> Bearing {
+pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy) -> Bearing {
     let mut bearing = Bearing::default();
     let live: Vec<&Earlier> = case_file.proven.iter().filter(|r| r.status == Status::AwaitingProof).collect();
     if !live.is_empty() {
-        by_code(&mut bearing, letter, reading, &live, case_file, policy);
+        by_code(&mut bearing, letter, &live, case_file, policy);
     } else if !case_file.thread.is_empty() {
         by_thread(&mut bearing, letter, &case_file.thread);
     } else if let Some(used) = case_file.proven.first() {
         // The code hangs on in the subject of later mails; what they want is theirs to say.
-        bearing.unclear = true;
+        bearing.loose = true;
         bearing.take(used, "sender", Change::Note, "a code came again that is used up or has expired");
     }
     bearing
 }
 
 /// A mail with a code that is still good, from the address it went to.
-fn by_code(
-    bearing: &mut Bearing,
-    letter: &Letter,
-    reading: &Reading,
-    live: &[&Earlier],
-    case_file: &CaseFile,
-    policy: &Policy,
-) {
-    // "Please delete my data", once more, is a yes to whether it was they who asked.
-    let repeats = matches!(&reading.verdict, Verdict::Requests(findings)
-        if findings.iter().all(|finding| live.iter().any(|request| request.kind == finding.kind)));
-    let said = match letter.said {
-        Said::Unclear if repeats => Said::Yes,
-        said => said,
-    };
+fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file: &CaseFile, policy: &Policy) {
+    let asked_for_data = live.iter().any(|request| request.proof_needed > 2);
     for request in live {
-        let (change, reason) = match said {
+        let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
-                bearing.unclear = true;
                 (Change::Note, "a code came, but what proves the sender contradicts itself".to_owned())
             }
-            // Sending the mail back is enough.
-            Said::Yes | Said::Nothing => approval(request, letter, case_file, policy),
+            Said::Yes => approval(request, letter, case_file, policy),
+            Said::YesAndData if asked_for_data => approval(request, letter, case_file, policy),
             Said::No => (Change::Withdraw { fraud: true }, "says that they never asked for it".to_owned()),
             Said::NeverMind => (Change::Withdraw { fraud: false }, "takes it back".to_owned()),
-            Said::Unclear => {
-                bearing.unclear = true;
+            Said::Nothing => (Change::Note, "the question came back without a word".to_owned()),
+            Said::Unclear | Said::YesAndData => {
                 (Change::Note, "an answer that is neither yes nor no: a person must read it".to_owned())
             }
         };
+        bearing.unclear |= change == Change::Note;
         bearing.take(request, "sender", change, reason);
     }
 }
@@ -248,54 +248,62 @@ fn approval(request: &Earlier, letter: &Letter, case_file: &CaseFile, policy: &P
     }
 }
 
-/// How many of these data points stand in `words`. Letters and digits alone are compared: people write
-/// telephone numbers and dates as they like.
+/// How many of these data points stand at the beginning of `words`. Letters and digits alone are compared:
+/// people write telephone numbers and dates as they like. Only so much is read that nobody can name them all.
 fn named(words: &str, data_points: &[(String, String)]) -> u32 {
+    const READ: usize = 300;
     let bare = |text: &str| -> String { fold(text).chars().filter(|c| c.is_alphanumeric()).collect() };
-    let words = bare(words);
-    let known = data_points.iter().map(|(_, value)| bare(value));
+    let words = bare(words.get(..words.floor_char_boundary(READ)).unwrap_or_default());
+    let known: BTreeSet<String> = data_points.iter().map(|(_, value)| bare(value)).collect();
     // What is shorter than this stands in many a text by chance.
-    let found = known.filter(|value| value.chars().count() >= 4 && words.contains(value.as_str())).count();
+    let found =
+        known.iter().filter(|value| value.chars().count() >= 4 && words.contains(value.as_str())).count();
     u32::try_from(found).unwrap_or(u32::MAX)
 }
 
-/// An answer to a mail of ours, from the address that went to, without a code that is still good.
+/// An answer to a mail of ours, from the address that went to, without a code that is still good. It can take
+/// a request back that waits for proof; whatever else it says, a person reads.
 fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[Earlier]) {
     for request in thread {
-        match (request.status, letter.said) {
-            (status, _) if status.is_closed() => {
-                bearing.unclear = true;
-                bearing.take(request, "sender", Change::Note, "a further mail on a closed request");
-            }
+        let is_waiting = request.status == Status::AwaitingProof;
+        let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
-                bearing.unclear = true;
+                (Change::Note, "a further mail, but what proves the sender contradicts itself")
+            }
+            Said::No if is_waiting => (Change::Withdraw { fraud: true }, "says that they never asked for it"),
+            Said::NeverMind if is_waiting => (Change::Withdraw { fraud: false }, "takes it back"),
+            Said::No | Said::NeverMind if !request.status.is_closed() => {
+                (Change::Note, "seems to be taken back: a person must read it before anything is done")
+            }
+            said if is_waiting => {
+                // Perhaps only the code was lost; perhaps there is more in it.
+                bearing.unclear |= !matches!(said, Said::Yes | Said::YesAndData);
+                bearing.ask_again(request, "an answer came without its code");
+                continue;
+            }
+            _ => {
+                bearing.loose = true;
+                let which = if request.status.is_closed() { "closed" } else { "open" };
                 bearing.take(
                     request,
                     "sender",
                     Change::Note,
-                    "a further mail, but what proves the sender contradicts itself",
+                    format!("a further mail on this {which} request"),
                 );
+                continue;
             }
-            (_, Said::No) => {
-                let change = Change::Withdraw { fraud: true };
-                bearing.take(request, "sender", change, "says that they never asked for it");
-            }
-            (_, Said::NeverMind) => {
-                bearing.take(request, "sender", Change::Withdraw { fraud: false }, "takes it back");
-            }
-            (Status::AwaitingProof, _) => bearing.ask_again(request, "an answer came without its code"),
-            _ => {
-                bearing.unclear = true;
-                bearing.take(request, "sender", Change::Note, "a further mail: a person must read it");
-            }
-        }
+        };
+        bearing.unclear |= change == Change::Note;
+        bearing.take(request, "sender", change, reason);
     }
 }
 
-/// Takes the request of this type that waits for proof already, if there is one: asked again, it is
-/// still one request.
-pub fn waits_already(bearing: &mut Bearing, kind: &str, case_file: &CaseFile) -> bool {
-    let Some(request) = case_file.waiting.iter().find(|request| request.kind == kind) else { return false };
+/// Takes the request that waits for proof already and was asked for in the same words, if there is one: it
+/// is still one request. In other words it is another one: its YES must not carry out what somebody else
+/// wrote before.
+pub fn waits_already(bearing: &mut Bearing, kind: &str, letter: &Letter, case_file: &CaseFile) -> bool {
+    let is_it = |request: &&Earlier| request.kind == kind && request.words == letter.words;
+    let Some(request) = case_file.waiting.iter().find(is_it) else { return false };
     bearing.ask_again(request, "asked for once more");
     true
 }

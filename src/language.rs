@@ -90,7 +90,7 @@ pub struct AutomaticMarks {
     pub bounce_subject: Vec<String>,
 }
 
-/// How people answer our question whether a request is theirs. Patterns for single sentences.
+/// How people answer our question whether a request is theirs. Each pattern has to match a whole sentence.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerWords {
@@ -100,4 +100,10 @@ pub struct AnswerWords {
     pub no: Vec<String>,
     /// They take it back.
     pub never_mind: Vec<String>,
+    /// Greetings and thanks, which say neither.
+    pub polite: Vec<String>,
+    /// What somebody names who was asked for some of the data we hold.
+    pub data: Vec<String>,
+    /// With which a letter ends; only a name comes after it.
+    pub closing: Vec<String>,
 }

@@ -16,12 +16,12 @@ use crate::cli::{
     Suppressions, Token,
 };
 use crate::config::{Authentication, Config};
-use crate::daemon::{Daemon, Rules, mailboxes, mailer, tokens};
+use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens};
 use crate::decide::Understanding;
 use crate::evidence::{Evidence, Proof};
 use crate::request::Table;
 use crate::sender::Address;
-use crate::store::Store;
+use crate::store::{Store, Taken};
 use crate::understand::Reader;
 use crate::{demo, log};
 
@@ -61,10 +61,17 @@ fn configured(path: &Path) -> Result<Config> {
 /// `run`: until SIGTERM or SIGINT; the first drains, the second exits at once.
 async fn run(config: &Config, once: bool) -> Result<()> {
     log::begin(&config.log);
-    let daemon = Daemon::build(config).await?;
-    if once {
-        return daemon.run_once().await;
-    }
+    let stopped = listen_for_signals()?;
+    let parts = Parts::load(config).map_err(as_mistake)?;
+    let daemon = Daemon::open(config, parts).await.map_err(|error| match error.downcast::<Taken>() {
+        Ok(taken) => Mistake(taken.to_string()).into(),
+        Err(error) => error,
+    })?;
+    if once { daemon.run_once(stopped).await } else { daemon.run(stopped).await }
+}
+
+/// Turns true with the first SIGTERM or SIGINT; the second ends the process.
+fn listen_for_signals() -> Result<tokio::sync::watch::Receiver<bool>> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .context("Cannot listen for SIGTERM")?;
@@ -83,7 +90,7 @@ async fn run(config: &Config, once: bool) -> Result<()> {
             let _ = stop.send(true);
         }
     });
-    daemon.run(stopped).await
+    Ok(stopped)
 }
 
 /// `check`: everything that can be seen without changing anything.

@@ -5,15 +5,16 @@
 //! A handful and not more, because what a crash catches between claim and outcome stays unknown.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::mailer::{ConnectError, Mailer, Outcome};
+use crate::mailer::{ConnectError, Mailer, Outcome, Session};
 use crate::store::Store;
-use crate::store::outbox::{Claimed, Settled};
+use crate::store::outbox::{Claim, Claimed, Settled};
 
 /// Replies that one connection claims at a time.
 const HANDFUL: usize = 8;
@@ -43,6 +44,8 @@ pub struct Pass {
     pub sent: u64,
     /// Replies whose attempt ended otherwise.
     pub other: u64,
+    /// Replies that were not tried, because the connection was gone before their turn.
+    pub untried: u64,
 }
 
 /// The queue's other end.
@@ -62,17 +65,24 @@ impl Outbox {
     ///
     /// # Errors
     /// No connection could be made (nothing has been tried then), or the store does not work.
-    pub async fn drain(&self, stop: impl Fn() -> bool + Clone + Send + 'static) -> Result<Pass> {
+    pub async fn drain(&self, stop: impl Fn() -> bool + Clone + Send + Sync + 'static) -> Result<Pass> {
         let (due, _) = self.store.due(Timestamp::now()).await?;
         if due == 0 {
             return Ok(Pass::default());
         }
+        // One connection first: a server that lets nobody in is asked once, not by thirty at once.
+        let first = self.mailer.connect().await.map_err(describe)?;
         let wanted = usize::try_from(due).unwrap_or(usize::MAX).div_ceil(2 * HANDFUL);
         let mut sessions = JoinSet::new();
-        for _ in 0..wanted.clamp(1, self.mailer.max_sessions()) {
+        for _ in 1..wanted.clamp(1, self.mailer.max_sessions()) {
             let (outbox, stop) = (self.clone(), stop.clone());
-            sessions.spawn(async move { outbox.session(stop).await });
+            sessions.spawn(async move {
+                let session = outbox.mailer.connect().await.map_err(describe)?;
+                outbox.session(session, stop).await
+            });
         }
+        let (outbox, stop) = (self.clone(), stop.clone());
+        sessions.spawn(async move { outbox.session(first, stop).await });
         let mut pass = Pass::default();
         let mut failure = None;
         while let Some(ended) = sessions.join_next().await {
@@ -80,6 +90,7 @@ impl Outbox {
                 Ok(part) => {
                     pass.sent += part.sent;
                     pass.other += part.other;
+                    pass.untried += part.untried;
                 }
                 Err(error) => failure = Some(error),
             }
@@ -87,25 +98,27 @@ impl Outbox {
         match failure {
             // A server that allows few connections refuses the surplus; the others did the work.
             Some(error) if pass == Pass::default() => Err(error),
+            _ if pass.sent == 0 && pass.untried > 0 => {
+                anyhow::bail!("The mail server ends the connection before it has taken a letter")
+            }
             _ => Ok(pass),
         }
     }
 
     /// One connection: claim, send, settle, until nothing is due or the connection is gone.
-    async fn session(&self, stop: impl Fn() -> bool) -> Result<Pass> {
-        // Connected first, claimed second: a server that is down costs no reply an attempt.
-        let mut session = self.mailer.connect().await.map_err(describe)?;
+    /// It is there before anything is claimed: a server that is down costs no reply an attempt.
+    async fn session(&self, mut session: Session, stop: impl Fn() -> bool) -> Result<Pass> {
         let mut pass = Pass::default();
         let mut results: Vec<(Claimed, Outcome)> = Vec::new();
         loop {
             let most = if stop() || !session.is_open() { 0 } else { HANDFUL };
-            let (settled, claim) = self.store.settle_and_claim(&results, most, Timestamp::now()).await?;
+            let (settled, claim) = self.settle_and_claim(&results, most, &stop).await?;
             for ((claimed, _), settled) in results.iter().zip(&settled) {
                 report(claimed, settled);
-                if settled.state == "sent" {
-                    pass.sent += 1;
-                } else {
-                    pass.other += 1;
+                match settled.state {
+                    "sent" => pass.sent += 1,
+                    "queued" => pass.untried += 1,
+                    _ => pass.other += 1,
                 }
             }
             if claim.letters.is_empty() {
@@ -116,6 +129,32 @@ impl Outbox {
         }
         session.quit().await;
         Ok(pass)
+    }
+}
+
+impl Outbox {
+    /// Writes down what became of letters, and claims more. What is known must not be lost to a database
+    /// that is locked or full for a while: the reply would be of unknown fate.
+    async fn settle_and_claim(
+        &self,
+        results: &[(Claimed, Outcome)],
+        most: usize,
+        stop: &impl Fn() -> bool,
+    ) -> Result<(Vec<Settled>, Claim)> {
+        let mut failures = 0;
+        loop {
+            // After a failure nothing more is taken on before what is in hand is down.
+            let most = if failures == 0 { most } else { 0 };
+            match self.store.settle_and_claim(results, most, Timestamp::now()).await {
+                Err(error) if results.is_empty() || stop() && failures >= 3 => return Err(error),
+                Err(error) => {
+                    failures += 1;
+                    error!(failures, replies = results.len(), "outcomes cannot be recorded yet: {error:#}");
+                    tokio::time::sleep(Duration::from_secs(1 << failures.min(6))).await;
+                }
+                done => return done,
+            }
+        }
     }
 }
 

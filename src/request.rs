@@ -331,7 +331,7 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
 
 fn check_language(language: &LanguageFile, file: &str, text: &str) -> Result<(), FileError> {
     let LanguageFile { guards, own_words, automatic, answer, .. } = language;
-    let lists: [(&[&str], &Vec<String>); 13] = [
+    let lists: [(&[&str], &Vec<String>); 16] = [
         (&["guards", "negated"], &guards.negated),
         (&["guards", "kept"], &guards.kept),
         (&["guards", "asking"], &guards.asking),
@@ -345,6 +345,9 @@ fn check_language(language: &LanguageFile, file: &str, text: &str) -> Result<(),
         (&["answer", "yes"], &answer.yes),
         (&["answer", "no"], &answer.no),
         (&["answer", "never_mind"], &answer.never_mind),
+        (&["answer", "polite"], &answer.polite),
+        (&["answer", "data"], &answer.data),
+        (&["answer", "closing"], &answer.closing),
     ];
     for (path, list) in lists {
         for (index, phrase) in list.iter().enumerate() {

@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 use crate::answer::{Answers, Said};
 use crate::classify::Classifier;
@@ -15,7 +16,7 @@ use crate::message::Message;
 use crate::request::Table;
 use crate::screen::Screen;
 use crate::sender::Address;
-use crate::text::Stripper;
+use crate::text::{Stripper, fold};
 use crate::token::{Token, Tokens};
 
 /// Everything compiled that reading a mail needs. Shared by all threads.
@@ -80,6 +81,7 @@ impl Reader {
             Token::Invalid | Token::None => Some(self.classifier.read(message.subject(), &own_words)),
         };
         let from = message.from();
+        let sender = from.as_ref().ok().cloned();
         let in_reply_to = message.in_reply_to();
         let codes = match automatic {
             Some(_) => Vec::new(),
@@ -102,8 +104,21 @@ impl Reader {
             codes,
             said,
             is_addressed: self.screen.is_addressed(&message),
+            names_another: self.names_another(&own_words, sender.as_ref()),
+            words: words_digest(&own_words),
             own_words,
         }))
+    }
+
+    /// Whether `own_words` name an address that is neither `sender` nor one of ours.
+    fn names_another(&self, own_words: &str, sender: Option<&Address>) -> bool {
+        let ends = |c: char| c.is_whitespace() || "<>()[]\"',;:!?".contains(c);
+        let addresses = own_words.split(ends).filter(|word| word.contains('@'));
+        let addresses = addresses.filter_map(|word| word.trim_matches('.').parse::<Address>().ok());
+        let sender = sender.map(Address::normalised);
+        addresses
+            .map(|address| address.normalised())
+            .any(|address| Some(&address) != sender.as_ref() && !self.screen.is_own(&address))
     }
 
     /// The unsubscribe tokens of `message`. A bounce of a mail to the token's address names it too, and
@@ -117,14 +132,22 @@ impl Reader {
     }
 }
 
-/// The one-time codes in a mail, wherever they came back: address, subject, text, quoted or not.
+/// The one-time codes in a mail, wherever they came back: address and subject; else the topmost in the text,
+/// quoted or not. An older question may be quoted below, and a yes to one is none to the other.
 fn codes(message: &Message<'_>, text: &str) -> Vec<Code> {
-    let mut places: String = message.recipients().filter(|word| word.contains("+c.")).collect();
-    places.push(' ');
-    places.push_str(message.subject());
-    places.push(' ');
-    places.push_str(text);
-    Code::find(&places)
+    let mut carriers: String = message.recipients().filter(|word| word.contains("+c.")).collect();
+    carriers.push(' ');
+    carriers.push_str(message.subject());
+    let mut found = Code::find(&carriers);
+    if found.is_empty() {
+        found = Code::find(text);
+    }
+    found.truncate(1);
+    found
+}
+
+fn words_digest(own_words: &str) -> [u8; 32] {
+    Sha256::digest(fold(own_words)).into()
 }
 
 /// The letter's digest, apart from [`Reader::read`] because `classify` has no use for it.

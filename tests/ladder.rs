@@ -115,7 +115,7 @@ impl Letter {
 
 #[tokio::test]
 async fn a_deletion_waits_for_a_yes_from_its_own_address() {
-    for words in ["YES", "Yes, that was me.", "", "Please delete all my personal data."] {
+    for words in ["YES", "Yes, that was me.", "Hello,\n\nyes I confirm.\n\nKind regards\nJane"] {
         let mut x = Exchange::new().await;
         assert_eq!(x.mail(0, "Jane@example.org", "Data", "", DELETE).await, "Deletion");
         assert_eq!(x.status().await, "awaiting_proof");
@@ -195,11 +195,12 @@ async fn a_no_cancels_and_is_flagged_and_a_never_mind_cancels() {
         x.mail(0, "jane@example.org", "Data", "", DELETE).await;
         let (subject, fields, quoted) = x.letter().await.reply_fields();
         x.mail(1, "jane@example.org", &subject, &fields, &format!("{words}{quoted}")).await;
-        assert_eq!(x.requests().await, [("deletion".into(), "withdrawn".into(), 0, flag.into())]);
+        let deletion = ("deletion".to_owned(), "withdrawn".to_owned(), 0, flag.to_owned());
+        assert!(x.requests().await.contains(&deletion), "{words}");
         assert_eq!(x.letter().await.template, "withdrawn");
         // Too late for a yes.
         x.mail(2, "jane@example.org", &subject, &fields, &format!("Yes{quoted}")).await;
-        assert_eq!(x.status().await, "withdrawn");
+        assert!(x.requests().await.contains(&deletion), "{words}");
     }
 }
 
@@ -214,12 +215,19 @@ async fn what_is_no_answer_approves_nothing() {
         (&fields, "I am out of the office until Monday.", "Held"),
         (&fields, "Who are you?", "Held"),
         (&fields, "Yes, but keep my invoices.", "Held"),
+        // Sent back without a word, echoed, receipted.
+        (&fields, "", "Held"),
+        (&fields, "Case 4711 opened: Please delete all my personal data. Status: new.", "Held"),
+        (&fields, "We confirm the receipt of your e-mail.", "Held"),
+        (&fields, "Under no circumstances may you delete my data.", "Held"),
     ] {
         let filed = x.mail(1, "jane@example.org", &subject, fields, &format!("{words}{quoted}")).await;
         assert_eq!(filed, folder, "{words}");
-        assert_eq!(x.status().await, "awaiting_proof", "{words}");
-        assert_eq!(x.count().await, 1, "{words}");
+        let deletion = x.requests().await.into_iter().find(|row| row.0 == "deletion").unwrap();
+        assert_eq!(deletion.1, "awaiting_proof", "{words}");
     }
+    // What has the words of a request as well is acknowledged, nothing more.
+    assert!(x.house.letters().await.iter().skip(1).all(|(_, template, _)| template == "unclear"));
 }
 
 #[tokio::test]
@@ -263,7 +271,7 @@ async fn a_reminder_comes_once_and_then_the_end() {
 async fn asked_again_it_is_one_request_and_the_question_goes_out_again_but_not_for_ever() {
     let mut x = Exchange::new().await;
     for day in 0..8 {
-        x.mail(day, "jane@example.org", "Data", "", &format!("{DELETE} I ask for the {day}th time.")).await;
+        x.mail(day, "jane@example.org", "Data", "", DELETE).await;
     }
     assert_eq!(x.status().await, "awaiting_proof");
     let letters = x.house.letters().await;
@@ -352,18 +360,48 @@ async fn a_new_wish_in_an_old_thread_is_heard() {
 }
 
 #[tokio::test]
-async fn requests_of_one_mail_end_each_in_its_own_time() {
+async fn a_forged_request_does_not_take_in_the_owners_own() {
     let mut x = Exchange::new().await;
-    x.mail(0, "jane@example.org", "Data", "", &format!("{COPY} {DELETE}")).await;
-    x.mail(5, "jane@example.org", "Data", "", DELETE).await;
-    let sweep = async |house: &House, day| house.intake.sweep(after(day)).await.unwrap();
-    assert_eq!(sweep(&x.house, 15).await, 2);
-    let states =
-        async |x: &Exchange| x.requests().await.into_iter().map(|row| (row.0, row.1)).collect::<Vec<_>>();
-    let row = |kind: &str, status: &str| (kind.to_owned(), status.to_owned());
-    assert_eq!(states(&x).await, [row("access", "expired"), row("deletion", "awaiting_proof")]);
-    assert_eq!(sweep(&x.house, 20).await, 1);
-    assert_eq!(states(&x).await, [row("access", "expired"), row("deletion", "expired")]);
+    let correct =
+        |street: &str| format!("Please correct the wrong address in my account. My new address is {street}.");
+    x.mail(0, "jane@example.org", "Data", "", &correct("66 Evil Street")).await;
+    let forged = x.letter().await;
+    x.mail(1, "jane@example.org", "Data", "", &correct("5 Mill Lane")).await;
+    let own = x.letter().await;
+    assert_ne!(own.field("Subject"), forged.field("Subject"));
+    x.mail(2, "jane@example.org", &format!("Re: {}", own.code()), "", "Yes").await;
+    let states: Vec<String> = x.requests().await.into_iter().map(|row| row.1).collect();
+    assert_eq!(states, ["approved", "awaiting_proof"]);
+    let approved = x.house.store.requests(Some("approved"), 10).await.unwrap().remove(0);
+    assert!(own.field("Subject").contains(&approved.reference));
+}
+
+#[tokio::test]
+async fn the_word_of_one_person_does_not_open_anothers_data() {
+    for words in [
+        "Please delete all my personal data. My account is registered under ann@example.net.",
+        "Please correct my e-mail address from ann@example.net to jane@example.org, it is wrong.",
+    ] {
+        let mut x = Exchange::new().await;
+        x.mail(0, "jane@example.org", "Data", "", words).await;
+        assert_eq!(x.status().await, "held", "{words}");
+        assert!(x.house.letters().await.iter().all(|(_, template, _)| template != "confirm"));
+    }
+}
+
+#[tokio::test]
+async fn who_answered_in_time_is_heard_and_who_did_not_is_not() {
+    let mut x = Exchange::new().await;
+    // These mails were received on day 0, whatever day they are read.
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    let code = x.letter().await.code();
+    x.mail(20, "jane@example.org", &format!("Re: {code}"), "", "Yes").await;
+    assert_eq!(x.status().await, "approved");
+    let mut x = Exchange::new().await;
+    x.mail(-20, "jane@example.org", "Data", "", DELETE).await;
+    let code = x.letter().await.code();
+    x.mail(0, "jane@example.org", &format!("Re: {code}"), "", "Yes").await;
+    assert_eq!(x.status().await, "awaiting_proof");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use imap_proto::{AttributeValue, MailboxDatum, Response, ResponseCode};
 use jiff::Timestamp;
 use tokio_rustls::TlsConnector;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::session::{No, Patience, SMALL, Session, quoted};
 use super::wire::Room;
@@ -59,6 +59,13 @@ struct Pass {
     unlisted: Option<(u32, Option<u32>)>,
     width: u32,
     listed: VecDeque<Listed>,
+}
+
+/// One command that files mails into one folder.
+struct Filing<'a> {
+    folder: &'a str,
+    uids: Vec<u32>,
+    command: String,
 }
 
 /// A mail in the folder.
@@ -121,7 +128,7 @@ impl Imap {
                 self.connect().await?
             }
         };
-        let selected = self.select(&mut session, "SELECT").await?;
+        let mut selected = self.select(&mut session, "SELECT").await?;
         let validity =
             selected.validity.context("The server has no UIDVALIDITY, so its UIDs mean nothing")?;
         if selected.read_only {
@@ -130,8 +137,14 @@ impl Imap {
         if validity != self.pass.validity {
             self.failures.clear();
         }
-        let last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
-        self.pass = Pass::after(last_uid, validity, &selected, &self.settings.name);
+        let mut last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
+        if selected.uid_next.is_some_and(|next| next <= last_uid) {
+            // As after a restored backup: what came since has numbers that we believe to be done with.
+            // Everything is read again; what is known by its bytes causes nothing.
+            warn!(mailbox = %self.settings.name, "the server's UIDNEXT is lower than a UID it gave before: reading all of it");
+            (last_uid, selected.uid_next) = (0, None);
+        }
+        self.pass = Pass::after(last_uid, validity, &selected);
         self.session = Some(session);
         Ok(Cursor { validity, last_uid })
     }
@@ -152,25 +165,26 @@ impl Imap {
     ///
     /// # Errors
     /// As there.
-    pub async fn file(&mut self, moves: &[(MailId, String)]) -> Result<()> {
+    pub async fn file(&mut self, moves: &[(MailId, String)]) -> Result<HashSet<MailId>> {
         let mut folders: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
         for (id, folder) in moves {
             let MailId::Uid(uid) = id else { bail!("A file name is no id in an IMAP folder") };
             folders.entry(folder).or_default().insert(*uid);
         }
         if folders.is_empty() {
-            return Ok(());
+            return Ok(HashSet::new());
         }
         let mut session =
             self.session.take().context("The mailbox has no session; a pass has to begin first")?;
-        if session.can("MOVE") {
-            self.put_into_folders(&mut session, "UID MOVE", &folders).await?;
-        } else {
-            self.put_into_folders(&mut session, "UID COPY", &folders).await?;
-            self.remove(&mut session, &folders.into_values().flatten().collect()).await?;
+        let verb = if session.can("MOVE") { "UID MOVE" } else { "UID COPY" };
+        let refused = self.put_into_folders(&mut session, verb, &folders).await?;
+        if verb == "UID COPY" {
+            // Only what has its copy may go.
+            let copied = folders.into_values().flatten().filter(|uid| !refused.contains(uid));
+            self.remove(&mut session, &copied.collect()).await?;
         }
         self.session = Some(session);
-        Ok(())
+        Ok(refused.into_iter().map(MailId::Uid).collect())
     }
 
     /// See [`super::Mailbox::probe`]. On a connection of its own.
@@ -382,54 +396,65 @@ impl Imap {
         Ok(bodies)
     }
 
-    /// Runs `verb` for every folder, making folders that are missing.
+    /// Runs `verb` for every folder, making folders that are missing. Answers the mails that were refused.
     async fn put_into_folders(
         &mut self,
         session: &mut Session,
         verb: &str,
         folders: &BTreeMap<&str, BTreeSet<u32>>,
-    ) -> Result<()> {
-        let mut commands = Vec::new();
+    ) -> Result<BTreeSet<u32>> {
+        let mut filings = Vec::new();
         for (folder, uids) in folders {
             let name = quoted(folder)?;
-            commands.extend(uid_sets(uids).into_iter().map(|set| (*folder, format!("{verb} {set} {name}"))));
+            filings.extend(uid_sets(uids).into_iter().map(|(uids, set)| Filing {
+                folder,
+                uids,
+                command: format!("{verb} {set} {name}"),
+            }));
         }
-        let refused = self.run(session, commands).await?;
-        let mut again = Vec::new();
-        for (folder, command, no) in refused {
-            if self.known_folders.contains(folder) && !no.try_create() {
-                return Err(no.into());
+        let mut refused = BTreeSet::new();
+        let mut again: Vec<Filing<'_>> = Vec::new();
+        for (filing, no) in self.run(session, filings).await? {
+            if self.known_folders.contains(filing.folder) && !no.try_create() {
+                self.note_refusal(&filing, &no);
+                refused.extend(filing.uids);
+                continue;
             }
-            if !again.iter().any(|(other, _)| *other == folder) {
-                self.create(session, folder).await?;
+            if !again.iter().any(|other| other.folder == filing.folder) {
+                self.create(session, filing.folder).await?;
             }
-            again.push((folder, command));
+            again.push(filing);
         }
-        match self.run(session, again).await?.into_iter().next() {
-            Some((folder, _, no)) => {
-                Err(no).with_context(|| format!("Cannot file mail in the folder {folder:?}"))
-            }
-            None => Ok(()),
+        for (filing, no) in self.run(session, again).await? {
+            self.note_refusal(&filing, &no);
+            refused.extend(filing.uids);
         }
+        Ok(refused)
+    }
+
+    fn note_refusal(&self, filing: &Filing<'_>, no: &No) {
+        let (mailbox, folder, mails) = (&self.settings.name, filing.folder, filing.uids.len());
+        error!(%mailbox, folder, mails, "mail cannot be filed and stays in the inbox: {no}");
     }
 
     /// Runs commands a few at a time and answers those that were refused.
     async fn run<'a>(
         &mut self,
         session: &mut Session,
-        commands: Vec<(&'a str, String)>,
-    ) -> Result<Vec<(&'a str, String, No)>> {
+        filings: Vec<Filing<'a>>,
+    ) -> Result<Vec<(Filing<'a>, No)>> {
         let mut refused = Vec::new();
-        let mut commands = commands.into_iter().peekable();
-        while commands.peek().is_some() {
-            let (folders, batch): (Vec<&str>, Vec<String>) = commands.by_ref().take(IN_FLIGHT).unzip();
-            let replies = session.batch(&batch, FILING, self.patience.file, |_| {}).await?;
-            for ((folder, command), reply) in folders.into_iter().zip(batch).zip(replies) {
+        let mut filings = filings.into_iter().peekable();
+        while filings.peek().is_some() {
+            let batch: Vec<Filing<'a>> = filings.by_ref().take(IN_FLIGHT).collect();
+            let commands: Vec<String> = batch.iter().map(|filing| filing.command.clone()).collect();
+            let replies = session.batch(&commands, FILING, self.patience.file, |_| {}).await?;
+            for (filing, reply) in batch.into_iter().zip(replies) {
                 match reply {
                     Ok(()) => {
-                        self.known_folders.insert(folder.to_owned());
+                        self.known_folders.insert(filing.folder.to_owned());
                     }
-                    Err(no) => refused.push((folder, command, no)),
+                    Err(no) => refused.push((filing, no)),
                 }
             }
         }
@@ -453,7 +478,7 @@ impl Imap {
             self.warned_of_leftovers = true;
             warn!(mailbox = %self.settings.name, "the server has neither MOVE nor UIDPLUS: filed mail also stays in the inbox, marked as deleted");
         }
-        for set in uid_sets(uids) {
+        for (_, set) in uid_sets(uids) {
             session
                 .command(
                     format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"),
@@ -474,15 +499,11 @@ impl Imap {
 const FILING: Room = Room { literal: 0, total: 16 * 1024 * 1024 };
 
 impl Pass {
-    fn after(last_uid: u32, validity: u32, selected: &Selected, mailbox: &str) -> Self {
+    fn after(last_uid: u32, validity: u32, selected: &Selected) -> Self {
         let first = last_uid.checked_add(1);
         let unlisted = match (first, selected.uid_next) {
             _ if selected.exists == 0 => None,
             (Some(first), Some(next)) if next == first => None,
-            (Some(first), Some(next)) if next < first => {
-                warn!(mailbox, "the server's UIDNEXT is lower than a UID it gave before");
-                Some((first, None))
-            }
             (Some(first), next) => Some((first, next.map(|next| next - 1))),
             (None, _) => None,
         };
@@ -566,21 +587,22 @@ fn uid_set(uids: &[u32]) -> String {
     texts.collect::<Vec<_>>().join(",")
 }
 
-/// The same in as many sets as the limits of a command make necessary.
-fn uid_sets(uids: &BTreeSet<u32>) -> Vec<String> {
+/// The same in as many sets as the limits of a command make necessary, each with its UIDs.
+fn uid_sets(uids: &BTreeSet<u32>) -> Vec<(Vec<u32>, String)> {
     let mut sets = Vec::new();
-    let uids: Vec<u32> = uids.iter().copied().collect();
-    for part in uids.chunks(SET_UIDS) {
-        let whole = uid_set(part);
-        let mut set = String::new();
-        for range in whole.split(',') {
-            if set.len() + 1 + range.len() > SET_CHARS {
-                sets.push(std::mem::take(&mut set));
+    let mut rest: Vec<u32> = uids.iter().copied().collect();
+    while !rest.is_empty() {
+        let mut length = rest.len().min(SET_UIDS);
+        // Half as many until it fits; most sets are a few ranges and fit at once.
+        let text = loop {
+            let text = uid_set(rest.get(..length).unwrap_or_default());
+            if text.len() <= SET_CHARS || length == 1 {
+                break text;
             }
-            let comma = if set.is_empty() { "" } else { "," };
-            set = set + comma + range;
-        }
-        sets.push(set);
+            length = length.div_ceil(2);
+        };
+        let later = rest.split_off(length);
+        sets.push((std::mem::replace(&mut rest, later), text));
     }
     sets
 }

@@ -3,6 +3,7 @@
 //! There is no cursor: mail that was dealt with has been filed, and is no longer in `new` or `cur`.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -266,17 +267,27 @@ fn make_subfolder(folder: &Path) -> io::Result<()> {
     File::options().append(true).create(true).open(folder.join("maildirfolder")).map(drop)
 }
 
+/// Where `name` can go in `folder`: a file of the same name is another mail, which renaming would replace.
+fn free_name(folder: &Path, name: &OsStr) -> io::Result<PathBuf> {
+    let text = name.to_string_lossy();
+    let (base, flags) = text.split_once(':').map_or((&*text, None), |(base, flags)| (base, Some(flags)));
+    let mut target = folder.join(name);
+    for number in 1.. {
+        if !target.try_exists()? {
+            break;
+        }
+        let flags = flags.map_or_else(String::new, |flags| format!(":{flags}"));
+        target = folder.join(format!("{base}.{number}{flags}"));
+    }
+    Ok(target)
+}
+
 /// Renames one file into `folder` and answers whether it was there.
 fn rename(path: &Path, folder: &Path, changed: &mut BTreeSet<PathBuf>) -> Result<bool> {
     let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else { return Ok(false) };
     let Some(kind) = parent.file_name() else { return Ok(false) };
     let target_folder = folder.join(kind);
-    let target = target_folder.join(name);
-    // Renaming would replace it, and a mail would be lost.
-    if target.try_exists()? {
-        warn!(folder = %folder.display(), "a mail of the same file name is already there; this one stays");
-        return Ok(true);
-    }
+    let target = free_name(&target_folder, name)?;
     match fs::rename(path, &target) {
         Ok(()) => {
             changed.insert(parent.to_owned());

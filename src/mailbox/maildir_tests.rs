@@ -101,7 +101,8 @@ async fn filing_keeps_names_and_flags_and_loses_nothing() {
     house.put("new/1.a", "other");
     house.file("1.a", "Privacy/Deletion").await.unwrap();
     assert_eq!(fs::read_to_string(house.path(".Privacy.Deletion/new/1.a")).unwrap(), "one");
-    assert_eq!(fs::read_to_string(house.path("new/1.a")).unwrap(), "other");
+    assert_eq!(fs::read_to_string(house.path(".Privacy.Deletion/new/1.a.1")).unwrap(), "other");
+    assert!(!house.path("new/1.a").exists());
 
     for (name, folder) in [("../1.a", "Held"), ("1.a", "../x"), ("1.a", ""), ("1.a", "a\"b")] {
         assert!(house.file(name, folder).await.is_err(), "{name} {folder}");

@@ -10,6 +10,7 @@ mod maildir;
 mod session;
 mod wire;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use anyhow::{Result, bail};
@@ -207,14 +208,15 @@ impl Mailbox {
     }
 
     /// Files mails of this pass into folders, which are made (and subscribed to) where they are
-    /// missing. Mails that are no longer there are no error.
+    /// missing. Mails that are no longer there are no error. Answers those that the server refused to
+    /// file, and logs why: a folder that takes nothing must not keep the others waiting.
     ///
     /// # Errors
     /// When no pass has begun, or the mailbox fails. Some of the mails may have been filed then.
-    pub async fn file(&mut self, moves: &[(MailId, String)]) -> Result<()> {
+    pub async fn file(&mut self, moves: &[(MailId, String)]) -> Result<HashSet<MailId>> {
         match self {
             Self::Imap(imap) => imap.file(moves).await,
-            Self::Maildir(maildir) => maildir.file(moves).await,
+            Self::Maildir(maildir) => maildir.file(moves).await.map(|()| HashSet::new()),
         }
     }
 

@@ -349,7 +349,15 @@ async fn connect(settings: &ImapConfig, tls: Option<&TlsConnector>) -> Result<Bo
         .await
         .with_context(|| format!("Cannot connect to {place}"))?;
     tcp.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok(Box::new(tcp)) };
+    let Some(tls) = tls else {
+        // A name proves nothing: whatever "localhost" resolves to must be this machine.
+        if !tcp.peer_addr()?.ip().is_loopback() {
+            bail!(
+                "{place} is not this machine, and plaintext goes to no other; set imap.tls to \"implicit\""
+            );
+        }
+        return Ok(Box::new(tcp));
+    };
     let name = ServerName::try_from(settings.host.clone()).context("imap.host is not a host name")?;
     let stream = tls.connect(name, tcp).await.with_context(|| format!("Cannot set up TLS with {place}"))?;
     Ok(Box::new(stream))

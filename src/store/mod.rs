@@ -29,6 +29,40 @@ use crate::mailbox::Cursor;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
+/// The right to be the one daemon on a database; gone with the process, however it ends.
+#[derive(Debug)]
+pub struct Sole {
+    _lock: std::fs::File,
+}
+
+/// Another process has that right.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another privacyd already works on the database {0}: stop it first (the commands that look into it work beside it)"
+)]
+pub struct Taken(String);
+
+impl Sole {
+    /// Takes the right to the database at `path`, by a lock on a file beside it: two daemons would each
+    /// take the other's work in hand for that of a dead one.
+    ///
+    /// # Errors
+    /// [`Taken`], or the lock file cannot be made.
+    pub fn claim(path: &Path) -> Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let file = Path::new(&name);
+        let lock = create_private(file).with_context(|| format!("Cannot make {}", file.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { _lock: lock }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Taken(path.display().to_string()).into()),
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("Cannot lock {}", file.display()))
+            }
+        }
+    }
+}
+
 /// An open database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -113,10 +147,10 @@ impl Store {
 }
 
 /// Creates the file with mode 0600 where there is none; SQLite gives its side files the same.
-fn create_private(path: &Path) -> std::io::Result<()> {
+fn create_private(path: &Path) -> std::io::Result<std::fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    options.open(path)
 }

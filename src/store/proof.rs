@@ -23,8 +23,10 @@ pub struct Challenge {
     pub code_hash: [u8; 32],
     /// When its requests expire.
     pub until: Timestamp,
-    /// When the reminder is due; `None` where no further one is.
+    /// When the reminder is due, if it is the first question.
     pub remind_at: Option<Timestamp>,
+    /// How long a question is good for, in seconds.
+    pub valid_for: i64,
 }
 
 /// Requests of one mail on which time has run out, or half of it.
@@ -40,6 +42,8 @@ pub struct Lapse {
     pub language: String,
     /// Whether they expire now; otherwise a reminder is due.
     pub expires: bool,
+    /// Whether every question about them came back undelivered.
+    pub is_undelivered: bool,
     /// When they expire.
     pub until: Timestamp,
     /// The requests, in their order.
@@ -55,9 +59,10 @@ struct EarlierRow {
     due_on: String,
     proof_needed: u8,
     letters: u32,
+    words: Vec<u8>,
 }
 
-const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.status, r.due_on, r.proof_needed,
+const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.status, r.due_on, r.proof_needed, r.words,
     (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters FROM requests r";
 
 fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
@@ -66,11 +71,17 @@ fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
 
 impl Visit {
     /// The requests that one of `codes` proves, if it was sent to `sender`: all that were asked in one
-    /// mail. Also those that no longer wait for proof, so that a used code is told from a wrong one.
+    /// mail. Also those that no longer wait for proof, so that a used code is told from a wrong one; one
+    /// whose time was over when our server received the mail counts as expired.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn proven_by(&mut self, codes: &[Code], sender: &Address) -> Result<Vec<Earlier>> {
+    pub async fn proven_by(
+        &mut self,
+        codes: &[Code],
+        sender: &Address,
+        received: Timestamp,
+    ) -> Result<Vec<Earlier>> {
         let sent: Vec<(i64, Vec<u8>)> = sqlx::query_as(
             "SELECT request_id, code_hash FROM challenges WHERE request_id IN
                 (SELECT id FROM requests WHERE subject = $1) AND address = $1 ORDER BY id DESC LIMIT 1000",
@@ -93,7 +104,19 @@ impl Visit {
             .fetch_all(&mut *self.tx)
             .await
             .context("Cannot read the requests of a code")?;
-        earlier(rows)
+        let mut found = earlier(rows)?;
+        let late: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM requests WHERE id IN (SELECT value FROM json_each(?)) AND status = 'awaiting_proof' AND proof_until < ?",
+        )
+        .bind(serde_json::to_string(&ids)?)
+        .bind(received.as_second())
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read whether a code came in time")?;
+        for request in found.iter_mut().filter(|request| late.contains(&request.id)) {
+            request.status = Status::Expired;
+        }
+        Ok(found)
     }
 
     /// The requests of the mail of ours that `ids` answer, if it went to `sender`.
@@ -114,14 +137,16 @@ impl Visit {
         earlier(rows)
     }
 
-    /// How many of `references` are mails of ours to `sender`: the replies in this thread so far.
+    /// How many mails of ours there are before this one in its thread, as the longest chain of answers from
+    /// one of `references`. Counted here, since of a long thread a mail program names but the last ten.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn replies_in_thread(&mut self, references: &[MessageId], sender: &Address) -> Result<u32> {
         let ids: Vec<&str> = references.iter().map(MessageId::as_str).collect();
         sqlx::query_scalar(
-            "SELECT count(*) FROM outbox WHERE recipient = ? AND rfc_message_id IN (SELECT value FROM json_each(?))",
+            "SELECT coalesce(max(in_thread), 0) FROM outbox
+             WHERE recipient = ? AND rfc_message_id IN (SELECT value FROM json_each(?))",
         )
         .bind(sender.normalised().as_str())
         .bind(serde_json::to_string(&ids)?)
@@ -194,6 +219,15 @@ impl Visit {
             .fetch_all(&mut *self.tx)
             .await
             .context("Cannot read requests that wait for proof")?;
+            let is_undelivered: bool = sqlx::query_scalar(
+                "SELECT count(*) > 0 AND count(*) = sum(state = 'bounced') FROM outbox
+                 WHERE template IN ('confirm', 'reminder') AND (message_id = $1
+                    OR reference IN (SELECT reference FROM requests WHERE message_id = $1))",
+            )
+            .bind(message)
+            .fetch_one(&mut *self.tx)
+            .await
+            .context("Cannot read what became of a question")?;
             let subject: Address =
                 subject.parse().map_err(|_| anyhow::anyhow!("A stored request has no sound address"))?;
             lapses.push(Lapse {
@@ -202,6 +236,7 @@ impl Visit {
                 subject,
                 language,
                 expires,
+                is_undelivered,
                 until: Timestamp::from_second(until)?,
                 requests: earlier(rows)?,
             });
@@ -223,13 +258,13 @@ impl Visit {
     ) -> Result<()> {
         let mut batch = Batch::default();
         for step in steps {
-            batch.step(step, self.now)?;
+            batch.step(step, self.now, None)?;
             if let Some(challenge) = challenge {
                 batch.challenge(step.request, &lapse.subject, challenge, self.now)?;
             }
         }
         if let Some(reply) = reply {
-            batch.reply(lapse.message, reply, self.now)?;
+            batch.reply(lapse.message, reply, 1, self.now)?;
         }
         batch.run(&mut self.tx).await.context("Cannot record what time has brought")
     }
@@ -254,6 +289,7 @@ fn earlier(rows: Vec<EarlierRow>) -> Result<Vec<Earlier>> {
                 due: row.due_on.parse().context("A stored request has no sound due date")?,
                 proof_needed: row.proof_needed,
                 letters: row.letters,
+                words: row.words.try_into().map_err(|_| anyhow::anyhow!("A stored request is damaged"))?,
             })
         })
         .collect()

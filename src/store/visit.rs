@@ -72,8 +72,12 @@ pub struct Entry<'a> {
     pub decision: &'a Decision,
     /// One reference for each of the decision's requests.
     pub references: &'a [String],
+    /// A digest of its own words.
+    pub words: [u8; 32],
     /// The replies.
     pub replies: &'a [Outgoing],
+    /// How many mails of ours there are in the thread, these counted.
+    pub in_thread: u32,
     /// The code that goes out with them, if they ask for one.
     pub challenge: Option<&'a Challenge>,
 }
@@ -357,8 +361,8 @@ impl Visit {
             let asked = entry.challenge.filter(|_| planned.status == Status::AwaitingProof);
             batch
                 .add(
-                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, subject, language, confidence, received_at, due_on, due_source, closed_at)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, words, subject, language, confidence, received_at, due_on, due_source, closed_at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
                 )?
                 .bind(request)?
                 .bind(reference.clone())?
@@ -367,6 +371,7 @@ impl Visit {
                 .bind(planned.status.name())?
                 .bind(planned.proof_needed)?
                 .bind(entry.evidence.map_or(0, |evidence| u8::from(evidence.proof.is_authenticated())))?
+                .bind(entry.words.to_vec())?
                 .bind(subject.as_ref().map(ToString::to_string))?
                 .bind(entry.language.unwrap_or("und").to_owned())?
                 .bind(planned.confidence)?
@@ -410,7 +415,7 @@ impl Visit {
             }
         }
         for step in &entry.decision.steps {
-            batch.step(step, self.now)?;
+            batch.step(step, self.now, Some(message))?;
             if let (Change::AskAgain, Some(asked), Some(sender)) =
                 (step.change, entry.challenge, entry.sender)
             {
@@ -418,7 +423,7 @@ impl Visit {
             }
         }
         for reply in entry.replies {
-            batch.reply(message, reply, self.now)?;
+            batch.reply(message, reply, entry.in_thread, self.now)?;
         }
         batch.add("RELEASE mail")?;
         Ok(batch)
@@ -537,7 +542,7 @@ impl Batch {
     }
 
     /// One step with an earlier request.
-    pub(super) fn step(&mut self, step: &Step, now: i64) -> Result<&mut Self> {
+    pub(super) fn step(&mut self, step: &Step, now: i64, message: Option<i64>) -> Result<&mut Self> {
         let Step { request, actor, change, reason } = step;
         // What a step leaves as it is, is None. Whatever it is, no reminder is due after it.
         let (event, changes) = match change {
@@ -547,6 +552,7 @@ impl Batch {
                 ("withdrawn", Some((Some("withdrawn"), flag, None, Some(now))))
             }
             Change::Expire => ("expired", Some((Some("expired"), None, None, Some(now)))),
+            Change::Hold => ("held", Some((Some("held"), None, None, None))),
             Change::Remind => ("reminded", Some((None, None, None, None))),
             Change::AskAgain => ("asked_again", None),
             Change::Note => ("note", None),
@@ -563,7 +569,10 @@ impl Batch {
             .bind(closed)?
             .bind(*request)?;
         }
-        self.event(*request, now, actor, event, reason)
+        // So that a person finds the mail that says so.
+        let reason =
+            message.map_or_else(|| reason.clone(), |message| format!("{reason} (message {message})"));
+        self.event(*request, now, actor, event, &reason)
     }
 
     /// A code that goes out for a request, which waits for it from now on.
@@ -579,18 +588,32 @@ impl Batch {
             .bind(address.normalised().to_string())?
             .bind(challenge.code_hash.to_vec())?
             .bind(now)?;
-        self.add("UPDATE requests SET proof_until = ?, remind_at = ? WHERE id = ?;")?
-            .bind(challenge.until.as_second())?
-            .bind(challenge.remind_at.map(Timestamp::as_second))?
-            .bind(request)
+        // One reminder, half-way of the first question; and however often it is asked again, an end: twice
+        // the time that the first question gave.
+        self.add(
+            "UPDATE requests SET proof_until = iif(proof_until IS NULL, ?, min(?, asked_at + ?)),
+                remind_at = iif(asked_at IS NULL, ?, remind_at), asked_at = coalesce(asked_at, ?) WHERE id = ?;",
+        )?
+        .bind(challenge.until.as_second())?
+        .bind(challenge.until.as_second())?
+        .bind(2 * challenge.valid_for)?
+        .bind(challenge.remind_at.map(Timestamp::as_second))?
+        .bind(now)?
+        .bind(request)
     }
 
     /// A reply into the queue.
-    pub(super) fn reply(&mut self, message: i64, reply: &Outgoing, now: i64) -> Result<&mut Self> {
+    pub(super) fn reply(
+        &mut self,
+        message: i64,
+        reply: &Outgoing,
+        in_thread: u32,
+        now: i64,
+    ) -> Result<&mut Self> {
         self.add(
-            "INSERT INTO outbox (message_id, reference, proven, recipient, template, language, rfc_message_id, raw,
-                state, created_at, next_attempt_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);",
+            "INSERT INTO outbox (message_id, reference, proven, recipient, template, language, rfc_message_id,
+                in_thread, raw, state, created_at, next_attempt_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);",
         )?
         .bind(message)?
         .bind(reply.reference.clone())?
@@ -599,6 +622,7 @@ impl Batch {
         .bind(reply.template.clone())?
         .bind(reply.language.clone())?
         .bind(reply.message_id.clone())?
+        .bind(in_thread)?
         .bind(reply.raw.clone())?
         .bind(now)?
         .bind(now)?
