@@ -21,6 +21,7 @@ mod results;
 mod zone;
 
 use results::Reported;
+use zone::Placed;
 
 /// A mail with more Authentication-Results fields in the trusted part than this proves nothing.
 const MOST_FIELDS: usize = 50;
@@ -129,11 +130,11 @@ pub fn weigh<'a>(
         Ok(from) => from,
         Err(error) => return Evidence::none(error.to_string()),
     };
-    let bodies = zone::trusted(header, trust);
-    if bodies.len() > MOST_FIELDS || bodies.iter().map(|body| body.len()).sum::<usize>() > MOST_BYTES {
+    let fields = zone::trusted(header, trust);
+    if fields.len() > MOST_FIELDS || fields.iter().map(|field| field.body.len()).sum::<usize>() > MOST_BYTES {
         return Evidence::none("there are too many Authentication-Results to read");
     }
-    match ours(&bodies, trust) {
+    match ours(&fields, trust).map(without_passes_from_below) {
         Ok(results) if results.is_empty() => Evidence::none(
             "the part of the header that is ours has no Authentication-Results of a configured server",
         ),
@@ -148,25 +149,44 @@ struct Statement<'a> {
     server: &'a str,
     /// In which of the fields it stands.
     field: usize,
+    /// Whether it stands where the sender too can have written it.
+    is_below: bool,
     reported: Reported,
 }
 
 /// The results of our servers. One field of theirs that cannot be read spoils all of them: it may hold
 /// what speaks against the others. The error is the server's configured id.
-fn ours<'a>(bodies: &[&[u8]], trust: &'a Trust) -> Result<Vec<Statement<'a>>, &'a str> {
+fn ours<'a>(fields: &[Placed<'_>], trust: &'a Trust) -> Result<Vec<Statement<'a>>, &'a str> {
     let mut statements = Vec::new();
-    for (field, body) in bodies.iter().enumerate() {
+    for (field, Placed { body, is_below }) in fields.iter().enumerate() {
         // No server of ours puts its id in quotes or behind a comment: that is for a border which looks
         // for forgeries with a pattern to overlook.
         let Some(read) = results::read(body).filter(|read| read.is_plain) else { continue };
         let Some(server) = trust.authserv_ids.get(&read.authserv_id) else { continue };
         let results = read.results.ok_or(server.as_str())?;
-        statements.extend(results.into_iter().map(|reported| Statement { server, field, reported }));
+        let is_below = *is_below;
+        statements.extend(results.into_iter().map(|reported| Statement {
+            server,
+            field,
+            is_below,
+            reported,
+        }));
         if statements.len() > MOST_RESULTS {
             return Err(server);
         }
     }
     Ok(statements)
+}
+
+/// Where a server of ours has spoken of dkim or dmarc above the border's Received field, a pass below it
+/// is the sender's: OpenDKIM and OpenDMARC write above, and leave a forged `dmarc=pass` of their own name
+/// in the mail. What speaks against the mail counts anywhere.
+fn without_passes_from_below(mut statements: Vec<Statement<'_>>) -> Vec<Statement<'_>> {
+    let is_spoken_of = |said: &Statement<'_>| matches!(said.reported.method.as_str(), "dkim" | "dmarc");
+    if statements.iter().any(|said| !said.is_below && is_spoken_of(said)) {
+        statements.retain(|said| !(said.is_below && is_pass(said)));
+    }
+    statements
 }
 
 fn verdict(statements: &[Statement<'_>], domain: &str) -> Evidence {

@@ -235,6 +235,52 @@ fn only_the_part_of_the_header_that_is_ours_counts() {
 }
 
 #[test]
+fn a_pass_below_the_borders_received_field_counts_only_where_nothing_stands_above() {
+    let field =
+        |server: &str, results: &str| format!("Authentication-Results: {server}.example.com; {results}\r\n");
+    let mx = |results| field("mx", results);
+    let forged = "dmarc=pass header.from=mail.example.org";
+    let evil = "dkim=pass header.d=evil.example.net; dkim-atps=neutral";
+    let failed = "dmarc=fail (p=none dis=none) header.from=mail.example.org";
+    let mine = "dkim=pass header.d=mail.example.org";
+    for (above, below, expected) in [
+        // OpenDKIM alone and with OpenDMARC, as Postfix places what they write.
+        (
+            mx(evil),
+            mx(forged),
+            "none: mx.example.com: dkim=pass, but not for the From domain or one above it",
+        ),
+        (mx("dkim=none; dkim-atps=neutral"), mx(forged), "none: mx.example.com: dkim=none"),
+        (mx(failed), mx(forged), "none: mx.example.com: dmarc=fail"),
+        (mx("dmarc=none header.from=mail.example.org"), mx(mine), "none: mx.example.com: dmarc=none"),
+        // Nor in the name of another server of ours, which did not see the mail.
+        (mx(failed), field("inner", forged), "none: mx.example.com: dmarc=fail"),
+        (
+            mx(forged),
+            mx("dmarc=pass header.from=example.net"),
+            "dmarc: mx.example.com: dmarc=pass for the From domain",
+        ),
+        // What speaks against it counts.
+        (mx(forged), mx(failed), "conflict: mx.example.com: dmarc=pass, but mx.example.com: dmarc=fail"),
+        (
+            mx(mine),
+            mx("dkim=fail header.d=mail.example.org"),
+            "conflict: mx.example.com: two fields differ on dkim",
+        ),
+        // Who speaks of something else, or is not ours, has not spoken.
+        (
+            mx("spf=fail smtp.mailfrom=x.example.net"),
+            mx(mine),
+            "dkim: mx.example.com: dkim=pass for the From domain",
+        ),
+        (field("other", failed), mx(mine), "dkim: mx.example.com: dkim=pass for the From domain"),
+        (String::new(), mx(forged), "dmarc: mx.example.com: dmarc=pass for the From domain"),
+    ] {
+        assert_eq!(shown(&format!("{above}{BORDER}{below}")), expected, "{above} {below}");
+    }
+}
+
+#[test]
 fn attached_mails_and_parts_say_nothing() {
     let pass = "Authentication-Results: mx.example.com; dmarc=pass header.from=example.org";
     let mail = format!(

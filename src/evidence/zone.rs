@@ -10,10 +10,15 @@
 //! LMTP, which no outsider speaks (RFC 2033 section 5), or when the server's own comment about the
 //! connection names a host or address of ours.
 //!
+//! ## Above the border's Received field, and below it
+//! A server may write its results on either side of its own Received field. The milters of Postfix
+//! (OpenDKIM, OpenDMARC) have theirs put above it, where nobody outside can write; Gmail writes below.
+//!
 //! ## What this cannot see
-//! Between the border's Received field and the next stand the border's results and the top of the mail
-//! as it was sent. Only the border can tell its own results there from forged ones, and must delete the
-//! latter (RFC 8601 section 5).
+//! Below the border's Received field stand the results of such a border and the top of the mail as it was
+//! sent. Only the border can tell its own results there from forged ones, and must delete the latter (RFC
+//! 8601 section 5). OpenDKIM deletes only those with a dkim result unless it is told more, and OpenDMARC
+//! none.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -21,10 +26,16 @@ use super::Trust;
 use crate::message::RawField;
 use crate::sender::unfold;
 
-/// The bodies of the Authentication-Results fields in the part of the header that is ours, topmost
-/// first.
-pub(super) fn trusted<'a>(fields: impl Iterator<Item = RawField<'a>>, trust: &Trust) -> Vec<&'a [u8]> {
-    let mut bodies = Vec::new();
+/// An Authentication-Results field in the part of the header that is ours.
+pub(super) struct Placed<'a> {
+    pub body: &'a [u8],
+    /// Whether it stands below the border's Received field, where the sender too can have written it.
+    pub is_below: bool,
+}
+
+/// The Authentication-Results fields in the part of the header that is ours, topmost first.
+pub(super) fn trusted<'a>(fields: impl Iterator<Item = RawField<'a>>, trust: &Trust) -> Vec<Placed<'a>> {
+    let mut placed = Vec::new();
     let mut border_is_passed = false;
     for field in fields {
         if field.is("Received") {
@@ -36,10 +47,10 @@ pub(super) fn trusted<'a>(fields: impl Iterator<Item = RawField<'a>>, trust: &Tr
             let Some(hop) = hop.filter(|hop| hop.is_ours(trust)) else { break };
             border_is_passed = !hop.is_inside(trust);
         } else if field.is_strictly("Authentication-Results") && field.is_whole {
-            bodies.push(field.body);
+            placed.push(Placed { body: field.body, is_below: border_is_passed });
         }
     }
-    bodies
+    placed
 }
 
 /// What one Received field says (RFC 5321 section 4.4).

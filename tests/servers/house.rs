@@ -27,7 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// One installation with its two servers.
-struct House {
+pub struct House {
     folder: tempfile::TempDir,
     dovecot: Dovecot,
     postfix: Postfix,
@@ -35,6 +35,11 @@ struct House {
 
 impl House {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more sections of the configuration.
+    pub fn with(sections: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificates = Certificates::create(folder.path()).unwrap();
         let dovecot = Dovecot::start(&Options::default()).unwrap();
@@ -45,7 +50,7 @@ impl House {
             "database = {:?}\npoll_interval = \"1s\"\nown_addresses = [\"privacy@example.com\"]\n\
              [company]\nname = \"Example Company\"\n\
              [[imap]]\nname = \"privacy\"\nhost = \"localhost\"\nport = {}\nca_file = {:?}\nusername = \"privacy\"\npassword.file = {:?}\n\
-             [smtp]\nhost = \"localhost\"\nport = {}\ntls = \"starttls\"\nca_file = {:?}\n",
+             [smtp]\nhost = \"localhost\"\nport = {}\ntls = \"starttls\"\nca_file = {:?}\n{sections}",
             path("privacyd.db"),
             dovecot.tls_port,
             dovecot.ca(),
@@ -59,11 +64,16 @@ impl House {
 
     /// A second Postfix, which takes mail for privacy@example.com and puts it where Dovecot serves it.
     fn border(&self) -> Postfix {
+        self.border_with("")
+    }
+
+    /// The same with more settings for Postfix.
+    pub fn border_with(&self, settings: &str) -> Postfix {
         let own = self.folder.path().join("border");
         std::fs::create_dir(&own).unwrap();
         let certificates = Certificates::create(&own).unwrap();
         let maildir = self.dovecot.maildir("privacy");
-        let border = Postfix::start("example.com", Delivery::Maildirs, &certificates);
+        let border = Postfix::start_with("example.com", Delivery::Maildirs, &certificates, settings);
         std::fs::create_dir_all(maildir.parent().unwrap()).unwrap();
         // Dovecot makes the folder, with its owner, at the first login.
         self.run(&["check"]);
@@ -78,7 +88,7 @@ impl House {
     }
 
     /// Runs a command to its end; gives what it wrote to standard output and to the log.
-    fn run(&self, words: &[&str]) -> (String, String) {
+    pub fn run(&self, words: &[&str]) -> (String, String) {
         let output = self.privacyd(words).output().unwrap();
         let (out, log) =
             (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
@@ -105,13 +115,13 @@ impl House {
         child.wait().unwrap();
     }
 
-    fn list(&self, words: &[&str]) -> Vec<Value> {
+    pub fn list(&self, words: &[&str]) -> Vec<Value> {
         let words: Vec<&str> = words.iter().copied().chain(["--json", "--limit", "10000"]).collect();
         self.run(&words).0.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The mails in a folder, as Dovecot keeps them.
-    fn filed(&self, folder: &str) -> Vec<PathBuf> {
+    pub fn filed(&self, folder: &str) -> Vec<PathBuf> {
         let root = self.dovecot.maildir("privacy");
         let root = if folder == "INBOX" { root } else { root.join(format!(".{folder}")) };
         let files = |part: &str| std::fs::read_dir(root.join(part)).into_iter().flatten();
@@ -121,6 +131,11 @@ impl House {
 
 /// Sends one mail to privacy@example.com by SMTP, as a stranger's server would.
 fn send(port: u16, mail: &[u8]) {
+    send_from(port, None, mail);
+}
+
+/// The same, where Postfix believes the client to be another one (its XCLIENT command).
+pub fn send_from(port: u16, client: Option<&str>, mail: &[u8]) {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut expect = |code: &str| {
@@ -129,6 +144,10 @@ fn send(port: u16, mail: &[u8]) {
         assert!(line.starts_with(code), "{line}");
     };
     expect("220 ");
+    if let Some(client) = client {
+        stream.write_all(format!("XCLIENT {client}\r\n").as_bytes()).unwrap();
+        expect("220 ");
+    }
     let text = String::from_utf8_lossy(mail).replace('\n', "\r\n");
     let steps = [
         ("HELO mail.example.org\r\n", "250 "),
@@ -152,7 +171,7 @@ fn mail(number: usize, from: &str, subject: &str, extra: &str, words: &str) -> V
     .into_bytes()
 }
 
-fn text(row: &Value, key: &str) -> String {
+pub fn text(row: &Value, key: &str) -> String {
     row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 

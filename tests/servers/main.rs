@@ -9,17 +9,22 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[path = "../support/dns.rs"]
+mod dns;
 #[path = "../support/dovecot.rs"]
 mod dovecot;
 #[path = "../support/far_away.rs"]
 mod far_away;
 #[path = "../support/imap_client.rs"]
 mod imap_client;
+#[path = "../support/milters.rs"]
+mod milters;
 #[path = "../support/postfix.rs"]
 mod postfix;
 #[path = "../support/smtp_script.rs"]
 mod smtp_script;
 
+mod authentication;
 mod house;
 mod mailbox;
 mod mailer;
@@ -34,6 +39,8 @@ enum Need {
     Dovecot,
     /// And root, which its master process wants.
     Postfix,
+    /// OpenDKIM and OpenDMARC, and root, for a DNS of their own.
+    Milters,
     /// And root, to become somebody else.
     SmtpSink,
     Openssl,
@@ -47,6 +54,7 @@ impl Need {
         match self {
             Self::Dovecot => dovecot::missing(),
             Self::Postfix => postfix::missing_postfix(),
+            Self::Milters => milters::missing(),
             Self::SmtpSink => postfix::missing_sink(),
             Self::Openssl => certificates::missing(),
             Self::Network => mailer::own_address().is_none().then_some("only loopback is there"),
@@ -55,7 +63,12 @@ impl Need {
 }
 
 fn main() -> ExitCode {
-    let rooms = [("mailbox", mailbox::SCENARIOS), ("mailer", mailer::SCENARIOS), ("house", house::SCENARIOS)];
+    let rooms = [
+        ("authentication", authentication::SCENARIOS),
+        ("mailbox", mailbox::SCENARIOS),
+        ("mailer", mailer::SCENARIOS),
+        ("house", house::SCENARIOS),
+    ];
     let trials = rooms.into_iter().flat_map(|(room, scenarios)| {
         scenarios
             .iter()

@@ -42,12 +42,25 @@ impl Postfix {
     /// # Panics
     /// When Postfix does not start; see [`missing_postfix`].
     pub fn start(domain: &str, delivery: Delivery<'_>, certificates: &Certificates) -> Self {
+        Self::start_with(domain, delivery, certificates, "")
+    }
+
+    /// The same with more settings, which win over ours: lines of main.cf.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(
+        domain: &str,
+        delivery: Delivery<'_>,
+        certificates: &Certificates,
+        settings: &str,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("postfix-").tempdir().unwrap();
         // Its daemons run as their own user and have to get through.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let [plain, implicit, starttls] = free_ports();
         let postfix = Self { plain, implicit, starttls, folder };
-        postfix.configure(domain, &delivery, certificates);
+        postfix.configure(domain, &delivery, certificates, settings);
         postfix.control("start");
         for port in [plain, implicit, starttls] {
             wait_for(port, || postfix.log());
@@ -90,7 +103,7 @@ impl Postfix {
         fs::read_to_string(self.folder.path().join("mail.log")).unwrap_or_default()
     }
 
-    fn configure(&self, domain: &str, delivery: &Delivery<'_>, certificates: &Certificates) {
+    fn configure(&self, domain: &str, delivery: &Delivery<'_>, certificates: &Certificates, settings: &str) {
         let folder = self.folder.path();
         for name in ["config", "queue", "data", "mail"] {
             fs::create_dir(folder.join(name)).unwrap();
@@ -103,7 +116,8 @@ impl Postfix {
             Delivery::Lmtp(socket) => format!("lmtp:unix:{}", socket.display()),
         };
         let config = folder.join("config");
-        fs::write(config.join("main.cf"), main_cf(folder, domain, &transport, certificates)).unwrap();
+        let main = main_cf(folder, domain, &transport, certificates) + settings;
+        fs::write(config.join("main.cf"), main).unwrap();
         fs::write(config.join("master.cf"), self.master_cf()).unwrap();
         fs::write(config.join("access"), "/^unknown/ 550 5.1.1 no such user\n").unwrap();
     }
