@@ -73,7 +73,7 @@ pub struct Letter {
     pub automatic: Option<(Automatic, &'static str)>,
     /// Its unsubscribe tokens. They count in automatic mail too, but not in a report or in our own.
     pub token: Token,
-    /// What is asked. Not looked at in automatic mail, nor where there are a token and no words.
+    /// What is asked. Not looked at in automatic mail.
     pub reading: Option<Reading>,
     /// To thread the reply by.
     pub message_id: Option<MessageId>,

@@ -251,16 +251,16 @@ async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
             print_list(
                 &listing,
                 &rows,
-                &["reference", "type", "status", "due", "received", "sender"],
+                &["reference", "type", "status", "due", "received", "person"],
                 |row| {
-                    let sender = row.subject.clone().unwrap_or_default();
+                    let person = row.subject.clone().unwrap_or_default();
                     vec![
                         row.reference.clone(),
                         row.kind.clone(),
                         row.status.clone(),
                         row.due_on.clone(),
                         time(row.received_at),
-                        sender,
+                        person,
                     ]
                 },
             )
@@ -275,7 +275,7 @@ async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
             println!("{}  {}  {}", request.reference, request.kind, request.status);
             println!("received  {}", time(request.received_at));
             println!("due       {} ({})", request.due_on, request.due_source);
-            println!("sender    {}", request.subject.as_deref().unwrap_or("not known"));
+            println!("person    {}", request.subject.as_deref().unwrap_or("not known"));
             println!("evidence  {} ({})", request.proof, request.proof_why);
             println!("proof     step {} of {} needed", request.proof_given, request.proof_needed);
             if !request.flag.is_empty() {

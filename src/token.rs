@@ -124,7 +124,7 @@ impl Tokens {
         }
         let found = self.candidates(message);
         let mut valid: Vec<Address> = Vec::new();
-        for address in found.iter().take(MAX_TRIED).filter_map(|token| self.verify(token)) {
+        for address in found.iter().filter_map(|token| self.verify(token)) {
             if !valid.contains(&address) {
                 valid.push(address);
             }
@@ -140,7 +140,7 @@ impl Tokens {
     fn candidates(&self, message: &Message<'_>) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         let mut add = |token: &str| {
-            if found.len() <= MAX_TRIED && !token.is_empty() && !found.iter().any(|known| known == token) {
+            if found.len() < MAX_TRIED && !token.is_empty() && !found.iter().any(|known| known == token) {
                 found.push(token.to_owned());
             }
         };
@@ -443,8 +443,12 @@ mod tests {
         assert_eq!(read(&tokens, &format!("To: {}", many.join(", "))), Token::Invalid);
         let late = format!("To: {}privacy+u.{JANE}@example.com", "x ".repeat(8 * 1024));
         assert_eq!(read(&tokens, &late), Token::None);
+        let after =
+            |others: usize| format!("To: {}, privacy+u.{JANE}@example.com", many[..others].join(", "));
+        assert_eq!(read(&tokens, &after(MAX_TRIED - 1)), valid(&["jane@example.com"]));
+        assert_eq!(read(&tokens, &after(MAX_TRIED)), Token::Invalid);
         // What our own server wrote is read first: the writer's fields do not hide it.
-        let hidden = format!("To: {}\nDelivered-To: privacy+u.{JANE}@example.com", many[..300].join(", "));
+        let hidden = format!("{}\nDelivered-To: privacy+u.{JANE}@example.com", after(MAX_TRIED));
         assert_eq!(read(&tokens, &hidden), valid(&["jane@example.com"]));
     }
 

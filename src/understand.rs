@@ -72,14 +72,10 @@ impl Reader {
         let token = self.token(&message);
         let text = message.text();
         let own_words = self.stripper.own_words(&text);
-        let reading = match token {
-            // Automatic mail is not classified: what it quotes must not even tempt.
-            _ if automatic.is_some() => None,
-            // Of an unsubscribing mail program's letter the subject is a carrier, and words are rare.
-            Token::Valid(_) if own_words.is_empty() => None,
-            Token::Valid(_) => Some(self.classifier.read("", &own_words)),
-            Token::Invalid | Token::None => Some(self.classifier.read(message.subject(), &own_words)),
-        };
+        // An unsubscribing mail program chooses the subject; there only words are somebody's own.
+        let subject = if matches!(token, Token::Valid(_)) { "" } else { message.subject() };
+        // Automatic mail is not classified: what it quotes must not even tempt.
+        let reading = automatic.is_none().then(|| self.classifier.read(subject, &own_words));
         let from = message.from();
         let sender = from.as_ref().ok().cloned();
         let in_reply_to = message.in_reply_to();

@@ -298,7 +298,9 @@ async fn a_token_opts_its_address_out_whoever_sends_it_and_however() {
         "From: zebedee@example.org\nX-Auto-Response-Suppress: All\nDelivered-To: privacy@example.com\n",
     ];
     let house = house_with_tokens(false).await;
-    let cases = machines.iter().flat_map(|fields| [(fields, ""), (fields, "Sent by a mail program.\n")]);
+    let cases = machines
+        .iter()
+        .flat_map(|fields| [(fields, ""), (fields, "A mail program wrote this message by itself.\n")]);
     for (index, (fields, words)) in cases.enumerate() {
         let uid = index as u32 + 1;
         let filed = house.receive(1, vec![(uid, to_token(fields, words))]).await;
@@ -455,15 +457,23 @@ async fn the_words_of_a_mail_with_a_token_are_the_senders() {
     let of_jane = of_jane.iter().find(|row| row.subject.as_deref() == Some(jane)).unwrap();
     assert!(replies.iter().all(|reply| (reply.reference == of_jane.reference) == (reply.recipient == jane)));
 
-    // A machine's words are not looked at, nor is a subject without words.
+    // A machine's words are not looked at, nor is a subject without words; nor the word "unsubscribe" of
+    // nobody in particular.
     let house = house_with_tokens(false).await;
-    let machine = "From: zebedee@example.org\nAuto-Submitted: auto-generated\n";
-    house.receive(1, vec![(1, to_token(machine, DELETE))]).await;
-    house
-        .receive(1, vec![(2, to_token("From: zebedee@example.org\nSubject: Delete my account\n", ""))])
-        .await;
-    assert_eq!(kinds(&house).await, [opt_out.clone(), opt_out.clone()]);
+    let mails = [
+        to_token("From: zebedee@example.org\nAuto-Submitted: auto-generated\n", DELETE),
+        to_token("From: zebedee@example.org\nSubject: Delete my account\n", ""),
+        to_token("From: a@example.org\nFrom: zebedee@example.org\n", STOP),
+        to_token("From: jane@example.com\n", STOP),
+    ];
+    let filed = house.receive(1, (1..).zip(mails).collect()).await;
+    assert!(filed.iter().all(|(_, folder)| folder == "Opt-out"), "{filed:?}");
+    assert_eq!(kinds(&house).await, [0; 4].map(|_| opt_out.clone()));
     assert_eq!(house.replies().await, []);
+    // But somebody else's word is his own opt-out.
+    house.receive(1, vec![(9, to_token("From: zebedee@example.org\n", STOP))]).await;
+    assert_eq!(house.suppressed([jane, zebedee]).await, [true, true]);
+    assert_eq!(house.replies().await, [(zebedee.into(), "opt_out".into())]);
 
     // What is not clear waits for a person; so does a request of nobody.
     for fields in ["From: zebedee@example.org\n", "From: a@example.org\nFrom: zebedee@example.org\n"] {
