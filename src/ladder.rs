@@ -5,7 +5,7 @@
 //! answer from the address it concerns, with a one-time code that went there. A mail belongs to an open
 //! request only by such a code, or as an answer to a mail of ours by its Message-ID, and in both cases only
 //! when it comes from the address that ours went to. Subjects, references and names in the text prove
-//! nothing.
+//! nothing. What an answer says must be understood whole; what is not waits for a person.
 //!
 //! ## Why the question goes to the sender's own address
 //! It is the address on file if there is one, and if there is none the same words have gone to the same

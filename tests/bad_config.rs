@@ -44,6 +44,33 @@ fn check(file: &Path) -> std::process::Output {
         .unwrap()
 }
 
+/// What `run` says to the same; nothing has begun then.
+#[test]
+fn run_refuses_what_check_refuses_and_a_database_that_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |text: &str| {
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, text.replace("ROOT", &folder.path().display().to_string())).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_privacyd"))
+            .args(["run", "--once", "--config"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) =
+        run(&GOOD.replace("[directory]", "[folders]\ntypes = { nonsense = \"X\" }\n[directory]"));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("folders.types.nonsense"), "{said}");
+    assert_eq!(run(GOOD).0, Some(0));
+    let database = GOOD.lines().find_map(|line| line.strip_prefix("database = ")).unwrap().trim_matches('"');
+    let database = database.replace("ROOT", &folder.path().display().to_string());
+    let _daemon = privacyd::store::Sole::claim(&folder.path().join(database)).unwrap();
+    let (code, said) = run(GOOD);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("another privacyd already works on the database"), "{said}");
+}
+
 fn broken(from: &str, to: &str, expected: &str) {
     assert!(GOOD.contains(from));
     assert_eq!(refusal(&GOOD.replace(from, to), &[]), expected);
@@ -119,6 +146,25 @@ fn keys_and_values() {
         "[directory]",
         "[limits]\nread_limit = \"1 B\"\n[directory]",
         "c.toml:12: limits.read_limit: must be between 4 KB and 16 MB",
+    );
+}
+
+#[test]
+fn folders_and_proof() {
+    broken(
+        "[directory]",
+        "[folders]\nheld = \"inbox\"\n[directory]",
+        "c.toml:12: folders.held: mail would be filed where it is taken from; name another folder",
+    );
+    broken(
+        "[directory]",
+        "[proof]\nvalid_for = \"3d\"\n[directory]",
+        "c.toml:12: proof.valid_for: must be between \"7d\" and \"90d\"",
+    );
+    broken(
+        "[directory]",
+        "[proof]\ndata_points = [\"postcode\"]\n[directory]",
+        "c.toml:11: proof.data_points_needed: must be between 1 and 1, the number of data_points",
     );
 }
 

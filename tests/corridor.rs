@@ -67,6 +67,47 @@ async fn a_known_mail_causes_nothing_wherever_it_lies() {
 }
 
 #[tokio::test]
+async fn a_lists_copy_does_not_pass_for_the_letter() {
+    let house = House::new().await;
+    let mut copy = b"List-Id: <staff.example.com>\n".to_vec();
+    copy.extend(letter("jane@example.org", STOP));
+    house.receive(1, vec![(1, copy)]).await;
+    let filed = house.receive(1, vec![(2, letter("jane@example.org", STOP))]).await;
+    assert_eq!(filed, [(MailId::Uid(2), "Opt-out".to_owned())]);
+    assert_eq!(house.suppressed(["jane@example.org"]).await, [true]);
+}
+
+#[tokio::test]
+async fn people_whose_provider_marks_their_mail_are_no_machines() {
+    let house = House::new().await;
+    for (uid, mark) in [
+        (1, "Feedback-ID: 33842064:user:example"),
+        (2, "X-Loop: someone@example.net"),
+        (3, "X-Auto-Response-Suppress: DR, RN, NRN"),
+    ] {
+        let from = format!("user{uid}@example.org");
+        let mut mail = format!("{mark}\n").into_bytes();
+        mail.extend(letter(&from, STOP));
+        house.receive(1, vec![(uid, mail)]).await;
+        assert_eq!(house.suppressed([from.as_str()]).await, [true], "{mark}");
+    }
+    for (uid, mark) in [(4, "X-Loop: privacy@example.com"), (5, "X-Auto-Response-Suppress: OOF, AutoReply")] {
+        let mut mail = format!("{mark}\n").into_bytes();
+        mail.extend(letter(&format!("user{uid}@example.org"), STOP));
+        let filed = house.receive(1, vec![(uid, mail)]).await;
+        assert_eq!(filed, [(MailId::Uid(uid), "Automatic".to_owned())], "{mark}");
+    }
+}
+
+#[tokio::test]
+async fn a_reminder_that_says_unsubscribe_is_an_opt_out() {
+    let house = House::new().await;
+    let words = "I asked you three times already. Please unsubscribe me now.";
+    house.receive(1, vec![(1, letter("jane@example.org", words))]).await;
+    assert_eq!(house.suppressed(["jane@example.org"]).await, [true]);
+}
+
+#[tokio::test]
 async fn what_is_unclear_is_held_and_acknowledged_and_nothing_executed() {
     let house = House::new().await;
     let filed =
