@@ -4,10 +4,9 @@
 //! a clear yes sets something in motion. An absence note that quotes our question says neither yes nor
 //! no, and so does nothing.
 
-use regex::bytes::RegexSet;
-
 use crate::language::LanguageFile;
-use crate::text::{compile_set, fold, pattern, sentences};
+use crate::patterns::{CannotCompile, Patterns};
+use crate::text::{fold, pattern, sentences};
 
 /// An answer to our question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +28,12 @@ pub enum Said {
 /// The words of an answer in every language known.
 #[derive(Debug)]
 pub struct Answers {
-    yes: RegexSet,
-    no: RegexSet,
-    never_mind: RegexSet,
-    polite: RegexSet,
-    data: RegexSet,
-    closing: RegexSet,
+    yes: Patterns,
+    no: Patterns,
+    never_mind: Patterns,
+    polite: Patterns,
+    data: Patterns,
+    closing: Patterns,
 }
 
 impl Answers {
@@ -42,11 +41,11 @@ impl Answers {
     ///
     /// # Errors
     /// The pattern that does not compile.
-    pub fn new(languages: &[&LanguageFile]) -> Result<Self, regex::Error> {
+    pub fn new(languages: &[&LanguageFile]) -> Result<Self, CannotCompile> {
         let set = |words: fn(&LanguageFile) -> &Vec<String>| {
             let patterns = languages.iter().flat_map(|language| words(language));
             let whole = |phrase: &String| format!("^((hi|hello|hey|hallo|bonjour|hola),? )?({phrase})$");
-            compile_set(patterns.map(|phrase| pattern(&whole(phrase))))
+            Patterns::new(patterns.map(|phrase| pattern(&whole(phrase))))
         };
         Ok(Self {
             yes: set(|language| &language.answer.yes)?,
@@ -67,8 +66,8 @@ impl Answers {
         // "Yes. 10115" is two sentences; elsewhere a full stop before a digit ends none.
         let text = sentences(&fold(own_words).replacen(". ", ".\n\n", 1));
         let lines: Vec<&str> = text.lines().collect();
-        let is = |set: &RegexSet, line: &str| set.is_match(line.as_bytes());
-        let any = |set: &RegexSet| lines.iter().any(|line| is(set, line));
+        let is = |set: &Patterns, line: &str| set.is_match(line.as_bytes());
+        let any = |set: &Patterns| lines.iter().any(|line| is(set, line));
         let (yes, no, never_mind) = (any(&self.yes), any(&self.no), any(&self.never_mind));
         match (yes, no, never_mind) {
             (false, true, _) => return Said::No,

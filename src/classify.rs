@@ -6,11 +6,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use regex::bytes::{Regex, RegexBuilder, RegexSet};
+use regex::bytes::{Regex, RegexBuilder};
 use serde::Serialize;
 
+use crate::patterns::{CannotCompile, Patterns};
 use crate::request::{Action, Strength, Table};
-use crate::text::{compile_set, fold, pattern, sentences};
+use crate::text::{fold, pattern, sentences};
 
 /// One request found in a mail.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,8 +53,8 @@ pub struct Reading {
 }
 
 struct Guards {
-    before: [(&'static str, RegexSet); 2],
-    sentence: [(&'static str, RegexSet); 3],
+    before: [(&'static str, Patterns); 2],
+    sentence: [(&'static str, Patterns); 3],
 }
 
 struct Phrase {
@@ -68,7 +69,7 @@ struct Phrase {
 /// The compiled phrases of one type in one language.
 struct Lexicon {
     code: String,
-    set: RegexSet,
+    set: Patterns,
     phrases: Vec<Phrase>,
     guards: Arc<Guards>,
 }
@@ -102,7 +103,7 @@ impl Classifier {
     ///
     /// # Errors
     /// A pattern that does not compile; [`Table::load`] has found those with a place already.
-    pub fn new(table: &Table) -> Result<Self, regex::Error> {
+    pub fn new(table: &Table) -> Result<Self, CannotCompile> {
         let kinds = table
             .types
             .iter()
@@ -117,7 +118,7 @@ impl Classifier {
             .collect();
         let mut lexicons = Vec::new();
         for (index, (code, language)) in table.languages.iter().enumerate() {
-            let set = |list: &Vec<String>| compile_set(list.iter().map(|p| pattern(p)));
+            let set = |list: &Vec<String>| Patterns::new(list.iter().map(|p| pattern(p)));
             let guards = &language.guards;
             let guards = Arc::new(Guards {
                 before: [("negated", set(&guards.negated)?), ("kept", set(&guards.kept)?)],
@@ -143,7 +144,7 @@ impl Classifier {
                     })
                     .collect();
                 if !phrases.is_empty() {
-                    let set = compile_set(phrases.iter().map(|phrase| phrase.pattern.clone()))?;
+                    let set = Patterns::new(phrases.iter().map(|phrase| phrase.pattern.clone()))?;
                     lexicons.push(Lexicon { code: code.clone(), set, phrases, guards: Arc::clone(&guards) });
                 }
             }
@@ -280,7 +281,7 @@ impl Guards {
         let to = text.get(end..)?.find('\n').map_or(text.len(), |at| end + at);
         let before = text.get(from..start)?.as_bytes();
         let sentence = text.get(from..to)?.as_bytes();
-        let hit = |sets: &[(&'static str, RegexSet)], part: &[u8]| {
+        let hit = |sets: &[(&'static str, Patterns)], part: &[u8]| {
             sets.iter().find(|(_, set)| set.is_match(part)).map(|(name, _)| *name)
         };
         hit(&self.before, before).or_else(|| hit(&self.sentence, sentence))

@@ -20,8 +20,8 @@
 //! * [`understand`] (pure): bytes to an understanding, by the rooms
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
-//!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`classify`] (what
-//!   is asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
+//!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
+//!   (many looked for at once), [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
 //! * [`clock`] (pure): due dates. [`ladder`] (pure): what proof a request needs, and what a mail means for
 //!   earlier ones. [`decide`] (pure): all that follows from one mail.
 //! * [`reply`] (pure): a decision to the bytes of its reply.
@@ -57,6 +57,7 @@ pub mod evidence;
 pub mod html;
 pub mod language;
 pub mod message;
+pub mod patterns;
 pub mod request;
 pub mod screen;
 pub mod sender;

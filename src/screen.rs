@@ -3,12 +3,11 @@
 //! Read from header fields before a word of the text is looked at. The rules are those of RFC 3834
 //! section 2 and RFC 5230 section 4.6, and what mail programs do in practice besides.
 
-use regex::bytes::RegexSet;
-
 use crate::language::LanguageFile;
 use crate::message::Message;
+use crate::patterns::{CannotCompile, Patterns};
 use crate::sender::Address;
-use crate::text::{compile_set, fold, pattern};
+use crate::text::{fold, pattern};
 
 /// Why a mail is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -42,8 +41,8 @@ impl Automatic {
 /// What automatic mail looks like, in every language known.
 #[derive(Debug)]
 pub struct Screen {
-    subject: RegexSet,
-    bounce_subject: RegexSet,
+    subject: Patterns,
+    bounce_subject: Patterns,
     own: Vec<Address>,
 }
 
@@ -52,9 +51,9 @@ impl Screen {
     ///
     /// # Errors
     /// The pattern that does not compile.
-    pub fn new(languages: &[&LanguageFile], own: &[Address]) -> Result<Self, regex::Error> {
+    pub fn new(languages: &[&LanguageFile], own: &[Address]) -> Result<Self, CannotCompile> {
         let set = |marks: fn(&LanguageFile) -> &Vec<String>| {
-            compile_set(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
+            Patterns::new(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
         };
         Ok(Self {
             subject: set(|language| &language.automatic.subject)?,

@@ -5,10 +5,10 @@
 //! from unsubscribing its owner. When in doubt a line is taken for quoted: too few words lead to a
 //! person, too many to a deletion.
 
-use regex::bytes::{RegexSet, RegexSetBuilder};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::language::LanguageFile;
+use crate::patterns::{CannotCompile, Patterns};
 
 /// More own words than this are not read (bytes). A letter of ten pages has 30,000.
 pub const MAX_OWN_WORDS: usize = 64 * 1024;
@@ -76,9 +76,9 @@ pub fn fold(text: &str) -> String {
 /// Finds where a sender's own words end, by the marks of every language at once.
 #[derive(Debug)]
 pub struct Stripper {
-    attribution: RegexSet,
-    history: RegexSet,
-    signature: RegexSet,
+    attribution: Patterns,
+    history: Patterns,
+    signature: Patterns,
     header_from: Vec<String>,
     header_rest: Vec<String>,
 }
@@ -87,10 +87,10 @@ impl Stripper {
     /// Compiles the marks of `languages`.
     ///
     /// # Errors
-    /// The pattern that does not compile, as the regex crate words it.
-    pub fn new(languages: &[&LanguageFile]) -> Result<Self, regex::Error> {
+    /// The pattern that does not compile.
+    pub fn new(languages: &[&LanguageFile]) -> Result<Self, CannotCompile> {
         let set = |marks: fn(&LanguageFile) -> &Vec<String>| {
-            compile_set(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
+            Patterns::new(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
         };
         let names = |marks: fn(&LanguageFile) -> &Vec<String>| {
             languages.iter().flat_map(|language| marks(language)).map(|name| fold(name)).collect()
@@ -357,17 +357,4 @@ fn fold_pattern(plain: &str) -> String {
         .map(|word| if word.is_empty() { String::new() } else { fold(word) })
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// Compiles patterns made by [`pattern`] into one set.
-///
-/// # Errors
-/// The pattern that does not compile, or a set that would be too large.
-pub fn compile_set(patterns: impl Iterator<Item = String>) -> Result<RegexSet, regex::Error> {
-    RegexSetBuilder::new(patterns)
-        .unicode(false)
-        .multi_line(true)
-        .size_limit(64 << 20)
-        .dfa_size_limit(1 << 20)
-        .build()
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 19] = [
+const PURE: [&str; 20] = [
+    "patterns",
     "answer",
     "code",
     "ladder",
