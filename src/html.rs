@@ -9,7 +9,15 @@ use crate::text::MAX_OWN_WORDS;
 
 /// The visible, unquoted text of `html`.
 pub fn to_text(html: &str) -> String {
-    let mut page = Page::default();
+    text_of(html, Page::default())
+}
+
+/// The visible text of `html`, with what is quoted.
+pub fn whole_text(html: &str) -> String {
+    text_of(html, Page { keeps_quotes: true, ..Page::default() })
+}
+
+fn text_of(html: &str, mut page: Page) -> String {
     for token in Tokenizer::new(html).flatten() {
         if page.text.len() > 2 * MAX_OWN_WORDS || page.history {
             break;
@@ -53,6 +61,8 @@ struct Page {
     /// Quoted history has begun that no element encloses.
     history: bool,
     preformatted: usize,
+    /// What is quoted is wanted as well.
+    keeps_quotes: bool,
 }
 
 impl Page {
@@ -65,7 +75,7 @@ impl Page {
             if self.skipped.is_none() {
                 match name {
                     "br" => self.text.push('\n'),
-                    "hr" if marks.id == "stopspelling" => self.history = true,
+                    "hr" if marks.id == "stopspelling" && !self.keeps_quotes => self.history = true,
                     "hr" => self.line(),
                     _ => {}
                 }
@@ -79,11 +89,12 @@ impl Page {
             return;
         }
         // Outlook puts the quoted mail behind these, not into them.
-        if marks.id.ends_with("divrplyfwdmsg") || marks.id.ends_with("appendonsend") {
+        let heads_quote = marks.id.ends_with("divrplyfwdmsg") || marks.id.ends_with("appendonsend");
+        if heads_quote && !self.keeps_quotes {
             self.history = true;
             return;
         }
-        if is_left_out(name, marks) {
+        if is_unseen(name, marks) || is_quote(name, marks) && !self.keeps_quotes {
             self.skipped = Some((name.to_owned(), 1));
             self.line();
             return;
@@ -196,8 +207,23 @@ fn is_block(name: &str) -> bool {
         )
 }
 
-/// What a person does not see, and what another person wrote.
-fn is_left_out(name: &str, marks: &Marks) -> bool {
+/// What another person wrote.
+fn is_quote(name: &str, marks: &Marks) -> bool {
+    let quoted = [
+        "gmail_quote",
+        "gmail_attr",
+        "gmail_extra",
+        "moz-cite-prefix",
+        "yahoo_quoted",
+        "protonmail_quote",
+        "zmail_extra",
+        "tutanota_quote",
+    ];
+    name == "blockquote" || marks.class.split_ascii_whitespace().any(|class| quoted.contains(&class))
+}
+
+/// What a person does not see.
+fn is_unseen(name: &str, marks: &Marks) -> bool {
     if matches!(
         name,
         "script"
@@ -210,22 +236,8 @@ fn is_left_out(name: &str, marks: &Marks) -> bool {
             | "textarea"
             | "svg"
             | "object"
-    ) || name == "blockquote"
-        || marks.hidden
+    ) || marks.hidden
     {
-        return true;
-    }
-    let quoted = [
-        "gmail_quote",
-        "gmail_attr",
-        "gmail_extra",
-        "moz-cite-prefix",
-        "yahoo_quoted",
-        "protonmail_quote",
-        "zmail_extra",
-        "tutanota_quote",
-    ];
-    if marks.class.split_ascii_whitespace().any(|class| quoted.contains(&class)) {
         return true;
     }
     let style: String = marks.style.chars().filter(|c| !c.is_whitespace()).collect();

@@ -2,9 +2,14 @@
 //!
 //! Phrases of request types are in the types' own files. Here is what concerns every type alike:
 //! what turns a phrase into no request (guards), where a mail's own words end, how automatic mail
-//! sounds, and how a date is written.
+//! sounds, how a date is written, and the classes of words that patterns share.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
+
+/// Classes may name classes, so deep; one that names itself ends here.
+const CLASSES_IN_CLASSES: usize = 4;
 
 /// One language, as its file says it. Patterns are matched against folded text
 /// (see [`crate::text::fold`]).
@@ -15,6 +20,14 @@ pub struct LanguageFile {
     pub name: String,
     /// How a due date is written.
     pub date: DateForm,
+    /// Its commonest words. A longer text without one of them is not in this language, and its phrases
+    /// are not looked for there; none given, they always are.
+    #[serde(default)]
+    pub common: Vec<String>,
+    /// Classes of words by name: `<name>` in a pattern of this language, here or in a type's phrases,
+    /// stands for any of them.
+    #[serde(default)]
+    pub words: BTreeMap<String, String>,
     /// What turns a phrase into no request.
     pub guards: Guards,
     /// Where the sender's own words end.
@@ -24,6 +37,46 @@ pub struct LanguageFile {
     /// How people answer our question whether a request is theirs.
     #[serde(default)]
     pub answer: AnswerWords,
+}
+
+impl LanguageFile {
+    /// `pattern` with its classes of words written out.
+    ///
+    /// # Errors
+    /// The first `<name>` that is no class of this language.
+    pub fn expand(&self, pattern: &str) -> Result<String, String> {
+        let mut expanded = pattern.to_owned();
+        for _ in 0..CLASSES_IN_CLASSES {
+            match self.expand_once(&expanded)? {
+                Some(further) => expanded = further,
+                None => return Ok(expanded),
+            }
+        }
+        Err("a class of words names itself".to_owned())
+    }
+
+    /// One pass; `None` when there is no class in `pattern`.
+    fn expand_once(&self, pattern: &str) -> Result<Option<String>, String> {
+        let mut pieces = pattern.split('<');
+        let mut expanded = pieces.next().unwrap_or_default().to_owned();
+        let mut any = false;
+        for piece in pieces {
+            let class = piece.split_once('>').filter(|(name, _)| {
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            });
+            let Some((name, rest)) = class else {
+                expanded.push('<');
+                expanded.push_str(piece);
+                continue;
+            };
+            let Some(words) = self.words.get(name) else {
+                return Err(format!("there is no class of words <{name}> in this language"));
+            };
+            any = true;
+            expanded.push_str(&format!("(?:{words}){rest}"));
+        }
+        Ok(any.then_some(expanded))
+    }
 }
 
 /// How a date is written in words.
@@ -56,12 +109,28 @@ pub struct Guards {
     pub negated: Vec<String>,
     /// Before the phrase in its sentence: the opposite is wished ("rather than …").
     pub kept: Vec<String>,
+    /// Behind the phrase in its sentence, from its end: it is denied ("löschen Sie meine Daten nicht,
+    /// …").
+    pub after: Vec<String>,
+    /// Within the phrase: its own words deny it ("meine Daten bitte nicht löschen"). Holds for
+    /// phrases only whose pattern does not speak of a denial itself.
+    pub inside: Vec<String>,
     /// Anywhere in the sentence: it asks about the thing ("how do I …?").
     pub asking: Vec<String>,
     /// Anywhere in the sentence: it only supposes ("if I ever wanted to …").
     pub conditional: Vec<String>,
     /// Anywhere in the sentence: it tells what somebody else said.
     pub reported: Vec<String>,
+    /// Anywhere in the sentence: the opposite is wished ("please sign me up").
+    pub wanted: Vec<String>,
+    /// Anywhere in the mail: what it asks for is, or may be, somebody else's ("on behalf of my
+    /// mother"). A person looks; nothing acts.
+    pub others: Vec<String>,
+    /// Anywhere in the mail: it is about an order, a parcel, a bill. Phrases that only sound like a
+    /// request do not count then, for types that say so.
+    pub trade: Vec<String>,
+    /// Anywhere in the mail: the sender takes back what they have just written ("no, wait").
+    pub retracted: Vec<String>,
 }
 
 /// Patterns for single lines that end, or are not, the sender's own words.
@@ -70,8 +139,10 @@ pub struct Guards {
 pub struct OwnWordMarks {
     /// "On …, … wrote:" of Gmail, Apple Mail, Thunderbird.
     pub attribution: Vec<String>,
-    /// A line with which quoted or forwarded history begins.
+    /// A line with which quoted history begins.
     pub history: Vec<String>,
+    /// A line with which somebody else's mail begins that the sender passes on.
+    pub forwarded: Vec<String>,
     /// The name of the From field at the head of an Outlook-style block.
     pub header_from: Vec<String>,
     /// The names of the other fields of such a block.
@@ -106,4 +177,27 @@ pub struct AnswerWords {
     pub data: Vec<String>,
     /// With which a letter ends; only a name comes after it.
     pub closing: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn language(words: &[(&str, &str)]) -> LanguageFile {
+        let mut language: LanguageFile =
+            toml::from_str(include_str!("../rules/languages/en.toml")).expect("the built-in file");
+        language.words = words.iter().map(|(name, any)| ((*name).into(), (*any).into())).collect();
+        language
+    }
+
+    #[test]
+    fn classes_are_written_out() {
+        let language = language(&[("my", "my|our"), ("thing", "<my> (data|file)"), ("self", "<self>")]);
+        assert_eq!(language.expand("delete <my> data").unwrap(), "delete (?:my|our) data");
+        assert_eq!(language.expand("<thing>$").unwrap(), "(?:(?:my|our) (data|file))$");
+        // What is no name between angle brackets is the pattern's own.
+        assert_eq!(language.expand("<?[a-z]+>? <").unwrap(), "<?[a-z]+>? <");
+        assert!(language.expand("<yours>").unwrap_err().contains("<yours>"));
+        assert!(language.expand("<self>").is_err());
+    }
 }

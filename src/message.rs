@@ -6,12 +6,12 @@
 
 use std::borrow::Cow;
 
-use mail_parser::{MessageParser, MimeHeaders, PartType};
+use mail_parser::{MessageParser, MessagePart, MimeHeaders, PartType};
 use sha2::{Digest, Sha256};
 
 use crate::html;
 use crate::sender::{Address, NoSender, strict_from};
-use crate::text::{MAX_OWN_WORDS, Stripper};
+use crate::text::{MAX_OWN_WORDS, Stripper, Words};
 
 /// Of a mail's text parts no more than so many are read.
 const MAX_TEXT_PARTS: usize = 16;
@@ -25,6 +25,9 @@ const MAX_FIELDS: usize = 16;
 
 /// Of each such field no more bytes than this are read.
 const MAX_FIELD: usize = 16 * 1024;
+/// Boxes in boxes beyond which a mail's words are not taken at their word: what mail programs, lists
+/// and scanners wrap around each other is half as deep.
+const MAX_NESTING: usize = 10;
 
 /// A message-id that may go into a header of ours: `<…>`, printable ASCII, at most 200 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,24 +218,83 @@ impl<'x> Message<'x> {
         self.parsed.parts.iter().any(|part| part.is_content_type(kind, subtype))
     }
 
-    /// The text: the plain text part, or the HTML one where there is no plain text; quotes and all.
+    /// What the sender wrote, and what stands below it: of the plain text part, or of the HTML one
+    /// where there is no plain text.
+    ///
+    /// `text` is what [`Message::text`] answered.
+    pub fn words(&self, text: &str, stripper: &Stripper) -> Words {
+        let words = stripper.divide(text);
+        if !words.own.is_empty() || !text.trim().is_empty() {
+            return words;
+        }
+        stripper.divide(&self.joined(&self.parsed.html_body, html::to_text))
+    }
+
+    /// All the text a person would see, quoted mail too, for a mail that is passed on.
+    pub fn whole_text(&self) -> String {
+        let text = self.joined(&self.parsed.text_body, html::whole_text);
+        text.get(..text.floor_char_boundary(MAX_OWN_WORDS)).unwrap_or_default().to_owned()
+    }
+
+    /// Why this mail's words are not to be trusted, whatever they seem to say: a reason for a person
+    /// to look. `text` is what [`Message::text`] answered.
+    pub fn doubt(&self, text: &str) -> Option<&'static str> {
+        if self.nesting() > MAX_NESTING {
+            return Some("its words lie in too many boxes");
+        }
+        is_illegible(text).then_some("its text is not legible")
+    }
+
+    /// Whether a text part says base64 and is none: what is shown of it is not what was written.
+    pub fn is_undecoded(&self) -> bool {
+        self.parsed.text_body.iter().filter_map(|id| self.parsed.part(*id)).any(|part| {
+            part.is_encoding_problem
+                && part
+                    .content_transfer_encoding()
+                    .is_some_and(|encoding| encoding.trim().eq_ignore_ascii_case("base64"))
+        })
+    }
+
+    /// How many multiparts lie within each other, at the deepest place.
+    fn nesting(&self) -> usize {
+        let mut deepest = 0;
+        let mut open = vec![(0, 1)];
+        // Every part has one parent, so this ends; the bound is for a library that errs.
+        for _ in 0..self.parsed.parts.len() {
+            let Some((id, depth)) = open.pop() else { break };
+            if let Some(PartType::Multipart(parts)) = self.parsed.part(id).map(|part| &part.body) {
+                deepest = deepest.max(depth);
+                open.extend(parts.iter().map(|part| (*part, depth + 1)));
+            }
+        }
+        deepest
+    }
+
+    /// The plain text, or what a person would see of HTML where there is none.
     pub fn text(&self) -> String {
-        let plain = self.joined(&self.parsed.text_body);
-        if plain.trim().is_empty() { self.joined(&self.parsed.html_body) } else { plain }
+        let text = self.joined(&self.parsed.text_body, html::to_text);
+        if self.parsed.text_body.is_empty() && self.parsed.html_body.is_empty() {
+            return self.joined(&self.untyped(), html::to_text);
+        }
+        text
     }
 
-    /// What of the text the sender wrote.
-    pub fn own_words(&self, stripper: &Stripper) -> String {
-        stripper.own_words(&self.text())
+    /// Parts that say "text" and not of which kind: plain (RFC 2045 section 5.2).
+    fn untyped(&self) -> Vec<u32> {
+        let is_untyped = |part: &MessagePart<'_>| {
+            part.content_type()
+                .is_some_and(|kind| kind.c_type.eq_ignore_ascii_case("text") && kind.c_subtype.is_none())
+        };
+        (0..).zip(&self.parsed.parts).filter(|(_, part)| is_untyped(part)).map(|(id, _)| id).collect()
     }
 
-    /// The text of these parts, HTML as what a person would see of it.
-    fn joined(&self, parts: &[u32]) -> String {
+    /// The text of these parts; of HTML what `see` makes of it.
+    fn joined(&self, parts: &[u32], see: fn(&str) -> String) -> String {
         let mut joined = String::new();
         for part in parts.iter().take(MAX_TEXT_PARTS).filter_map(|id| self.parsed.part(*id)) {
             let text: Cow<'_, str> = match &part.body {
                 PartType::Text(text) => Cow::Borrowed(text.as_ref()),
-                PartType::Html(text) => Cow::Owned(html::to_text(text)),
+                PartType::Html(text) => Cow::Owned(see(text)),
                 _ => continue,
             };
             let bound = text.floor_char_boundary(4 * MAX_OWN_WORDS);
@@ -264,5 +326,52 @@ impl<'x> Message<'x> {
     /// Whether the mail's envelope sender was the null path, as the last MTA wrote it down.
     pub fn has_null_return_path(&self) -> bool {
         self.values("Return-Path").any(|path| path == "<>")
+    }
+}
+
+/// Whether more than one sign in ten is none: a control character, or what a decoder puts where it
+/// found no letter. A few stand in honest mail with a wrong charset.
+fn is_illegible(text: &str) -> bool {
+    let (mut all, mut broken) = (0_usize, 0_usize);
+    for c in text.chars().filter(|c| !c.is_whitespace()) {
+        all += 1;
+        broken += usize::from(c.is_control() || c == char::REPLACEMENT_CHARACTER);
+    }
+    broken * 10 > all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubt(body: &[u8]) -> Option<&'static str> {
+        let mail = [b"From: a@example.org\n\n".as_slice(), body].concat();
+        let message = Message::parse(&mail).unwrap();
+        message.doubt(&message.text())
+    }
+
+    #[test]
+    fn legible_text_is_not_doubted() {
+        assert_eq!(doubt(b""), None);
+        assert_eq!(doubt("Löschen Sie meine Daten, ça suffit".as_bytes()), None);
+        // Latin-1 that calls itself nothing: a few letters suffer.
+        assert_eq!(doubt(b"L\xf6schen Sie bitte alle meine Daten"), None);
+        assert!(doubt(b"P\0l\0e\0a\0s\0e\0").is_some());
+        assert!(doubt(b"\xf6\xe4 \xfc\xf6 a\xe4\xfc").is_some());
+    }
+
+    #[test]
+    fn boxes_in_boxes_are_counted() {
+        let nested = |depth: usize| {
+            let open: String = (0..depth)
+                .map(|n| format!("Content-Type: multipart/mixed; boundary=\"b{n}\"\n\n--b{n}\n"))
+                .collect();
+            format!("From: a@example.org\n{open}\nhello\n")
+        };
+        for (depth, doubted) in [(1, false), (MAX_NESTING, false), (MAX_NESTING + 1, true), (200, true)] {
+            let mail = nested(depth);
+            let message = Message::parse(mail.as_bytes()).unwrap();
+            assert_eq!(message.doubt(&message.text()).is_some(), doubted, "{depth}");
+        }
     }
 }

@@ -83,6 +83,12 @@ struct TypeFile {
     alone: bool,
     #[serde(default)]
     yields: bool,
+    #[serde(default)]
+    any_mood: bool,
+    #[serde(default)]
+    no_trade: bool,
+    #[serde(default)]
+    over: Vec<String>,
     due: DueFile,
     title: BTreeMap<String, String>,
     #[serde(default)]
@@ -126,6 +132,17 @@ pub struct RequestType {
     pub alone: bool,
     /// Whether it gives way to any other request of its mail.
     pub yields: bool,
+    /// Whether a question, a condition or a report is how such a mail is put, so that guards of the
+    /// whole sentence, and a denial among its own words, do not take its phrases their force: "where
+    /// is my copy, which you have not sent?" is a reminder.
+    pub any_mood: bool,
+    /// Whether its phrases below [`Strength::Certain`] do not count in a mail about an order, a parcel
+    /// or a bill: "I have written twice and had no answer" is a reminder of what the mail is about.
+    pub no_trade: bool,
+    /// Types, by index in [`Table::types`], that are more general than this one: where a phrase of
+    /// this one and a phrase of theirs share words, the words are this one's ("no more targeted ads"
+    /// is no end to all mailings).
+    pub over: Vec<usize>,
     /// How long the law leaves.
     pub due: Due,
     /// Which law, and where in it.
@@ -198,8 +215,8 @@ impl Table {
         for (path, (shown, text)) in &files {
             let Some(stem) = path.strip_suffix(".toml") else { continue };
             if let Some(code) = stem.strip_prefix("languages/") {
-                let language: LanguageFile = parse_toml(shown, text)?;
-                check_language(&language, shown, text)?;
+                let mut language: LanguageFile = parse_toml(shown, text)?;
+                check_language(&mut language, shown, text)?;
                 languages.push((code.to_owned(), language));
             } else {
                 let row: TypeFile = parse_toml(shown, text)?;
@@ -208,8 +225,10 @@ impl Table {
             }
         }
         rows.sort_by(|a, b| (a.1.order, &a.0).cmp(&(b.1.order, &b.0)));
+        let names: Vec<String> = rows.iter().map(|(name, ..)| name.clone()).collect();
         let mut table = Self { types: Vec::new(), languages, phrases: Vec::new() };
         for (kind, (name, row, shown, text)) in rows.into_iter().enumerate() {
+            let over = resolve(&row.over, &names, shown, text)?;
             for (code, phrases) in &row.phrases {
                 let Some(language) = table.languages.iter().position(|(known, _)| known == code) else {
                     return Err(FileError {
@@ -227,13 +246,15 @@ impl Table {
                 ] {
                     for (index, phrase) in list.iter().enumerate() {
                         let level = strength.name();
-                        check_pattern(phrase, shown, text, &["phrases", code, level], index)?;
+                        let path = ["phrases", code, level];
+                        let spelt_out = table.languages.get(language).map(|(_, file)| file);
+                        let phrase = check_pattern(phrase, spelt_out, shown, text, &path, index)?;
                         table.phrases.push(Phrase {
                             kind,
                             language,
                             strength,
                             name: format!("{name}/{code}/{level}/{}", index + 1),
-                            pattern: text::pattern(phrase),
+                            pattern: text::pattern(&phrase),
                         });
                     }
                 }
@@ -248,6 +269,9 @@ impl Table {
                 urgent: row.urgent,
                 alone: row.alone,
                 yields: row.yields,
+                any_mood: row.any_mood,
+                no_trade: row.no_trade,
+                over,
                 due: row.due.after,
                 due_source: row.due.source,
                 titles: row.title,
@@ -295,6 +319,19 @@ fn read_folder(
     Ok(())
 }
 
+/// The indices of the types that `over` names.
+fn resolve(over: &[String], names: &[String], file: &str, text: &str) -> Result<Vec<usize>, FileError> {
+    over.iter()
+        .map(|wanted| {
+            names.iter().position(|name| name == wanted).ok_or_else(|| FileError {
+                file: file.to_owned(),
+                line: line_of(text, &["over"]),
+                message: format!("over: there is no type {wanted:?}; take it out or correct the name"),
+            })
+        })
+        .collect()
+}
+
 fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), FileError> {
     let wrong = |path: &[&str], message: String| {
         Err(FileError { file: file.to_owned(), line: line_of(text, path), message })
@@ -329,36 +366,53 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
     Ok(())
 }
 
-fn check_language(language: &LanguageFile, file: &str, text: &str) -> Result<(), FileError> {
+/// Checks every pattern of `language` and writes its classes of words out.
+fn check_language(language: &mut LanguageFile, file: &str, text: &str) -> Result<(), FileError> {
+    let words = language.clone();
     let LanguageFile { guards, own_words, automatic, answer, .. } = language;
-    let lists: [(&[&str], &Vec<String>); 16] = [
-        (&["guards", "negated"], &guards.negated),
-        (&["guards", "kept"], &guards.kept),
-        (&["guards", "asking"], &guards.asking),
-        (&["guards", "conditional"], &guards.conditional),
-        (&["guards", "reported"], &guards.reported),
-        (&["own_words", "attribution"], &own_words.attribution),
-        (&["own_words", "history"], &own_words.history),
-        (&["own_words", "signature"], &own_words.signature),
-        (&["automatic", "subject"], &automatic.subject),
-        (&["automatic", "bounce_subject"], &automatic.bounce_subject),
-        (&["answer", "yes"], &answer.yes),
-        (&["answer", "no"], &answer.no),
-        (&["answer", "never_mind"], &answer.never_mind),
-        (&["answer", "polite"], &answer.polite),
-        (&["answer", "data"], &answer.data),
-        (&["answer", "closing"], &answer.closing),
+    let lists: [(&[&str], &mut Vec<String>); 23] = [
+        (&["guards", "negated"], &mut guards.negated),
+        (&["guards", "kept"], &mut guards.kept),
+        (&["guards", "after"], &mut guards.after),
+        (&["guards", "inside"], &mut guards.inside),
+        (&["guards", "asking"], &mut guards.asking),
+        (&["guards", "conditional"], &mut guards.conditional),
+        (&["guards", "reported"], &mut guards.reported),
+        (&["guards", "wanted"], &mut guards.wanted),
+        (&["guards", "others"], &mut guards.others),
+        (&["guards", "trade"], &mut guards.trade),
+        (&["guards", "retracted"], &mut guards.retracted),
+        (&["own_words", "attribution"], &mut own_words.attribution),
+        (&["own_words", "history"], &mut own_words.history),
+        (&["own_words", "forwarded"], &mut own_words.forwarded),
+        (&["own_words", "signature"], &mut own_words.signature),
+        (&["automatic", "subject"], &mut automatic.subject),
+        (&["automatic", "bounce_subject"], &mut automatic.bounce_subject),
+        (&["answer", "yes"], &mut answer.yes),
+        (&["answer", "no"], &mut answer.no),
+        (&["answer", "never_mind"], &mut answer.never_mind),
+        (&["answer", "polite"], &mut answer.polite),
+        (&["answer", "data"], &mut answer.data),
+        (&["answer", "closing"], &mut answer.closing),
     ];
     for (path, list) in lists {
-        for (index, phrase) in list.iter().enumerate() {
-            check_pattern(phrase, file, text, path, index)?;
+        for (index, phrase) in list.iter_mut().enumerate() {
+            *phrase = check_pattern(phrase, Some(&words), file, text, path, index)?;
         }
     }
     Ok(())
 }
 
-/// Compiles one pattern only to see that it does, and that it does not match everything.
-fn check_pattern(phrase: &str, file: &str, text: &str, path: &[&str], index: usize) -> Result<(), FileError> {
+/// Writes a pattern's classes of words out, and compiles it only to see that it does, and that it does
+/// not match everything.
+fn check_pattern(
+    phrase: &str,
+    language: Option<&LanguageFile>,
+    file: &str,
+    text: &str,
+    path: &[&str],
+    index: usize,
+) -> Result<String, FileError> {
     let position = index.to_string();
     let full: Vec<&str> = path.iter().copied().chain([position.as_str()]).collect();
     let wrong = |message: String| FileError {
@@ -366,18 +420,20 @@ fn check_pattern(phrase: &str, file: &str, text: &str, path: &[&str], index: usi
         line: line_of(text, &full),
         message: format!("{}, entry {}: {message}", path.join("."), index + 1),
     };
+    let phrase =
+        language.map_or_else(|| Ok(phrase.to_owned()), |file| file.expand(phrase)).map_err(&wrong)?;
     // Every pattern is compiled again in its set; here only its grammar matters, so this is quick.
     let hir = regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)
         .build()
-        .parse(&text::pattern(phrase))
+        .parse(&text::pattern(&phrase))
         .map_err(|error| wrong(format!("is not a pattern: {}", last_line(&error.to_string()))))?;
     match hir.properties().minimum_len() {
         Some(0) | None => {
             Err(wrong("matches an empty text and so every mail; ask for at least a word".into()))
         }
-        Some(_) => Ok(()),
+        Some(_) => Ok(phrase),
     }
 }
 

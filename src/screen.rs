@@ -72,6 +72,8 @@ impl Screen {
                     .then_some((Automatic::AutoReply, "the envelope sender is null"))
             })
             .or_else(|| list(message))
+            .or_else(|| auto_submitted(message))
+            .or_else(|| bulk(message))
             .or_else(|| automatic_answer(message))
             .or_else(|| {
                 self.subject
@@ -169,23 +171,27 @@ fn list(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
     ]
     .into_iter()
     .find(|name| message.has(name));
-    if let Some(field) = field {
-        return Some((Automatic::List, field));
-    }
-    let precedence =
-        message.values("Precedence").any(|value| matches!(value.as_str(), "bulk" | "list" | "junk"));
-    precedence.then_some((Automatic::List, "Precedence"))
+    field.map(|field| (Automatic::List, field))
 }
 
-fn automatic_answer(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
-    // The field's first token counts: "no (no robots here)" is a person (RFC 3834 section 5).
-    let auto_submitted = message.values("Auto-Submitted").any(|value| {
+/// The field's first token counts: "no (no robots here)" is a person (RFC 3834 section 5).
+fn auto_submitted(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+    let is_said = message.values("Auto-Submitted").any(|value| {
         let token = value.split([' ', '\t', ';', '(']).next().unwrap_or_default();
         !token.is_empty() && token != "no"
     });
-    if auto_submitted {
-        return Some((Automatic::AutoReply, "Auto-Submitted"));
-    }
+    is_said.then_some((Automatic::AutoReply, "Auto-Submitted"))
+}
+
+/// Precedence was never standardised and says less than the fields before it: vacation programs set
+/// "junk" as well as lists do (RFC 3834 section 3.1.8).
+fn bulk(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
+    let is_bulk =
+        message.values("Precedence").any(|value| matches!(value.as_str(), "bulk" | "list" | "junk"));
+    is_bulk.then_some((Automatic::List, "Precedence"))
+}
+
+fn automatic_answer(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
     if message.values("Precedence").any(|value| value.replace('-', "_") == "auto_reply") {
         return Some((Automatic::AutoReply, "Precedence"));
     }

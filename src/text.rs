@@ -73,11 +73,34 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
+/// A body, divided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// What the sender wrote, trimmed; empty when all of it is quoted.
+    pub own: String,
+    /// What follows the heading that ended them, trimmed: somebody else's.
+    pub history: String,
+    /// Whether that heading says that the mail below it is passed on, not answered.
+    pub is_forward: bool,
+}
+
+/// How a line stands to the sender's own words.
+enum Line {
+    Own,
+    /// Not the sender's, but their words may go on behind it: so many lines.
+    Skipped(usize),
+    /// The end of them; whether it heads a mail that is passed on.
+    End {
+        is_forward: bool,
+    },
+}
+
 /// Finds where a sender's own words end, by the marks of every language at once.
 #[derive(Debug)]
 pub struct Stripper {
     attribution: Patterns,
     history: Patterns,
+    forwarded: Patterns,
     signature: Patterns,
     header_from: Vec<String>,
     header_rest: Vec<String>,
@@ -98,14 +121,15 @@ impl Stripper {
         Ok(Self {
             attribution: set(|language| &language.own_words.attribution)?,
             history: set(|language| &language.own_words.history)?,
+            forwarded: set(|language| &language.own_words.forwarded)?,
             signature: set(|language| &language.own_words.signature)?,
             header_from: names(|language| &language.own_words.header_from),
             header_rest: names(|language| &language.own_words.header_rest),
         })
     }
 
-    /// What the sender wrote, trimmed; empty when all of it is quoted.
-    pub fn own_words(&self, body: &str) -> String {
+    /// Divides a body into what the sender wrote and what stands below it.
+    pub fn divide(&self, body: &str) -> Words {
         let lines: Vec<&str> = body.lines().map(str::trim_end).collect();
         // Patterns look at the beginning of a line only as far as any of them needs.
         let folded: Vec<String> = lines
@@ -114,35 +138,52 @@ impl Stripper {
             .collect();
         let mut own = String::new();
         let mut index = 0;
-        while let (Some(line), Some(key)) = (lines.get(index), folded.get(index)) {
-            index += 1;
-            if own.len() > MAX_OWN_WORDS || *line == "--" || line.starts_with("-- ") && key == "--" {
+        while let Some(line) = lines.get(index) {
+            if own.len() > MAX_OWN_WORDS {
                 break;
             }
-            if is_quoted(key) {
-                continue;
-            }
-            if let Some(length) = self.attribution_at(&folded, index - 1) {
-                index = index - 1 + length;
-                let next = folded.get(index..).and_then(|rest| rest.iter().find(|key| !key.is_empty()));
-                if next.is_some_and(|key| is_quoted(key)) {
-                    continue; // a quoted part that the sender may answer below
+            match self.line_at(&lines, &folded, index, own.trim().is_empty()) {
+                Line::Own => {
+                    own.push_str(line);
+                    own.push('\n');
+                    index += 1;
                 }
-                break; // the history stands unmarked behind its heading
-            }
-            if self.history.is_match(key.as_bytes()) || self.is_header_block(&folded, index - 1) {
-                break;
-            }
-            if self.signature.is_match(key.as_bytes()) {
-                if own.trim().is_empty() {
-                    continue;
+                Line::Skipped(count) => index += count,
+                Line::End { is_forward } => {
+                    let history = unquoted(lines.get(index + 1..).unwrap_or_default());
+                    return Words { own: tidy(&own), history, is_forward };
                 }
-                break;
             }
-            own.push_str(line);
-            own.push('\n');
         }
-        tidy(&own)
+        Words { own: tidy(&own), ..Words::default() }
+    }
+
+    /// What the line at `index` is; `none_yet` when no own words precede it.
+    fn line_at(&self, lines: &[&str], folded: &[String], index: usize, none_yet: bool) -> Line {
+        const END: Line = Line::End { is_forward: false };
+        let (Some(line), Some(key)) = (lines.get(index), folded.get(index)) else { return END };
+        if *line == "--" || line.starts_with("-- ") && key == "--" {
+            return END;
+        }
+        if is_quoted(key) {
+            return Line::Skipped(1);
+        }
+        if let Some(length) = self.attribution_at(folded, index) {
+            let behind = folded.get(index + length..).unwrap_or_default();
+            let next = behind.iter().find(|key| !key.is_empty());
+            // A quoted part that the sender may answer below; else the history stands unmarked.
+            return if next.is_some_and(|key| is_quoted(key)) { Line::Skipped(length) } else { END };
+        }
+        if self.forwarded.is_match(key.as_bytes()) {
+            return Line::End { is_forward: true };
+        }
+        if self.history.is_match(key.as_bytes()) || self.is_header_block(folded, index) {
+            return END;
+        }
+        if self.signature.is_match(key.as_bytes()) {
+            return if none_yet { Line::Skipped(1) } else { END };
+        }
+        Line::Own
     }
 
     /// How many lines the "On …, … wrote:" takes that begins at `index`, if one does: mail programs
@@ -190,6 +231,19 @@ fn is_quoted(folded_line: &str) -> bool {
     folded_line.starts_with('>') || folded_line.starts_with("| ")
 }
 
+/// Lines without their marks of quotation, as much as is read of a sender's own words.
+fn unquoted(lines: &[&str]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        if text.len() > MAX_OWN_WORDS {
+            break;
+        }
+        text.push_str(line.trim_start_matches(['>', ' ']));
+        text.push('\n');
+    }
+    tidy(&text)
+}
+
 /// Trims, and leaves at most one empty line between two paragraphs.
 fn tidy(text: &str) -> String {
     let mut tidy = String::with_capacity(text.len());
@@ -220,13 +274,11 @@ pub fn sentences(folded: &str) -> String {
             let ends = match c {
                 '.' => {
                     let word = paragraph.get(word_start..at).unwrap_or_default();
+                    let behind = paragraph.get(at + 1..).unwrap_or_default().trim_start();
                     next.is_none_or(char::is_whitespace)
                         && !is_abbreviation(word)
-                        && !paragraph
-                            .get(at + 1..)
-                            .unwrap_or_default()
-                            .trim_start()
-                            .starts_with(|c: char| c.is_ascii_digit())
+                        && !is_date(word, behind)
+                        && !behind.starts_with(|c: char| c.is_ascii_digit())
                 }
                 '!' | '?' | ';' | ':' => next.is_none_or(|next| !next.is_alphanumeric()),
                 _ => false,
@@ -284,6 +336,31 @@ fn paragraphs(folded: &str) -> Vec<String> {
     paragraphs
 }
 
+/// Whether a full stop behind `word` belongs to a date as German writes it: "am 12. Oktober", "12.10.".
+fn is_date(word: &str, behind: &str) -> bool {
+    const MONTHS: [&str; 14] = [
+        "januar",
+        "janner",
+        "februar",
+        "feber",
+        "marz",
+        "maerz",
+        "april",
+        "mai",
+        "juni",
+        "juli",
+        "august",
+        "september",
+        "oktober",
+        "november",
+    ];
+    let is_number = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some((day, month)) = word.split_once('.') {
+        return is_number(day) && is_number(month);
+    }
+    is_number(word) && MONTHS.iter().any(|month| behind.starts_with(month))
+}
+
 /// Whether a full stop behind `word` marks a shortened word.
 fn is_abbreviation(word: &str) -> bool {
     let word = word.trim_start_matches(['(', '"', '\'']);
@@ -324,7 +401,7 @@ fn is_abbreviation(word: &str) -> bool {
 
 /// A pattern of ours as the regex crate shall see it: folded like the text it meets, bound to word
 /// ends, and `\w` meaning "no blank", so that it holds for every script and stays small without
-/// Unicode tables.
+/// Unicode tables. An umlaut meets all that people make of it: `ö` is ö, oe and o.
 pub fn pattern(phrase: &str) -> String {
     let mut folded = String::new();
     let mut rest = phrase.chars();
@@ -352,9 +429,53 @@ pub fn pattern(phrase: &str) -> String {
 
 /// Folds literal characters; unlike [`fold`] it keeps leading, trailing and repeated blanks.
 fn fold_pattern(plain: &str) -> String {
-    plain
+    let spelt = plain.replace(['ä', 'Ä'], "ae?").replace(['ö', 'Ö'], "oe?").replace(['ü', 'Ü'], "ue?");
+    spelt
         .split(' ')
         .map(|word| if word.is_empty() { String::new() } else { fold(word) })
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::bytes::RegexBuilder;
+
+    use super::*;
+
+    fn finds(phrase: &str, text: &str) -> bool {
+        let regex = RegexBuilder::new(&pattern(phrase)).unicode(false).multi_line(true).build().unwrap();
+        regex.is_match(fold(text).as_bytes())
+    }
+
+    #[test]
+    fn an_umlaut_meets_all_its_spellings() {
+        for spelt in ["Löschen", "LOESCHEN", "loschen", "lo\u{308}schen"] {
+            assert!(finds("löschen", spelt), "{spelt}");
+        }
+        assert!(finds("schließen", "schliessen"));
+        assert!(!finds("löschen", "lischen"));
+    }
+
+    #[test]
+    fn a_date_ends_no_sentence() {
+        for one in ["am 12. oktober geschrieben", "am 12.10. geschrieben", "art. 17 dsgvo", "z.b. so"] {
+            assert_eq!(sentences(one), one);
+        }
+        assert_eq!(sentences("i am 12. delete it. in 2024. bye"), "i am 12\ndelete it\nin 2024\nbye");
+    }
+
+    #[test]
+    fn divides_a_body_at_its_heading() {
+        let language: LanguageFile =
+            toml::from_str(include_str!("../rules/languages/en.toml")).expect("the built-in file");
+        let stripper = Stripper::new(&[&language]).unwrap();
+        let forward = "See below.\n\n---------- Forwarded message ---------\n> Please delete my data.\n";
+        assert_eq!(
+            stripper.divide(forward),
+            Words { own: "See below.".into(), history: "Please delete my data.".into(), is_forward: true }
+        );
+        let reply = stripper.divide("Thanks.\n\n-----Original Message-----\nHello\n");
+        assert_eq!((reply.own.as_str(), reply.is_forward), ("Thanks.", false));
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answers, Said};
-use crate::classify::Classifier;
+use crate::classify::{Classifier, Reading, Verdict};
 use crate::code::Code;
 use crate::decide::{Letter, Understanding};
 use crate::evidence::{self, Trust};
@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::request::Table;
 use crate::screen::Screen;
 use crate::sender::Address;
-use crate::text::{Stripper, fold};
+use crate::text::{Stripper, Words, fold};
 use crate::token::{Token, Tokens};
 
 /// Everything compiled that reading a mail needs. Shared by all threads.
@@ -71,11 +71,12 @@ impl Reader {
         let automatic = self.screen.look(&message);
         let token = self.token(&message);
         let text = message.text();
-        let own_words = self.stripper.own_words(&text);
+        let words = message.words(&text, &self.stripper);
         // An unsubscribing mail program chooses the subject; there only words are somebody's own.
         let subject = if matches!(token, Token::Valid(_)) { "" } else { message.subject() };
         // Automatic mail is not classified: what it quotes must not even tempt.
-        let reading = automatic.is_none().then(|| self.classifier.read(subject, &own_words));
+        let reading = automatic.is_none().then(|| self.classify(&message, subject, &text, &words));
+        let own_words = words.own;
         let from = message.from();
         let sender = from.as_ref().ok().cloned();
         let in_reply_to = message.in_reply_to();
@@ -104,6 +105,37 @@ impl Reader {
             words: words_digest(&own_words),
             own_words,
         }))
+    }
+
+    /// What is asked, unless something about the mail itself wants a person to look first.
+    fn classify(&self, message: &Message<'_>, subject: &str, text: &str, words: &Words) -> Reading {
+        let mut reading = self.classifier.read(subject, &words.own);
+        if let Some(why) = message.doubt(text) {
+            let candidates = reading.verdict.candidates();
+            reading.verdict = Verdict::Unclear { why, candidates };
+        }
+        if reading.verdict == Verdict::Nothing && message.is_undecoded() {
+            let why = "its text could not be decoded";
+            reading.verdict = Verdict::Unclear { why, candidates: Vec::new() };
+        }
+        if reading.verdict == Verdict::Nothing && !words.own.is_empty() {
+            self.look_at_forwarded(message, words, &mut reading);
+        }
+        reading
+    }
+
+    /// A letter that somebody passes on asks nothing for them; but somebody did ask, and a person must
+    /// look. Newsletters that are passed on name rights without asking for one.
+    fn look_at_forwarded(&self, message: &Message<'_>, words: &Words, reading: &mut Reading) {
+        let is_forward = words.is_forward || self.classifier.is_forward(message.subject());
+        if !is_forward {
+            return;
+        }
+        let text = if words.history.is_empty() { message.whole_text() } else { words.history.clone() };
+        if let Verdict::Requests(candidates) = self.classifier.read("", &text).verdict {
+            let why = "somebody else's wish, passed on";
+            reading.verdict = Verdict::Unclear { why, candidates };
+        }
     }
 
     /// Whether `own_words` name an address that is neither `sender` nor one of ours.

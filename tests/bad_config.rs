@@ -302,6 +302,16 @@ fn rules() {
         "0.2",
         "rules/question.toml:5: threshold: must be above 0.3, the weight of a hint, and at most 1",
     );
+    case(
+        "some words",
+        "some <words>",
+        "rules/question.toml:12: phrases.en.likely, entry 1: there is no class of words <words> in this language",
+    );
+    case(
+        "proof = 1",
+        "proof = 1\nover = [\"gift\"]",
+        "rules/question.toml:4: over: there is no type \"gift\"; take it out or correct the name",
+    );
     // A type of the operator's own needs its templates.
     assert_eq!(
         refusal(&config, &[("rules/gift.toml", row)]),

@@ -18,8 +18,8 @@ struct Expectation {
     automated: Option<String>,
     #[serde(default)]
     requests: Vec<String>,
-    #[serde(rename = "language")]
-    _language: Option<String>,
+    /// Where it can be told: the reply is written in it.
+    language: Option<String>,
     text: Option<String>,
 }
 
@@ -38,6 +38,10 @@ fn differences(understanding: &Understanding, expected: &Expectation) -> Vec<Str
         if found != expected.requests {
             differences.push(format!("{found:?} instead of {:?}", expected.requests));
         }
+        let language = language(understanding);
+        if expected.language.is_some() && language != expected.language {
+            differences.push(format!("language {language:?} instead of {:?}", expected.language));
+        }
     }
     if let (Some(text), Understanding::Read(letter)) = (&expected.text, understanding) {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -46,6 +50,11 @@ fn differences(understanding: &Understanding, expected: &Expectation) -> Vec<Str
         }
     }
     differences
+}
+
+fn language(understanding: &Understanding) -> Option<String> {
+    let Understanding::Read(letter) = understanding else { return None };
+    letter.reading.as_ref()?.language.clone()
 }
 
 /// Whether the mail would start something it does not ask for that cannot be taken back.
