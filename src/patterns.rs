@@ -16,7 +16,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind, PatternSet};
 
 /// Bytes that one thread's states of one set may take before they are thrown away and built anew.
-const CACHE: usize = 1 << 20;
+const CACHE: usize = 1 << 18;
 
 type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
