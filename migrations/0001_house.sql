@@ -45,6 +45,7 @@ CREATE TABLE messages (
     unanswered     TEXT,             -- the bound because of which a reply was not written
     findings       TEXT    NOT NULL CHECK (json_valid(findings)),
     language       TEXT,
+    wording        BLOB,             -- the same for two mails that a program writes from one form
     folder         TEXT    NOT NULL,
     filed          INTEGER NOT NULL DEFAULT 0 CHECK (filed IN (0, 1)),
     UNIQUE (digest, size)

@@ -83,6 +83,11 @@ pub struct Letter {
     pub in_reply_to: Vec<MessageId>,
     /// The one-time codes it bears.
     pub codes: Vec<Code>,
+    /// References of ours, PR-…, in its subject and text, quoted or not. They prove nothing.
+    pub named: Vec<String>,
+    /// Digest of the letters in its own words: the same for two mails that a program writes from one form, with
+    /// another number in each. `None` where there are none, and in automatic mail.
+    pub wording: Option<[u8; 32]>,
     /// What its words say to a question of ours, if it answers one.
     pub said: Said,
     /// Whether it names one of our addresses among those it was sent to.
@@ -115,7 +120,9 @@ pub struct CaseFile {
     pub unproven_today_by_domain: Vec<(String, u32)>,
     /// The same, to all of them.
     pub unproven_today: u32,
-    /// Mails of ours to this sender in the thread.
+    /// Mails of ours to this sender in the thread: of which this is one by Message-ID, or by a reference of
+    /// ours, since many a program ties its answer by the subject alone; or, to a sender who has had one
+    /// today, upon the same words, since some tie it by nothing.
     pub replies_in_thread: u32,
     /// The requests that a code in the mail proves.
     pub proven: Vec<Earlier>,

@@ -319,8 +319,14 @@ impl Intake {
             file.thread = visit.thread_of(&letter.in_reply_to, sender).await?;
         }
         let before: Vec<MessageId> = letter.references.iter().chain(&letter.in_reply_to).cloned().collect();
-        if !before.is_empty() {
-            file.replies_in_thread = visit.replies_in_thread(&before, sender).await?;
+        if !before.is_empty() || !letter.named.is_empty() {
+            file.replies_in_thread = visit.replies_in_thread(&before, &letter.named, sender).await?;
+        }
+        let had_one =
+            file.replies_today.iter().any(|(address, count)| *address == sender.normalised() && *count > 0);
+        if let (Some(wording), true) = (&letter.wording, had_one) {
+            let upon_it = visit.replies_upon(wording, sender).await?;
+            file.replies_in_thread = file.replies_in_thread.max(upon_it);
         }
         let needs_proof = |kind: &str| self.table.kind(kind).is_some_and(|kind| kind.proof > 1);
         if let Verdict::Requests(findings) = &reading.verdict
@@ -593,6 +599,7 @@ impl<'a> Place<'a> {
             decision,
             references,
             words: letter.map_or([0; 32], |letter| letter.words),
+            wording: letter.and_then(|letter| letter.wording.as_ref()),
             replies: &letters.replies,
             in_thread: 1,
             challenge: letters.challenge.as_ref(),

@@ -19,6 +19,9 @@ use crate::sender::Address;
 use crate::text::{Stripper, Words, fold};
 use crate::token::{Token, Tokens};
 
+/// Of the references in one mail no more than so many are looked at.
+const MOST_NAMED: usize = 8;
+
 /// Everything compiled that reading a mail needs. Shared by all threads.
 pub struct Reader {
     screen: Screen,
@@ -80,10 +83,11 @@ impl Reader {
         let from = message.from();
         let sender = from.as_ref().ok().cloned();
         let in_reply_to = message.in_reply_to();
-        let codes = match automatic {
-            Some(_) => Vec::new(),
-            None => codes(&message, &text),
+        let (codes, named) = match automatic {
+            Some(_) => (Vec::new(), Vec::new()),
+            None => (codes(&message, &text), named(message.subject(), &text)),
         };
+        let wording = reading.as_ref().and_then(|_| wording(&own_words));
         let said = match (codes.is_empty(), in_reply_to.is_empty()) {
             (true, true) => Said::Unclear, // nobody was asked
             _ => self.answers.read(&own_words),
@@ -99,6 +103,8 @@ impl Reader {
             references: message.references(),
             in_reply_to,
             codes,
+            named,
+            wording,
             said,
             is_addressed: self.screen.is_addressed(&message),
             names_another: self.names_another(&own_words, sender.as_ref()),
@@ -178,7 +184,56 @@ fn words_digest(own_words: &str) -> [u8; 32] {
     Sha256::digest(fold(own_words)).into()
 }
 
+/// Digest of the letters in `own_words`.
+fn wording(own_words: &str) -> Option<[u8; 32]> {
+    let letters: String = fold(own_words).chars().filter(|c| c.is_alphabetic()).collect();
+    (!letters.is_empty()).then(|| Sha256::digest(letters).into())
+}
+
+/// References of ours in a mail, each once, the first few: those of the subject before those of the text.
+fn named(subject: &str, text: &str) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    for word in
+        [subject, text].into_iter().flat_map(|text| text.split(|c: char| c != '-' && !c.is_alphanumeric()))
+    {
+        let word = word.to_ascii_uppercase();
+        let signs = word.strip_prefix("PR-").unwrap_or_default();
+        let is_reference = signs.len() == 6 && signs.bytes().all(|sign| sign.is_ascii_alphanumeric());
+        if is_reference && !named.contains(&word) {
+            named.push(word);
+            if named.len() == MOST_NAMED {
+                break;
+            }
+        }
+    }
+    named
+}
+
 /// The letter's digest, apart from [`Reader::read`] because `classify` has no use for it.
 pub fn letter_digest(bytes: &[u8]) -> Option<[u8; 32]> {
     catch_unwind(AssertUnwindSafe(|| Message::parse(bytes)?.letter_digest())).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_of_ours_are_found_wherever_they_stand() {
+        let found = named(
+            "[HD-1001] Re: Done [PR-7f3k2m c.abc]",
+            "> PR-ABCDEF, done\n(PR-7F3K2M) PR-ABCDEFG XPR-234567 PR-12345",
+        );
+        assert_eq!(found, ["PR-7F3K2M", "PR-ABCDEF"]);
+        let many: String = (100_000..100_100).map(|number| format!("PR-{number} ")).collect();
+        assert_eq!(named("", &many).len(), MOST_NAMED);
+        assert!(named("PR-", "PR-ÄÖÜÄÖÜ pr-\0").is_empty());
+    }
+
+    #[test]
+    fn a_form_has_one_wording_whatever_number_it_bears() {
+        assert_eq!(wording("Ticket 1001:\nplease stop."), wording("ticket #1002 PLEASE stop"));
+        assert_ne!(wording("Please stop."), wording("Please go on."));
+        assert_eq!(wording(" 12 "), None);
+    }
 }

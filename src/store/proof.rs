@@ -48,6 +48,8 @@ pub struct Lapse {
     pub until: Timestamp,
     /// The requests, in their order.
     pub requests: Vec<Earlier>,
+    /// Letters of ours about that mail so far, as their thread counts them.
+    pub in_thread: u32,
 }
 
 #[derive(FromRow)]
@@ -137,22 +139,47 @@ impl Visit {
         earlier(rows)
     }
 
-    /// How many mails of ours there are before this one in its thread, as the longest chain of answers from
-    /// one of `references`. Counted here, since of a long thread a mail program names but the last ten.
+    /// How many mails of ours to `sender` there are in the thread of a mail so far: as many as it was when one
+    /// of ours was written whose Message-ID is among `ids`, or whose reference is among `references`. Counted
+    /// here, since of a long thread a mail program names the last ten mails at best, and one that
+    /// acknowledges every mail only the last.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn replies_in_thread(&mut self, references: &[MessageId], sender: &Address) -> Result<u32> {
-        let ids: Vec<&str> = references.iter().map(MessageId::as_str).collect();
+    pub async fn replies_in_thread(
+        &mut self,
+        ids: &[MessageId],
+        references: &[String],
+        sender: &Address,
+    ) -> Result<u32> {
+        let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
         sqlx::query_scalar(
-            "SELECT coalesce(max(in_thread), 0) FROM outbox
-             WHERE recipient = ? AND rfc_message_id IN (SELECT value FROM json_each(?))",
+            "SELECT coalesce(max(in_thread), 0) FROM outbox WHERE recipient = $1
+             AND (rfc_message_id IN (SELECT value FROM json_each($2)) OR reference IN (SELECT value FROM json_each($3)))",
         )
         .bind(sender.normalised().as_str())
         .bind(serde_json::to_string(&ids)?)
+        .bind(serde_json::to_string(references)?)
         .fetch_one(&mut *self.tx)
         .await
         .context("Cannot count the replies of a thread")
+    }
+
+    /// How many mails of ours have gone to `sender` in 30 days upon mails of this wording.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn replies_upon(&mut self, wording: &[u8; 32], sender: &Address) -> Result<u32> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM outbox o JOIN messages m ON m.id = o.message_id
+             WHERE o.recipient = ? AND o.created_at > ? AND m.wording = ?",
+        )
+        .bind(sender.normalised().as_str())
+        .bind(self.now - 30 * 24 * 60 * 60)
+        .bind(wording.as_slice())
+        .fetch_one(&mut *self.tx)
+        .await
+        .context("Cannot count the replies upon the same words")
     }
 
     /// The requests of `sender` that wait for proof.
@@ -219,6 +246,12 @@ impl Visit {
             .fetch_all(&mut *self.tx)
             .await
             .context("Cannot read requests that wait for proof")?;
+            let in_thread =
+                sqlx::query_scalar("SELECT coalesce(max(in_thread), 0) FROM outbox WHERE message_id = ?")
+                    .bind(message)
+                    .fetch_one(&mut *self.tx)
+                    .await
+                    .context("Cannot count the letters about a mail")?;
             let is_undelivered: bool = sqlx::query_scalar(
                 "SELECT count(*) > 0 AND count(*) = sum(state = 'bounced') FROM outbox
                  WHERE template IN ('confirm', 'reminder') AND (message_id = $1
@@ -239,6 +272,7 @@ impl Visit {
                 is_undelivered,
                 until: Timestamp::from_second(until)?,
                 requests: earlier(rows)?,
+                in_thread,
             });
         }
         Ok(lapses)
@@ -264,7 +298,7 @@ impl Visit {
             }
         }
         if let Some(reply) = reply {
-            batch.reply(lapse.message, reply, 1, self.now)?;
+            batch.reply(lapse.message, reply, lapse.in_thread.saturating_add(1), self.now)?;
         }
         batch.run(&mut self.tx).await.context("Cannot record what time has brought")
     }

@@ -74,6 +74,8 @@ pub struct Entry<'a> {
     pub references: &'a [String],
     /// A digest of its own words.
     pub words: [u8; 32],
+    /// A digest of their letters alone, to know a program's form by.
+    pub wording: Option<&'a [u8; 32]>,
     /// The replies.
     pub replies: &'a [Outgoing],
     /// How many mails of ours there are in the thread, these counted.
@@ -331,8 +333,8 @@ impl Visit {
             .add(
                 "INSERT INTO messages (id, digest, size, letter_digest, mailbox, validity, mail_id, rfc_message_id,
                     sender, proof, proof_why, received_at, recorded_at, disposition, kind, why, unanswered,
-                    findings, language, folder)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    findings, language, wording, folder)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
             )?
             .bind(message)?
             .bind(entry.identity.digest.to_vec())?
@@ -353,6 +355,7 @@ impl Visit {
             .bind(unanswered.map(str::to_owned))?
             .bind(findings.to_string())?
             .bind(entry.language.map(str::to_owned))?
+            .bind(entry.wording.map(|wording| wording.to_vec()))?
             .bind(entry.folder.to_owned())?;
         for (index, (planned, reference)) in requests.iter().zip(entry.references).enumerate() {
             let request = self.last_request + 1 + index as i64;

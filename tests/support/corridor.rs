@@ -28,10 +28,15 @@ impl House {
     }
 
     pub async fn with(keys: &str) -> Self {
+        Self::of(&["privacy@example.com"], keys).await
+    }
+
+    /// One whose own addresses are `own`; the first of them answers.
+    pub async fn of(own: &[&str], keys: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let text = format!(
-            "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+            "database = {:?}\nown_addresses = {own:?}\n[company]\nname = \"Example\"\n\
              [[maildir]]\nname = \"box\"\npath = {:?}\n[directory]\npath = {:?}\n{keys}",
             path("privacyd.db"),
             path("Maildir"),
@@ -90,6 +95,38 @@ impl House {
         rows.into_iter().map(|(to, template, raw)| (to, template, String::from_utf8(raw).unwrap())).collect()
     }
 
+    /// Receives one whole mail, at `now` by its server's clock and ours.
+    pub async fn deliver(&self, now: Timestamp, uid: u32, bytes: Vec<u8>) {
+        let mut window = window(1, vec![(uid, bytes)]);
+        window.mails.iter_mut().for_each(|mail| mail.received = now);
+        self.intake.receive("box", window, now).await.unwrap();
+    }
+
+    /// Every reply that was ever queued behind the first `known`, in order.
+    pub async fn queued(&self, known: usize) -> Vec<Queued> {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
+        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query_as(
+            "SELECT recipient, template, CAST(raw AS TEXT) AS raw, o.rfc_message_id, created_at, m.mail_id AS cause
+             FROM outbox o JOIN messages m ON m.id = o.message_id ORDER BY o.id LIMIT -1 OFFSET ?",
+        )
+        .bind(i64::try_from(known).unwrap())
+        .fetch_all(&mut second)
+        .await
+        .unwrap()
+    }
+
+    /// How many requests have been approved.
+    pub async fn approved(&self) -> usize {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
+        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM requests WHERE status = 'approved'")
+            .fetch_one(&mut second)
+            .await
+            .unwrap();
+        usize::try_from(count).unwrap()
+    }
+
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("privacyd.db")
     }
@@ -106,6 +143,18 @@ impl House {
         let requests = self.store.requests(None, 1000).await.unwrap().len();
         (messages, requests, self.store.replies(None, 1000).await.unwrap().len())
     }
+}
+
+/// A reply in the queue.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Queued {
+    pub recipient: String,
+    pub template: String,
+    pub raw: String,
+    pub rfc_message_id: String,
+    pub created_at: i64,
+    /// UID of the mail that it answers.
+    pub cause: String,
 }
 
 /// Whole mails, received on 23 November 2026, 10:00 UTC.
