@@ -91,7 +91,7 @@ async fn nothing_is_done_for_a_forger() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let text = format!(
         "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
-         [limits]\nreplies_per_day = 1000\n[authentication]\nauthserv_ids = [\"mx.example.com\"]\nreceived_by = {HOSTS:?}\n\
+         [limits]\nreplies_per_day = 1000\nreplies_per_thread = 1000\n[authentication]\nauthserv_ids = [\"mx.example.com\"]\nreceived_by = {HOSTS:?}\n\
          [[maildir]]\nname = \"box\"\npath = {:?}\n[directory]\npath = {:?}\n",
         path("privacyd.db"),
         path("Maildir"),
