@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Serialize;
 
+use crate::literals::{Collector, Literals};
 use crate::patterns::{CannotCompile, Patterns};
 use crate::request::{Action, Strength, Table};
 use crate::text::{fold, pattern, sentences};
@@ -124,6 +125,8 @@ struct Kind {
 pub struct Classifier {
     kinds: Vec<Kind>,
     lexicons: Vec<Lexicon>,
+    /// What the phrases need, found in one pass.
+    literals: Literals,
     guards: Vec<Arc<Guards>>,
     /// The commonest words of every language; an empty list tells nothing.
     common: Vec<HashSet<String>>,
@@ -165,6 +168,7 @@ impl Classifier {
             })
             .collect();
         let mut lexicons = Vec::new();
+        let mut collector = Collector::default();
         let mut all_guards = Vec::new();
         for (index, (code, language)) in table.languages.iter().enumerate() {
             let guards = Arc::new(Guards::new(&language.guards)?);
@@ -187,7 +191,8 @@ impl Classifier {
                     })
                     .collect();
                 if !phrases.is_empty() {
-                    let set = Patterns::new(phrases.iter().map(|phrase| phrase.pattern.clone()))?;
+                    let patterns = phrases.iter().map(|phrase| phrase.pattern.clone());
+                    let set = Patterns::collected(patterns, &mut collector)?;
                     lexicons.push(Lexicon {
                         code: code.clone(),
                         language: index,
@@ -209,7 +214,8 @@ impl Classifier {
             .iter()
             .map(|(_, language)| language.common.iter().map(|word| fold(word)).collect())
             .collect();
-        Ok(Self { kinds, lexicons, guards: all_guards, common, reply_prefix, forward_prefix })
+        let literals = collector.finish()?;
+        Ok(Self { kinds, lexicons, literals, guards: all_guards, common, reply_prefix, forward_prefix })
     }
 
     /// Whether a subject says that the mail is passed on: "Fwd: …" and its translations.
@@ -261,8 +267,9 @@ impl Classifier {
         let mut hits = Vec::new();
         let mut places = 0;
         let possible = self.possible(text);
+        let found = self.literals.find(text.as_bytes());
         for lexicon in &self.lexicons {
-            if possible.get(lexicon.language) == Some(&false) {
+            if possible.get(lexicon.language) == Some(&false) || !lexicon.set.may_match(&found) {
                 continue;
             }
             for index in lexicon.set.matches(text.as_bytes()) {

@@ -21,7 +21,7 @@
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
-//!   (many looked for at once), [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
+//!   and [`literals`] (many looked for at once, and those left out that cannot match), [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
 //! * [`clock`] (pure): due dates. [`ladder`] (pure): what proof a request needs, and what a mail means for
 //!   earlier ones. [`decide`] (pure): all that follows from one mail.
 //! * [`reply`] (pure): a decision to the bytes of its reply.
@@ -79,6 +79,7 @@ pub mod daemon;
 
 pub mod cli;
 pub mod demo;
+pub mod literals;
 pub mod log;
 pub mod operator;
 pub mod redact;

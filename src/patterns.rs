@@ -7,24 +7,27 @@
 //! lazily as there, from the same crate's parts.
 
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{Mutex, PoisonError};
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, NFA, pikevm::PikeVM};
-use regex_automata::util::pool::Pool;
-use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind, PatternSet};
+use regex_syntax::hir::Hir;
+
+use crate::literals::{Collector, Found, Need};
 
 /// Bytes that one thread's states of one set may take before they are thrown away and built anew.
 const CACHE: usize = 1 << 18;
 
-type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + UnwindSafe + RefUnwindSafe>;
-
 /// Patterns compiled together.
 pub struct Patterns {
+    /// What each needs to match at all; empty if nobody collected it.
+    needs: Vec<Need>,
     nfa: NFA,
     dfa: DFA,
-    caches: Pool<Cache, MakeCache>,
+    /// As many as there ever were searches at once. The engine's own pool keeps some for each of the threads
+    /// that come and go.
+    caches: Mutex<Vec<Cache>>,
 }
 
 /// Why patterns cannot be compiled together: one of them is none, or they are too large.
@@ -32,9 +35,16 @@ pub struct Patterns {
 #[error("{0}")]
 pub struct CannotCompile(String);
 
+impl CannotCompile {
+    /// As the engine words it.
+    pub fn new(error: &dyn fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl From<regex::Error> for CannotCompile {
     fn from(error: regex::Error) -> Self {
-        Self(error.to_string())
+        Self::new(&error)
     }
 }
 
@@ -44,38 +54,59 @@ impl Patterns {
     /// # Errors
     /// As the engine words it.
     pub fn new(patterns: impl Iterator<Item = String>) -> Result<Self, CannotCompile> {
-        let fail = |error: &dyn fmt::Display| CannotCompile(error.to_string());
-        let patterns: Vec<String> = patterns.collect();
+        Self::compile(&parse(patterns)?)
+    }
+
+    /// The same, for [`may_match`](Self::may_match).
+    ///
+    /// # Errors
+    /// As the engine words it.
+    pub fn collected(
+        patterns: impl Iterator<Item = String>,
+        collector: &mut Collector,
+    ) -> Result<Self, CannotCompile> {
+        let trees = parse(patterns)?;
+        let needs = trees.iter().map(|tree| collector.need(tree)).collect();
+        Ok(Self { needs, ..Self::compile(&trees)? })
+    }
+
+    fn compile(trees: &[Hir]) -> Result<Self, CannotCompile> {
+        let config = thompson::Config::new()
+            .utf8(false)
+            .nfa_size_limit(Some(64 << 20))
+            .which_captures(thompson::WhichCaptures::None);
         let nfa = thompson::Compiler::new()
-            .configure(
-                thompson::Config::new()
-                    .utf8(false)
-                    .nfa_size_limit(Some(64 << 20))
-                    .which_captures(thompson::WhichCaptures::None),
-            )
-            .syntax(syntax::Config::new().unicode(false).utf8(false).multi_line(true))
-            .build_many(&patterns)
-            .map_err(|error| fail(&error))?;
+            .configure(config)
+            .build_many_from_hir(trees)
+            .map_err(|error| CannotCompile::new(&error))?;
+        let config =
+            DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
         let dfa = DFA::builder()
-            .configure(
-                DFA::config()
-                    .match_kind(MatchKind::All)
-                    .cache_capacity(CACHE)
-                    .skip_cache_capacity_check(true),
-            )
+            .configure(config)
             .build_from_nfa(nfa.clone())
-            .map_err(|error| fail(&error))?;
-        let make: MakeCache = {
-            let dfa = dfa.clone();
-            Box::new(move || dfa.create_cache())
-        };
-        Ok(Self { nfa, dfa, caches: Pool::new(make) })
+            .map_err(|error| CannotCompile::new(&error))?;
+        Ok(Self { needs: Vec::new(), nfa, dfa, caches: Mutex::default() })
+    }
+
+    /// Whether one of them might match the text in which `found` was found.
+    pub fn may_match(&self, found: &Found) -> bool {
+        self.needs.is_empty() || self.needs.iter().any(|need| found.meets(need))
+    }
+
+    /// A search with a cache that nobody else has.
+    fn with_cache<T>(&self, search: impl FnOnce(&mut Cache) -> T) -> T {
+        let spare = || self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = spare().pop();
+        let mut cache = free.unwrap_or_else(|| self.dfa.create_cache());
+        let found = search(&mut cache);
+        spare().push(cache);
+        found
     }
 
     /// Whether any of them matches somewhere in `text`.
     pub fn is_match(&self, text: &[u8]) -> bool {
         let input = Input::new(text).earliest(true);
-        match self.dfa.try_search_fwd(&mut self.caches.get(), &input) {
+        match self.with_cache(|cache| self.dfa.try_search_fwd(cache, &input)) {
             Ok(found) => found.is_some(),
             Err(_) => self.slowly(text).iter().next().is_some(),
         }
@@ -85,7 +116,8 @@ impl Patterns {
     pub fn matches(&self, text: &[u8]) -> Vec<usize> {
         let mut found = PatternSet::new(self.nfa.pattern_len());
         let input = Input::new(text);
-        if self.dfa.try_which_overlapping_matches(&mut self.caches.get(), &input, &mut found).is_err() {
+        if self.with_cache(|cache| self.dfa.try_which_overlapping_matches(cache, &input, &mut found)).is_err()
+        {
             found = self.slowly(text);
         }
         found.iter().map(|pattern| pattern.as_usize()).collect()
@@ -101,6 +133,11 @@ impl Patterns {
         }
         found
     }
+}
+
+fn parse(patterns: impl Iterator<Item = String>) -> Result<Vec<Hir>, CannotCompile> {
+    let mut grammar = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).multi_line(true).build();
+    patterns.map(|it| grammar.parse(&it).map_err(|error| CannotCompile::new(&error))).collect()
 }
 
 impl fmt::Debug for Patterns {

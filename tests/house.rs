@@ -5,8 +5,9 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 20] = [
+const PURE: [&str; 21] = [
     "patterns",
+    "literals",
     "answer",
     "code",
     "ladder",
