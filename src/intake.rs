@@ -46,6 +46,10 @@ const MOST_TRIES: u32 = 3;
 /// Filing gathers up to so many mails: a MOVE costs by the folder more than by the mail.
 const FILE_AT_ONCE: usize = 2000;
 
+/// So many mails share a transaction: enough that its cost is shared, few enough that replies, whose outcomes
+/// wait for the same lock, go on going out.
+const VISIT: usize = 128;
+
 /// What one pass over a mailbox did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Passed {
@@ -191,7 +195,7 @@ impl Intake {
         Ok(filings)
     }
 
-    /// The corridor proper, for mails that share one transaction.
+    /// The corridor proper, for mails that were never looked at before, or for one that was.
     async fn receive_together(
         self: &Arc<Self>,
         mailbox: &str,
@@ -206,22 +210,52 @@ impl Intake {
         if !ids.is_empty() {
             self.store.count_attempts(mailbox, validity, &ids).await?;
         }
-        let prepared = self.prepare(mails, tries >= MOST_TRIES, now).await?;
+        let give_up = tries >= MOST_TRIES;
+        let mut mails = mails.into_iter();
+        let mut take = || mails.by_ref().take(VISIT).collect::<Vec<_>>();
+        let mut prepared = self.prepare(take(), give_up, now).await?;
         if let ([suspect], 1..MOST_TRIES) = (ids.as_slice(), tries) {
             // Its bytes are harmless: what ends the process from here on is not its fault.
             self.store.forget_attempts(mailbox, validity, suspect).await?;
         }
 
+        let place = Place { mailbox, validity };
+        let mut filings = Vec::with_capacity(ids.len());
+        loop {
+            let later = take();
+            let is_last = later.is_empty();
+            // What is left comes again if this is the last that is committed.
+            let last_uid = last_uid.filter(|_| is_last);
+            // The next are read while these are recorded.
+            let (recorded, next) =
+                tokio::join!(self.visit(place, &prepared, last_uid, now), self.prepare(later, give_up, now));
+            filings.extend(recorded?);
+            if is_last {
+                return Ok(filings);
+            }
+            prepared = next?;
+        }
+    }
+
+    /// One transaction: records mails, and that the cursor stands at `last_uid`.
+    async fn visit(
+        &self,
+        place: Place<'_>,
+        mails: &[Prepared],
+        last_uid: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Vec<Filing>> {
+        let Place { mailbox, validity } = place;
         let mut visit = self.store.visit(now).await?;
-        let mut memory = Memory::load(&mut visit, &prepared).await?;
-        let mut filings = Vec::with_capacity(prepared.len());
-        let mut lines = Vec::with_capacity(prepared.len());
-        for mail in &prepared {
-            let place = Place { mailbox, validity };
+        let mut memory = Memory::load(&mut visit, mails).await?;
+        let mut filings = Vec::with_capacity(mails.len());
+        let mut lines = Vec::with_capacity(mails.len());
+        for mail in mails {
             let (folder, line) = self.record(&mut visit, &mut memory, place, mail, now).await?;
             filings.push((mail.id.clone(), folder));
             lines.push(line);
         }
+        let ids: Vec<&MailId> = mails.iter().map(|mail| &mail.id).collect();
         visit.commit(mailbox, validity, last_uid, &ids).await?;
 
         if lines.iter().any(|line| line.answered) {

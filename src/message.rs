@@ -332,10 +332,15 @@ impl<'x> Message<'x> {
 /// Whether more than one sign in ten is none: a control character, or what a decoder puts where it
 /// found no letter. A few stand in honest mail with a wrong charset.
 fn is_illegible(text: &str) -> bool {
+    // Most text is plain.
+    if text.bytes().all(|b| b.is_ascii() && (b >= b' ' && b != 0x7f || b.is_ascii_whitespace())) {
+        return false;
+    }
+    let is_broken = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
     let (mut all, mut broken) = (0_usize, 0_usize);
     for c in text.chars().filter(|c| !c.is_whitespace()) {
         all += 1;
-        broken += usize::from(c.is_control() || c == char::REPLACEMENT_CHARACTER);
+        broken += usize::from(is_broken(c));
     }
     broken * 10 > all
 }

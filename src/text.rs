@@ -18,6 +18,10 @@ pub const MAX_OWN_WORDS: usize = 64 * 1024;
 ///
 /// Compatibility forms fold as well (NFKD), so full-width letters and ligatures hide nothing.
 pub fn fold(text: &str) -> String {
+    if text.is_ascii() { fold_ascii(text) } else { fold_any(text) }
+}
+
+fn fold_any(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     let mut blank = true; // nothing to separate at the beginning
     let mut push = |c: char| match c {
@@ -39,38 +43,58 @@ pub fn fold(text: &str) -> String {
             blank = false;
         }
     };
-    if text.is_ascii() {
-        text.bytes().for_each(|b| push(char::from(b.to_ascii_lowercase())));
-    } else {
-        text.nfkd().flat_map(char::to_lowercase).for_each(|c| match c {
-            // Combining marks of the Latin, Greek and Cyrillic scripts.
-            '\u{300}'..='\u{36f}' => {}
-            // Soft hyphen, zero-width characters, direction marks, byte order mark.
-            '\u{ad}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2064}'
-            | '\u{feff}' => {}
-            'ß' => "ss".chars().for_each(&mut push),
-            'æ' => "ae".chars().for_each(&mut push),
-            'œ' => "oe".chars().for_each(&mut push),
-            'ø' => push('o'),
-            'đ' | 'ð' => push('d'),
-            'ł' => push('l'),
-            'ı' => push('i'),
-            '‘' | '’' | '‚' | '‛' | '´' | '`' | 'ʼ' => push('\''),
-            '“' | '”' | '„' | '«' | '»' => push('"'),
-            '‐'..='―' | '−' => push('-'),
-            '。' | '．' => push('.'),
-            '？' => push('?'),
-            '！' => push('!'),
-            c => push(c),
-        });
-    }
+    text.nfkd().flat_map(char::to_lowercase).for_each(|c| match c {
+        // Combining marks of the Latin, Greek and Cyrillic scripts.
+        '\u{300}'..='\u{36f}' => {}
+        // Soft hyphen, zero-width characters, direction marks, byte order mark.
+        '\u{ad}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}'
+        | '\u{feff}' => {}
+        'ß' => "ss".chars().for_each(&mut push),
+        'æ' => "ae".chars().for_each(&mut push),
+        'œ' => "oe".chars().for_each(&mut push),
+        'ø' => push('o'),
+        'đ' | 'ð' => push('d'),
+        'ł' => push('l'),
+        'ı' => push('i'),
+        '‘' | '’' | '‚' | '‛' | '´' | '`' | 'ʼ' => push('\''),
+        '“' | '”' | '„' | '«' | '»' => push('"'),
+        '‐'..='―' | '−' => push('-'),
+        '。' | '．' => push('.'),
+        '？' => push('?'),
+        '！' => push('!'),
+        c => push(c),
+    });
     while folded.ends_with([' ', '\n']) {
         folded.pop();
     }
     folded
+}
+
+/// The same for plain ASCII, which most mail is.
+fn fold_ascii(text: &str) -> String {
+    let mut folded: Vec<u8> = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        let at_blank = matches!(folded.last(), None | Some(b' ' | b'\n'));
+        match byte {
+            b'\n' => {
+                if folded.last() == Some(&b' ') {
+                    folded.pop();
+                }
+                folded.push(b'\n');
+            }
+            b'\0'..=b' ' | 0x7f if at_blank => {}
+            b'\0'..=b' ' | 0x7f => folded.push(b' '),
+            b'`' => folded.push(b'\''),
+            byte => folded.push(byte.to_ascii_lowercase()),
+        }
+    }
+    while matches!(folded.last(), Some(b' ' | b'\n')) {
+        folded.pop();
+    }
+    String::from_utf8(folded).unwrap_or_default() // ASCII is UTF-8
 }
 
 /// A body, divided.
@@ -439,9 +463,17 @@ fn fold_pattern(plain: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use regex::bytes::RegexBuilder;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn plain_text_folds_like_any(text in "[\\x00-\\x7f]{0,40}|([ \nA-c]|\r\n|\t){0,20}") {
+            prop_assert_eq!(fold_ascii(&text), fold_any(&text));
+        }
+    }
 
     fn finds(phrase: &str, text: &str) -> bool {
         let regex = RegexBuilder::new(&pattern(phrase)).unicode(false).multi_line(true).build().unwrap();

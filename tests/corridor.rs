@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use privacyd::mailbox::MailId;
-use privacyd::mailer::{Mailer, MemoryBox};
+use privacyd::mailer::{Mailer, MemoryBox, Outcome};
 use privacyd::outbox::Outbox;
+use privacyd::store::outbox::Settled;
 
 #[path = "support/corridor.rs"]
 mod support;
@@ -206,6 +207,65 @@ async fn a_reply_that_was_being_sent_when_the_process_ended_is_never_sent_again(
     // Only a person may send it again.
     assert_eq!(house.store.retry(reply.first().unwrap().id, now).await.unwrap().as_deref(), Some("unknown"));
     assert_eq!(outbox.drain(|| false).await.unwrap().sent, 1);
+}
+
+#[tokio::test]
+async fn connections_that_settle_together_each_get_their_own() {
+    let house = House::new().await;
+    let mails = (1..=10).map(|uid| (uid, letter(&format!("user{uid}@example.org"), STOP))).collect();
+    house.receive(1, mails).await;
+    let now = Timestamp::now();
+    let settle =
+        async |results: Vec<_>, most| house.store.settle_and_claim(&results, most, now).await.unwrap();
+    let (a, b, c, d) = tokio::join!(
+        settle(Vec::new(), 3),
+        settle(Vec::new(), 0),
+        settle(Vec::new(), 4),
+        settle(Vec::new(), 9)
+    );
+    let claims = [a.1, b.1, c.1, d.1];
+    assert_eq!(claims.each_ref().map(|claim| claim.letters.len()), [3, 0, 4, 3]);
+    let ids: std::collections::HashSet<i64> =
+        claims.iter().flat_map(|claim| &claim.letters).map(|letter| letter.id).collect();
+    assert_eq!(ids.len(), 10);
+    let [sent, _, unknown, bounced] = claims.map(|claim| claim.rows);
+    let with = |rows: Vec<_>, outcome: Outcome| rows.into_iter().map(|row| (row, outcome.clone())).collect();
+    let (sent, unknown, bounced) = tokio::join!(
+        settle(with(sent, Outcome::Sent("250".into())), 1),
+        settle(with(unknown, Outcome::Unknown("lost".into())), 1),
+        settle(with(bounced, Outcome::Bounced("550".into())), 1),
+    );
+    let states = |settled: &[Settled]| settled.iter().map(|one| one.state).collect::<Vec<_>>();
+    assert_eq!(states(&sent.0), ["sent"; 3]);
+    assert_eq!(states(&unknown.0), ["unknown"; 4]);
+    assert_eq!(states(&bounced.0), ["bounced"; 3]);
+    for (state, count) in [("sent", 3), ("unknown", 4), ("bounced", 3), ("transmitting", 0)] {
+        assert_eq!(house.store.replies(Some(state), 20).await.unwrap().len(), count, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_window_of_several_transactions_is_whole() {
+    let house =
+        House::with("[limits]\nunproven_replies_per_domain = 1000\nunproven_replies_in_all = 1000\n").await;
+    let mails: Vec<_> = (1..=300).map(|uid| (uid, letter(&format!("user{uid}@example.org"), STOP))).collect();
+    let filed = house.receive(1, mails.clone()).await;
+    assert_eq!(filed.len(), 300);
+    assert_eq!(house.counts().await, (300, 300, 300));
+    assert_eq!(house.store.cursor("box").await.unwrap().last_uid, 300);
+    // A second transaction of a window that fails leaves the first one, and the cursor where it was.
+    house
+        .execute("CREATE TRIGGER full BEFORE INSERT ON messages WHEN NEW.id > 450 BEGIN SELECT RAISE(ROLLBACK, 'full'); END")
+        .await;
+    let more: Vec<_> =
+        (301..=600).map(|uid| (uid, letter(&format!("user{uid}@example.org"), STOP))).collect();
+    house.intake.receive("box", window(1, more.clone()), Timestamp::now()).await.unwrap_err();
+    assert_eq!(house.counts().await, (428, 428, 428));
+    assert_eq!(house.store.cursor("box").await.unwrap().last_uid, 300);
+    house.execute("DROP TRIGGER full").await;
+    assert_eq!(house.receive(1, more).await.len(), 300);
+    assert_eq!(house.counts().await, (600, 600, 600));
+    assert_eq!(house.store.cursor("box").await.unwrap().last_uid, 600);
 }
 
 #[tokio::test]

@@ -17,13 +17,14 @@ pub mod subjects;
 pub mod visit;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 
 use crate::mailbox::Cursor;
 
@@ -68,6 +69,15 @@ impl Sole {
 pub struct Store {
     write: SqlitePool,
     read: SqlitePool,
+    turns: Arc<Turns>,
+}
+
+/// Connections of the way out that want something of the next transaction.
+#[derive(Debug, Default)]
+struct Turns {
+    waiting: std::sync::Mutex<Vec<outbox::Turn>>,
+    /// Held by the one that does it for all.
+    leader: tokio::sync::Mutex<()>,
 }
 
 impl Store {
@@ -91,6 +101,14 @@ impl Store {
             .disable_statement_logging();
         let write = SqlitePoolOptions::new()
             .max_connections(1)
+            // SQLite ends a transaction itself when the disk is full or fails. The library does not notice,
+            // and would begin no other on this connection.
+            .after_release(|db, _| {
+                Box::pin(async move {
+                    db.ping().await?;
+                    Ok(!db.is_in_transaction())
+                })
+            })
             .connect_with(options.clone())
             .await
             .with_context(fail)?;
@@ -100,7 +118,7 @@ impl Store {
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .with_context(fail)?;
-        Ok(Self { write, read })
+        Ok(Self { write, read, turns: Arc::default() })
     }
 
     /// Closes the database; what was committed is on disk.

@@ -5,8 +5,12 @@
 //! is shown to the operator, and is never sent again on its own (RFC 5321 section 6.1: the other
 //! choice is a person who gets the same letter over and over).
 
-use anyhow::{Context, Result};
+use std::sync::PoisonError;
+
+use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
+use sqlx::{Sqlite, Transaction};
+use tokio::sync::oneshot;
 
 use super::Store;
 use crate::mailer::{Letter, Outcome};
@@ -47,6 +51,14 @@ pub struct Settled {
     pub next: Option<Timestamp>,
 }
 
+/// What one connection wants of the next transaction.
+#[derive(Debug)]
+pub(super) struct Turn {
+    results: Vec<(Claimed, Outcome)>,
+    most: usize,
+    done: oneshot::Sender<Result<(Vec<Settled>, Claim)>>,
+}
+
 type Row = (i64, String, Vec<u8>, String, String, String, i64, u32);
 
 impl Store {
@@ -83,7 +95,8 @@ impl Store {
     }
 
     /// Writes down what became of earlier claims, and claims up to `most` due replies for one attempt
-    /// each, all in one transaction.
+    /// each, all in one transaction. Whoever comes to it first does it for all who wait: thirty connections
+    /// need few commits.
     ///
     /// # Errors
     /// The database does not work; the earlier claims stay `transmitting`.
@@ -93,54 +106,105 @@ impl Store {
         most: usize,
         now: Timestamp,
     ) -> Result<(Vec<Settled>, Claim)> {
-        let mut tx = self.begin().await?;
-        let settled: Vec<Settled> =
-            results.iter().map(|(claimed, outcome)| settle(claimed, outcome, now)).collect();
-        let list: Vec<serde_json::Value> = results
-            .iter()
-            .zip(&settled)
-            .map(|((claimed, outcome), settled)| {
-                serde_json::json!({
-                    "id": claimed.id,
-                    "state": settled.state,
-                    "outcome": settled.outcome,
-                    "next": settled.next.unwrap_or(now).as_second(),
-                    "untried": matches!(outcome, Outcome::NotTried),
-                })
-            })
-            .collect();
-        if !list.is_empty() {
-            sqlx::query(
-                "UPDATE outbox SET state = result.value ->> 'state', outcome = result.value ->> 'outcome',
-                    next_attempt_at = result.value ->> 'next', updated_at = $2,
-                    attempts = attempts - (result.value ->> 'untried')
-                 FROM json_each($1) AS result
-                 WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'",
-            )
-            .bind(serde_json::to_string(&list)?)
-            .bind(now.as_second())
-            .execute(&mut *tx)
-            .await
-            .context("Cannot record what became of the replies")?;
+        let (done, mut answer) = oneshot::channel();
+        let waiting = || self.turns.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting().push(Turn { results: results.to_vec(), most, done });
+        let _leader = self.turns.leader.lock().await;
+        if let Ok(answer) = answer.try_recv() {
+            return answer;
         }
-        let mut rows: Vec<Row> = Vec::new();
-        if most > 0 {
-            rows = sqlx::query_as(
-                "UPDATE outbox SET state = 'transmitting', attempts = attempts + 1, updated_at = $1
-                 WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                              ORDER BY next_attempt_at LIMIT $2)
-                 RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
-            )
-            .bind(now.as_second())
-            .bind(i64::try_from(most).unwrap_or(i64::MAX))
-            .fetch_all(&mut *tx)
-            .await
-            .context("Cannot claim due replies")?;
+        let begun = self.begin().await;
+        let turns = std::mem::take(&mut *waiting());
+        match begun {
+            Ok(tx) => settle_all(tx, turns, now).await,
+            Err(error) => refuse(turns, &error),
         }
-        tx.commit().await.context("Cannot commit the claim")?;
-        let (letters, rows) = rows.into_iter().map(claimed).unzip();
-        Ok((settled, Claim { letters, rows }))
+        answer.await.context("The settling broke off")?
     }
+}
+
+/// One transaction for all of `turns`; each is told its own part.
+async fn settle_all(mut tx: Transaction<'static, Sqlite>, turns: Vec<Turn>, now: Timestamp) {
+    let settled: Vec<Vec<Settled>> = turns
+        .iter()
+        .map(|turn| turn.results.iter().map(|(claimed, outcome)| settle(claimed, outcome, now)).collect())
+        .collect();
+    let results = turns.iter().flat_map(|turn| &turn.results).zip(settled.iter().flatten());
+    let most = turns.iter().map(|turn| turn.most).sum();
+    let done = async {
+        write_down(&mut tx, results, now).await?;
+        let rows = claim(&mut tx, most, now).await?;
+        tx.commit().await.context("Cannot commit the claim")?;
+        Ok(rows)
+    };
+    match done.await {
+        Ok(rows) => {
+            let mut rows = rows.into_iter();
+            for (turn, settled) in turns.into_iter().zip(settled) {
+                let (letters, rows) = rows.by_ref().take(turn.most).map(claimed).unzip();
+                // Nobody hears it only if the process is about to end.
+                let _ = turn.done.send(Ok((settled, Claim { letters, rows })));
+            }
+        }
+        Err(error) => refuse(turns, &error),
+    }
+}
+
+fn refuse(turns: Vec<Turn>, error: &anyhow::Error) {
+    for turn in turns {
+        let _ = turn.done.send(Err(anyhow!("{error:#}")));
+    }
+}
+
+async fn write_down<'a>(
+    tx: &mut Transaction<'static, Sqlite>,
+    results: impl Iterator<Item = (&'a (Claimed, Outcome), &'a Settled)>,
+    now: Timestamp,
+) -> Result<()> {
+    let list: Vec<serde_json::Value> = results
+        .map(|((claimed, outcome), settled)| {
+            serde_json::json!({
+                "id": claimed.id,
+                "state": settled.state,
+                "outcome": settled.outcome,
+                "next": settled.next.unwrap_or(now).as_second(),
+                "untried": matches!(outcome, Outcome::NotTried),
+            })
+        })
+        .collect();
+    if list.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE outbox SET state = result.value ->> 'state', outcome = result.value ->> 'outcome',
+            next_attempt_at = result.value ->> 'next', updated_at = $2,
+            attempts = attempts - (result.value ->> 'untried')
+         FROM json_each($1) AS result
+         WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'",
+    )
+    .bind(serde_json::to_string(&list)?)
+    .bind(now.as_second())
+    .execute(&mut **tx)
+    .await
+    .context("Cannot record what became of the replies")
+    .map(drop)
+}
+
+async fn claim(tx: &mut Transaction<'static, Sqlite>, most: usize, now: Timestamp) -> Result<Vec<Row>> {
+    if most == 0 {
+        return Ok(Vec::new());
+    }
+    sqlx::query_as(
+        "UPDATE outbox SET state = 'transmitting', attempts = attempts + 1, updated_at = $1
+         WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
+                      ORDER BY next_attempt_at LIMIT $2)
+         RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
+    )
+    .bind(now.as_second())
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(&mut **tx)
+    .await
+    .context("Cannot claim due replies")
 }
 
 fn claimed(

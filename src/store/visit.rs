@@ -1,8 +1,8 @@
-//! One transaction of the corridor: everything that a window of mails causes, or nothing of it.
+//! One transaction of the corridor: everything that a handful of mails causes, or nothing of it.
 //!
-//! ## Why a window, and why one statement batch per mail
-//! A commit costs the same for one mail as for five hundred, and so does the way to SQLite's thread
-//! and back. So a window shares one transaction, and what one mail causes is a single batch between
+//! ## Why a handful, and why one statement batch per mail
+//! A commit costs the same for one mail as for a hundred, and so does the way to SQLite's thread
+//! and back. So some of a window's mails share one transaction, and what one mail causes is a single batch between
 //! a savepoint and its release: a mail that cannot be recorded takes nobody along.
 
 use std::collections::HashMap;
