@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -190,11 +190,17 @@ impl Default for ProofConfig {
 pub struct Authentication {
     /// The names under which our own receiving servers write Authentication-Results (RFC 8601 section
     /// 2.5). These servers must delete such fields from incoming mail. Default: none, and then no
-    /// sender is ever proven.
+    /// sender is ever proven but by `verify_dkim`.
     pub authserv_ids: Vec<String>,
     /// The names or addresses by which our own receiving servers call themselves behind "by" in Received
     /// fields. Default: the authserv_ids.
     pub received_by: Vec<String>,
+    /// Whether DKIM signatures are checked by privacyd itself where these servers say nothing of a mail,
+    /// with questions to the name servers. Default false.
+    pub verify_dkim: bool,
+    /// The name server to ask: an address, with a port unless it is 53. Default: the system's.
+    #[serde(deserialize_with = "resolver")]
+    pub resolver: Option<SocketAddr>,
 }
 
 impl Authentication {
@@ -484,6 +490,18 @@ fn default_sessions() -> u16 {
     32
 }
 
+/// Reads "192.0.2.53", "192.0.2.53:5353", "[2001:db8::53]:5353".
+fn resolver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let without_port = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 53));
+    let wrong = || {
+        serde::de::Error::custom(format!(
+            "{text:?} is not an address like \"127.0.0.1\" or \"127.0.0.1:5353\""
+        ))
+    };
+    text.parse().ok().or_else(without_port).map(Some).ok_or_else(wrong)
+}
+
 /// Reads "30s", "5m", "1h 30m", "14d"; a day is 24 hours.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -655,7 +673,7 @@ impl Config {
     }
 
     fn check_authentication(&self) -> Result<(), (Vec<String>, String)> {
-        let Authentication { authserv_ids, received_by } = &self.authentication;
+        let Authentication { authserv_ids, received_by, verify_dkim, resolver } = &self.authentication;
         let at = |key: &str, index: usize| vec!["authentication".into(), key.into(), index.to_string()];
         if let Some(index) = authserv_ids.iter().position(|id| !is_authserv_id(id)) {
             return Err((
@@ -673,6 +691,13 @@ impl Config {
             return Err((
                 vec!["authentication".into(), "received_by".into()],
                 "authentication.received_by: says nothing without authserv_ids; add them or leave it out"
+                    .into(),
+            ));
+        }
+        if resolver.is_some() && !verify_dkim {
+            return Err((
+                vec!["authentication".into(), "resolver".into()],
+                "authentication.resolver: is not asked anything unless verify_dkim is true; set that or leave it out"
                     .into(),
             ));
         }

@@ -24,6 +24,7 @@ use crate::request::Table;
 use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
+use crate::verify::{MAIL_TIMEOUT, Verifier, WINDOW_TIMEOUT};
 
 /// The longest wait between two tries of something that fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -48,15 +49,22 @@ pub struct Parts {
     rules: Rules,
     mailboxes: Vec<Mailbox>,
     mailer: Mailer,
+    verifier: Option<Verifier>,
 }
 
 impl Parts {
     /// Loads them as `config` says.
     ///
     /// # Errors
-    /// A mistake of the operator's: a rule, a template, a password or a CA file that cannot be used.
+    /// A mistake of the operator's: a rule, a template, a password, a CA file or a DNS configuration that
+    /// cannot be used.
     pub fn load(config: &Config) -> Result<Self> {
-        Ok(Self { rules: Rules::load(config)?, mailboxes: mailboxes(config)?, mailer: mailer(config)? })
+        Ok(Self {
+            rules: Rules::load(config)?,
+            mailboxes: mailboxes(config)?,
+            mailer: mailer(config)?,
+            verifier: verifier(config)?,
+        })
     }
 }
 
@@ -124,6 +132,16 @@ pub fn mailboxes(config: &Config) -> Result<Vec<Mailbox>> {
     imap.chain(maildir).collect()
 }
 
+/// What checks signatures, if `config` wishes it. Asks nobody anything yet.
+///
+/// # Errors
+/// The system's DNS configuration cannot be read.
+pub fn verifier(config: &Config) -> Result<Option<Verifier>> {
+    let authentication = &config.authentication;
+    let build = || Verifier::new(authentication.resolver, MAIL_TIMEOUT, WINDOW_TIMEOUT);
+    authentication.verify_dkim.then(build).transpose()
+}
+
 /// The way out that `config` names. Connects to nothing.
 ///
 /// # Errors
@@ -153,7 +171,7 @@ impl Daemon {
     /// # Errors
     /// The database cannot be used, or another daemon works on it.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self> {
-        let Parts { rules: Rules { table, reader, replies }, mailboxes, mailer } = parts;
+        let Parts { rules: Rules { table, reader, replies }, mailboxes, mailer, verifier } = parts;
         let sole = Sole::claim(&config.database)?;
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
@@ -180,6 +198,7 @@ impl Daemon {
             },
             proof: config.proof.clone(),
             folders: config.folders.clone(),
+            verifier: verifier.map(Arc::new),
             pseudonyms,
             queued: Arc::new(Notify::new()),
         };

@@ -64,23 +64,29 @@ impl Proof {
 }
 
 /// What is known of who wrote a mail, for the record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     /// How well it is proven.
     pub proof: Proof,
     /// One sentence, without a word of the sender's.
     pub why: String,
+    /// Whether our servers say nothing either way, so that a check of our own is no second opinion.
+    pub is_silent: bool,
 }
 
 impl Evidence {
     /// Evidence of this kind, and why.
     pub fn new(proof: Proof, why: impl Into<String>) -> Self {
-        Self { proof, why: why.into() }
+        Self { proof, why: why.into(), is_silent: false }
     }
 
     /// Nothing proves it, and why.
     pub fn none(why: impl Into<String>) -> Self {
         Self::new(Proof::None, why)
+    }
+
+    fn silent(why: &str) -> Self {
+        Self { is_silent: true, ..Self::none(why) }
     }
 }
 
@@ -124,7 +130,7 @@ pub fn weigh<'a>(
     trust: &Trust,
 ) -> Evidence {
     if trust.authserv_ids.is_empty() {
-        return Evidence::none("no authserv_id is configured");
+        return Evidence::silent("no authserv_id is configured");
     }
     let from = match from {
         Ok(from) => from,
@@ -135,7 +141,7 @@ pub fn weigh<'a>(
         return Evidence::none("there are too many Authentication-Results to read");
     }
     match ours(&fields, trust).map(without_passes_from_below) {
-        Ok(results) if results.is_empty() => Evidence::none(
+        Ok(results) if results.is_empty() => Evidence::silent(
             "the part of the header that is ours has no Authentication-Results of a configured server",
         ),
         Ok(results) => verdict(&results, &from.domain().to_ascii_lowercase()),
@@ -241,7 +247,7 @@ fn unproven(dmarc: Vec<&Statement<'_>>, dkim: Vec<&Statement<'_>>) -> Evidence {
         }
     }
     if words.is_empty() {
-        words.push("there is no dmarc or dkim result".into());
+        return Evidence::silent("there is no dmarc or dkim result");
     }
     Evidence::none(words.join("; "))
 }

@@ -39,6 +39,7 @@ use crate::store::Store;
 use crate::store::proof::{Challenge, Lapse};
 use crate::store::visit::{Entry, Identity, Known, RecordError, Visit};
 use crate::understand::{Reader, letter_digest};
+use crate::verify::Verifier;
 
 /// A mail that was being looked at so often when the process ended is not looked at again.
 const MOST_TRIES: u32 = 3;
@@ -78,6 +79,8 @@ pub struct Intake {
     pub proof: ProofConfig,
     /// Names of folders.
     pub folders: Folders,
+    /// Checks signatures where our servers say nothing of a mail, if the operator wishes.
+    pub verifier: Option<Arc<Verifier>>,
     /// For the log.
     pub pseudonyms: Pseudonyms,
     /// Rung when replies have been queued.
@@ -522,11 +525,19 @@ impl Intake {
         Ok(reply.is_some())
     }
 
-    /// The pure rooms, on as many threads as the machine has.
+    /// Reads mails, and checks signatures. No lock is held: name servers may be slow.
     async fn prepare(&self, mails: Vec<Fetched>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
         if mails.is_empty() {
             return Ok(Vec::new());
         }
+        let mails = Arc::new(mails);
+        let mut prepared = self.read(Arc::clone(&mails), give_up, now).await?;
+        self.verify(&mails, &mut prepared, now).await;
+        Ok(prepared)
+    }
+
+    /// The pure rooms, on as many threads as the machine has.
+    async fn read(&self, mails: Arc<Vec<Fetched>>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
         let reader = Arc::clone(&self.reader);
         let work = move || {
             let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -547,6 +558,24 @@ impl Intake {
             })
         };
         tokio::task::spawn_blocking(work).await.context("Reading the mails broke off")?
+    }
+
+    /// Checks the signatures of letters of which our servers say nothing.
+    async fn verify(&self, mails: &Arc<Vec<Fetched>>, prepared: &mut [Prepared], now: Timestamp) {
+        let Some(verifier) = &self.verifier else { return };
+        let wanted = |mail: &Prepared| -> Option<Address> {
+            let letter = letter_of(&mail.understanding)?;
+            let is_wanted = letter.evidence.is_silent && letter.automatic.is_none();
+            letter.from.as_ref().ok().filter(|_| is_wanted).cloned()
+        };
+        let asked = prepared.iter().enumerate().filter_map(|(index, mail)| Some((index, wanted(mail)?)));
+        for (index, evidence) in verifier.check_all(mails, asked.collect(), now).await {
+            if let Some(Understanding::Read(letter)) =
+                prepared.get_mut(index).map(|mail| &mut mail.understanding)
+            {
+                letter.evidence = evidence;
+            }
+        }
     }
 
     fn folder(&self, shelf: &Shelf) -> String {

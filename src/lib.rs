@@ -22,6 +22,7 @@
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
 //!   and [`literals`] (many looked for at once, and those left out that cannot match), [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
+//! * [`verify`] (effect): DKIM signatures, checked with keys from the DNS where our servers say nothing.
 //! * [`clock`] (pure): due dates. [`ladder`] (pure): what proof a request needs, and what a mail means for
 //!   earlier ones. [`decide`] (pure): all that follows from one mail.
 //! * [`reply`] (pure): a decision to the bytes of its reply.
@@ -49,6 +50,7 @@ pub mod mailbox;
 pub mod intake;
 
 pub mod understand;
+pub mod verify;
 
 pub mod answer;
 pub mod classify;

@@ -93,6 +93,11 @@ impl<'x> Message<'x> {
         (!parsed.headers().is_empty()).then_some(Self { parsed })
     }
 
+    /// What the library made of it, for another library that goes on from there.
+    pub(crate) fn parsed(&self) -> &mail_parser::Message<'x> {
+        &self.parsed
+    }
+
     /// The raw bodies of every header field called `name`, topmost first.
     pub fn fields(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.parsed

@@ -16,7 +16,7 @@ use crate::cli::{
     Suppressions, Token,
 };
 use crate::config::{Authentication, Config};
-use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens};
+use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::decide::Understanding;
 use crate::evidence::{Evidence, Proof};
 use crate::request::Table;
@@ -132,6 +132,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     }
     let mut boxes = mailboxes(config).map_err(as_mistake)?;
     let mailer = mailer(config).map_err(as_mistake)?;
+    let verifier = verifier(config).map_err(as_mistake)?;
     if offline {
         println!("servers        not asked (--offline)");
         return Ok(());
@@ -144,17 +145,26 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     }
     let found = mailer.probe().await.context("The way out for replies does not work")?;
     println!("replies        work: {found}");
+    if let (Some(verifier), Some(own)) = (verifier, config.own_addresses.first()) {
+        verifier.probe(own.domain()).await?;
+        println!("name servers   answer");
+    }
     Ok(())
 }
 
 /// Whom the configuration says to believe about senders.
 fn believed(authentication: &Authentication) -> String {
-    let Authentication { authserv_ids, received_by } = authentication;
-    if authserv_ids.is_empty() {
-        return "nobody: no authserv_id is configured, so no sender is ever proven".into();
-    }
+    let Authentication { authserv_ids, received_by, verify_dkim, resolver } = authentication;
+    let resolver = resolver.map_or_else(|| "the system's name servers".to_owned(), |it| it.to_string());
+    let own_check = format!("DKIM checked here, asking {resolver}");
     let received_by = if received_by.is_empty() { authserv_ids } else { received_by };
-    format!("by {}; Received by {}", authserv_ids.join(", "), received_by.join(", "))
+    let servers = format!("by {}; Received by {}", authserv_ids.join(", "), received_by.join(", "));
+    match (authserv_ids.is_empty(), verify_dkim) {
+        (true, false) => "nobody: no authserv_id is configured, so no sender is ever proven".into(),
+        (true, true) => own_check,
+        (false, false) => servers,
+        (false, true) => format!("{servers}; where these say nothing, {own_check}"),
+    }
 }
 
 /// How unsubscribe tokens are set, in words.
@@ -547,7 +557,7 @@ fn classify_trust(options: &Classify, config: &Path) -> Result<Authentication> {
     let (authserv_ids, received_by) = (options.authserv_ids.clone(), options.received_by.clone());
     let is_named = config != Path::new(DEFAULT_CONFIG);
     if !authserv_ids.is_empty() || !(is_named || config.exists()) {
-        return Ok(Authentication { authserv_ids, received_by });
+        return Ok(Authentication { authserv_ids, received_by, ..Authentication::default() });
     }
     let mut authentication = configured(config)?.authentication;
     if !received_by.is_empty() {
@@ -704,7 +714,7 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
             if let Some((automatic, mark)) = letter.automatic {
                 lines.push(format!("  {}: {mark}", automatic.name()));
             }
-            let Evidence { proof, why } = &letter.evidence;
+            let Evidence { proof, why, .. } = &letter.evidence;
             lines.push(match &letter.from {
                 Err(error) => format!("  sender: {error}"),
                 Ok(from) => format!("  sender: {from}, proof {} ({why})", proof.name()),

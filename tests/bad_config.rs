@@ -186,7 +186,17 @@ fn whom_to_believe() {
     broken(
         "[directory]",
         "[authentication]\nauthserv_id = \"mx.example.com\"\n[directory]",
-        "c.toml:12: unknown field `authserv_id`, expected `authserv_ids` or `received_by`",
+        "c.toml:12: unknown field `authserv_id`, expected one of `authserv_ids`, `received_by`, `verify_dkim`, `resolver`",
+    );
+    broken(
+        "[directory]",
+        "[authentication]\nverify_dkim = true\nresolver = \"localhost\"\n[directory]",
+        "c.toml:13: resolver: \"localhost\" is not an address like \"127.0.0.1\" or \"127.0.0.1:5353\"",
+    );
+    broken(
+        "[directory]",
+        "[authentication]\nresolver = \"127.0.0.1:5353\"\n[directory]",
+        "c.toml:12: authentication.resolver: is not asked anything unless verify_dkim is true; set that or leave it out",
     );
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 21] = [
+const PURE: [&str; 22] = [
     "patterns",
     "literals",
     "answer",
@@ -21,6 +21,7 @@ const PURE: [&str; 21] = [
     "evidence/results",
     "evidence/zone",
     "token",
+    "verify/rules",
     "classify",
     "language",
     "clock",

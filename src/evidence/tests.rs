@@ -21,7 +21,7 @@ fn look(mail: &[u8]) -> Evidence {
 /// `proof: why` for a mail from jane@mail.example.org with these fields on top.
 fn shown(top: &str) -> String {
     let mail = format!("{top}From: Jane <jane@Mail.Example.org>\r\nSubject: x\r\n\r\nHello\r\n");
-    let Evidence { proof, why } = look(mail.as_bytes());
+    let Evidence { proof, why, .. } = look(mail.as_bytes());
     format!("{}: {why}", proof.name())
 }
 
@@ -315,7 +315,25 @@ fn without_a_sender_or_anybody_to_trust_there_is_no_proof() {
     assert_eq!(look(mail), Evidence::none("the From field is not one plain address"));
     let message = Message::parse(mail).unwrap();
     let nobody = weigh(message.header(), message.from().as_ref(), &Trust::default());
-    assert_eq!(nobody, Evidence::none("no authserv_id is configured"));
+    assert_eq!(nobody, Evidence::silent("no authserv_id is configured"));
+}
+
+#[test]
+fn our_servers_are_silent_only_where_they_say_nothing_of_dkim_and_dmarc() {
+    for (found, is_silent) in [
+        ("", true),
+        ("Authentication-Results: mx.example.com; spf=fail smtp.mailfrom=example.org\r\n", true),
+        ("Authentication-Results: mx.example.com; none\r\n", true),
+        ("Authentication-Results: other.example.net; dkim=fail header.d=example.org\r\n", true),
+        ("Authentication-Results: mx.example.com; dkim=none\r\n", false),
+        ("Authentication-Results: mx.example.com; dkim=temperror header.d=example.org\r\n", false),
+        ("Authentication-Results: mx.example.com; dkim=pass header.d=example.net\r\n", false),
+        ("Authentication-Results: mx.example.com; dmarc=fail header.from=example.org\r\n", false),
+        ("Authentication-Results: mx.example.com; dkim=fail (\r\n", false),
+    ] {
+        let mail = format!("{BORDER}{found}From: jane@example.org\r\n\r\nHello\r\n");
+        assert_eq!(look(mail.as_bytes()).is_silent, is_silent, "{found}");
+    }
 }
 
 #[test]
