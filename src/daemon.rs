@@ -4,15 +4,18 @@
 //! One loop per mailbox and one for the outbox. An error in one of them is logged there and leaves
 //! the others alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::clock::{Calendar, Clock};
+use crate::config::{ClockConfig, Config};
 use crate::decide::Policy;
 use crate::intake::{Intake, Passed};
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
@@ -68,6 +71,8 @@ pub struct Rules {
     pub reader: Reader,
     /// The templates.
     pub replies: Replies,
+    /// The legal clocks.
+    pub clock: Clock,
 }
 
 impl Rules {
@@ -91,17 +96,54 @@ impl Rules {
         let reader = Reader::new(&table, &config.own_addresses)?
             .trusting(config.authentication.trust())
             .with_tokens(tokens(config)?);
-        let address = config.own_addresses.first().context("own_addresses is empty")?;
-        let replies = Replies::load(
-            config.templates.as_deref(),
-            &table,
-            &config.company,
-            &config.proof,
-            address,
-            &config.language,
-        )?;
-        Ok(Self { table, reader, replies })
+        let replies = replies(config, &table)?;
+        let clock = clock(config, &table)?;
+        Ok(Self { table, reader, replies, clock })
     }
+}
+
+/// The templates that `config` names.
+///
+/// # Errors
+/// The first mistake in one, with file and line.
+pub fn replies(config: &Config, table: &Table) -> Result<Replies> {
+    let address = config.own_addresses.first().context("own_addresses is empty")?;
+    let replies = Replies::load(
+        config.templates.as_deref(),
+        table,
+        &config.company,
+        &config.proof,
+        address,
+        &config.language,
+    )?;
+    Ok(replies)
+}
+
+/// The clocks of the laws that `config` names, by its calendar.
+///
+/// # Errors
+/// A law that the table does not have, or a file of holidays that cannot be read: file, line and key.
+pub fn clock(config: &Config, table: &Table) -> Result<Clock> {
+    let ClockConfig { laws, holidays, time_zone } = &config.clock;
+    let holidays = match holidays {
+        None => BTreeSet::new(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                let message = format!("clock.holidays: {} cannot be read: {error}", path.display());
+                config.file.mistake(&["clock", "holidays"], message)
+            })?;
+            Calendar::parse_holidays(&path.display().to_string(), &text)?
+        }
+    };
+    // Found before: the configuration has been checked.
+    let zone = TimeZone::get(time_zone).context("clock.time_zone: there is no such time zone")?;
+    let clock = Clock::new(&table.laws, laws, Calendar::new(zone, holidays)).map_err(|index| {
+        let known: Vec<&str> = table.laws.names().collect();
+        let law = laws.get(index).map_or("", String::as_str);
+        let message = format!("clock.laws: there is no law {law:?}; there are {}", known.join(", "));
+        config.file.mistake(&["clock", "laws", &index.to_string()], message)
+    })?;
+    Ok(clock)
 }
 
 /// The unsubscribe tokens by the keys that `config` names.
@@ -153,7 +195,7 @@ impl Daemon {
     /// # Errors
     /// The database cannot be used, or another daemon works on it.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self> {
-        let Parts { rules: Rules { table, reader, replies }, mailboxes, mailer } = parts;
+        let Parts { rules: Rules { table, reader, replies, clock }, mailboxes, mailer } = parts;
         let sole = Sole::claim(&config.database)?;
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
@@ -177,6 +219,7 @@ impl Daemon {
                 replies_per_thread: config.limits.replies_per_thread,
                 data_points_needed: config.proof.data_points_needed,
                 confirm_unsubscribe: config.unsubscribe.reply,
+                clock,
             },
             proof: config.proof.clone(),
             folders: config.folders.clone(),

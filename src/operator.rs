@@ -15,6 +15,7 @@ use crate::cli::{
     Addresses, Classify, Cli, Command, Contacts, DEFAULT_CONFIG, Listing, Messages, OutboxCommand, Requests,
     Suppressions, Token,
 };
+use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config};
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens};
 use crate::decide::Understanding;
@@ -109,6 +110,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         names.join(", ")
     );
     println!("templates      complete");
+    println!("clock          {}", ticking(config, &rules.clock));
     println!("authentication {}", believed(&config.authentication));
     println!("unsubscribe    {}", unsubscribe(config));
     for imap in &config.imap {
@@ -145,6 +147,20 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     let found = mailer.probe().await.context("The way out for replies does not work")?;
     println!("replies        work: {found}");
     Ok(())
+}
+
+/// Which laws run, and by which calendar.
+fn ticking(config: &Config, clock: &Clock) -> String {
+    let laws = match config.clock.laws.as_slice() {
+        [] => format!("no law is named, so everything is due by the law {UNKNOWN:?}"),
+        laws => laws.join(", "),
+    };
+    let calendar = clock.calendar();
+    let holidays = match (calendar.holidays().len(), calendar.holidays().last()) {
+        (count, Some(last)) => format!("{count} holidays, the last on {last}"),
+        (_, None) => "no holidays".to_owned(),
+    };
+    format!("{laws}; days in {}, {holidays}", calendar.zone_name())
 }
 
 /// Whom the configuration says to believe about senders.
