@@ -1,5 +1,7 @@
 //! The operator's verbs behind the command line.
 
+pub mod clocks;
+
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -242,7 +244,7 @@ fn token(config: &Config, options: &Token) -> Result<ExitCode> {
 async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     let store = Store::open(&config.database).await?;
     let code = match command {
-        Command::Requests(command) => requests(&store, command).await?,
+        Command::Requests(command) => requests(&store, config, command).await?,
         Command::Messages(command) => messages(&store, command).await?,
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
@@ -260,7 +262,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     Ok(code)
 }
 
-async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
+async fn requests(store: &Store, config: &Config, command: Requests) -> Result<ExitCode> {
     match command {
         Requests::List { status, listing } => {
             let rows = store.requests(status.as_deref(), listing.limit).await?;
@@ -303,6 +305,8 @@ async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Requests::Explain { reference, json } => clocks::explain(store, config, &reference, json).await,
+        Requests::Extend { reference, reason } => clocks::extend_by(store, config, &reference, reason).await,
     }
 }
 
