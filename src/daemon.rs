@@ -221,6 +221,7 @@ impl Daemon {
                 confirm_unsubscribe: config.unsubscribe.reply,
                 clock,
             },
+            notify: config.admin.notify.clone(),
             proof: config.proof.clone(),
             folders: config.folders.clone(),
             pseudonyms,
@@ -273,6 +274,9 @@ impl Daemon {
             && let Err(error) = self.intake.sweep(begun).await
         {
             failure = Some(error);
+        }
+        if let Err(error) = self.intake.warn(Timestamp::now()).await {
+            note(&mut failure, error);
         }
         let _ = read.send(true);
         if let Err(error) = out.await.context("The outbox broke off")? {
@@ -377,7 +381,7 @@ async fn mailbox_loop(
 }
 
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
-/// mailbox has been read, or somebody who answered in time would find his request expired.
+/// mailbox has been read, or somebody who answered in time would find his request expired. And warnings.
 async fn clock_loop(
     intake: Arc<Intake>,
     read_until: Vec<watch::Receiver<Option<Timestamp>>>,
@@ -390,6 +394,10 @@ async fn clock_loop(
             && let Err(error) = intake.sweep(now).await
         {
             error!("reminders and expiries failed: {error:#}");
+        }
+        // Whatever the mailboxes do: one that is down must not silence what runs short of time.
+        if let Err(error) = intake.warn(Timestamp::now()).await {
+            error!("warnings of due dates failed: {error:#}");
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(60)) => {}

@@ -162,7 +162,8 @@ fn ticking(config: &Config, clock: &Clock) -> String {
         (count, Some(last)) => format!("{count} holidays, the last on {last}"),
         (_, None) => "no holidays".to_owned(),
     };
-    format!("{laws}; days in {}, {holidays}", calendar.zone_name())
+    let notify = if config.admin.notify.is_some() { "a mail to admin.notify" } else { "the log alone" };
+    format!("{laws}; days in {}, {holidays}; warnings in {notify}", calendar.zone_name())
 }
 
 /// Whom the configuration says to believe about senders.
