@@ -71,8 +71,11 @@ CREATE TABLE requests (
     language    TEXT    NOT NULL,
     confidence  REAL    NOT NULL,
     received_at INTEGER NOT NULL,
+    proven_at   INTEGER,             -- when our server received the proof that was asked for
     due_on      TEXT    NOT NULL,    -- a date, 2026-12-23
     due_source  TEXT    NOT NULL,
+    extended_at INTEGER,             -- when its due date was put off, which can be done once
+    extended_why TEXT   CHECK (extended_why IN ('complexity', 'number_of_requests', 'verification', 'other')),
     closed_at   INTEGER
 ) STRICT;
 CREATE INDEX requests_message ON requests (message_id);
@@ -81,6 +84,18 @@ CREATE INDEX requests_due ON requests (status, due_on);
 CREATE INDEX requests_waiting ON requests (subject) WHERE status = 'awaiting_proof';
 CREATE INDEX requests_reminder ON requests (remind_at) WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL;
 CREATE INDEX requests_expiry ON requests (proof_until) WHERE status = 'awaiting_proof';
+
+-- Until when an open request is owed what, and how far the warnings of it have come. The answer's date is
+-- that of its request.
+CREATE TABLE deadlines (
+    request_id INTEGER NOT NULL REFERENCES requests (id),
+    duty       TEXT    NOT NULL CHECK (duty IN ('acknowledge', 'answer')),
+    due_on     TEXT    NOT NULL,
+    warned     INTEGER NOT NULL DEFAULT 0 CHECK (warned IN (0, 50, 80, 95, 100)), -- percent; 100 is overdue
+    warn_at    INTEGER,                    -- when the next warning is due; none once nothing is owed
+    PRIMARY KEY (request_id, duty)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deadlines_warn ON deadlines (warn_at) WHERE warn_at IS NOT NULL;
 
 -- Letters with a one-time code. A code proves all the requests of one mail, and dies with the first use
 -- of any code for them.
@@ -125,7 +140,7 @@ CREATE TABLE suppressions (
 -- Replies, written in the transaction of what they confirm. The bytes and the Message-ID are fixed here.
 CREATE TABLE outbox (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
-    message_id      INTEGER NOT NULL REFERENCES messages (id), -- the mail that is answered
+    message_id      INTEGER REFERENCES messages (id), -- the mail that is answered; none in a notice to the operator
     reference       TEXT    NOT NULL,
     proven          INTEGER NOT NULL CHECK (proven IN (0, 1)), -- whether the mail's sender was authenticated
     recipient       TEXT    NOT NULL,

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use crate::clock::Reason;
 use crate::evidence::{is_authserv_id, is_receiving_host};
 use crate::ladder::Status;
 use crate::sender::{Address, NotAnAddress};
@@ -180,6 +182,25 @@ pub enum Requests {
         /// As one JSON object.
         #[arg(long)]
         json: bool,
+    },
+    /// By when a request is due and why, step by step, and what is done already.
+    #[command(after_help = "Example:\n  privacyd requests explain PR-7F3K2M")]
+    Explain {
+        /// Its reference.
+        reference: String,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put off by when a request is due, once, where a law allows it, and send its sender the notice. It has
+    /// to go out within the first period.
+    #[command(after_help = "Example:\n  privacyd requests extend PR-7F3K2M --reason complexity")]
+    Extend {
+        /// Its reference.
+        reference: String,
+        /// Why: the notice puts it into words, in the language of the request. The GDPR knows the first two.
+        #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.map(Reason::name)).map(|name| Reason::parse(&name).unwrap_or(Reason::Other)))]
+        reason: Reason,
     },
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
@@ -48,6 +49,12 @@ pub struct Config {
     /// How people show that a request is theirs.
     #[serde(default)]
     pub proof: ProofConfig,
+    /// Which laws run, and by which calendar.
+    #[serde(default)]
+    pub clock: ClockConfig,
+    /// Who is told what runs short of time.
+    #[serde(default)]
+    pub admin: Admin,
     /// Whom to believe about who wrote a mail.
     #[serde(default)]
     pub authentication: Authentication,
@@ -69,6 +76,25 @@ pub struct Config {
     /// Instead of `smtp`: a folder that gets each reply as an .eml file. For trying things out.
     #[serde(default)]
     pub directory: Option<DirectoryConfig>,
+    /// The file itself, to name the line of a mistake that shows only beside other files.
+    #[serde(skip)]
+    pub file: ConfigFile,
+}
+
+/// The file a configuration was read from.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigFile {
+    /// Its name, for messages.
+    pub name: String,
+    /// What is in it. There are no secrets in it.
+    pub text: String,
+}
+
+impl ConfigFile {
+    /// A mistake at the key at `path`; see [`line_of`].
+    pub fn mistake(&self, path: &[&str], message: String) -> FileError {
+        FileError { file: self.name.clone(), line: line_of(&self.text, path), message }
+    }
 }
 
 /// What replies say of the company.
@@ -182,6 +208,34 @@ impl Default for ProofConfig {
             data_points_needed: 2,
         }
     }
+}
+
+/// Which laws run, and by which calendar.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// The laws that apply to the company, by their names in `rules/laws.toml`. Default none: then every
+    /// request is due after 30 days, whatever it waits for.
+    pub laws: Vec<String>,
+    /// A file of holidays: one ISO date a line, and comments behind `#`. Default none.
+    pub holidays: Option<PathBuf>,
+    /// The IANA name of the time zone in which days are counted. Default "UTC".
+    pub time_zone: String,
+}
+
+impl Default for ClockConfig {
+    fn default() -> Self {
+        Self { laws: Vec::new(), holidays: None, time_zone: "UTC".into() }
+    }
+}
+
+/// Who is told what runs short of time.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Gets a mail with reference, type and due date of the requests that run short of time. Default
+    /// nobody: the log alone says it.
+    pub notify: Option<Address>,
 }
 
 /// Whom to believe about who wrote a mail.
@@ -598,14 +652,10 @@ impl Config {
     /// # Errors
     /// The first mistake, with its line.
     pub fn parse(file: &str, text: &str) -> Result<Self, FileError> {
-        let config: Self = parse_toml(file, text)?;
-        let wrong = |path: &[&str], message: String| FileError {
-            file: file.to_owned(),
-            line: line_of(text, path),
-            message,
-        };
+        let mut config: Self = parse_toml(file, text)?;
+        config.file = ConfigFile { name: file.to_owned(), text: text.to_owned() };
         config.check().map_err(|(path, message)| {
-            wrong(&path.iter().map(String::as_str).collect::<Vec<_>>(), message)
+            config.file.mistake(&path.iter().map(String::as_str).collect::<Vec<_>>(), message)
         })?;
         Ok(config)
     }
@@ -644,6 +694,7 @@ impl Config {
             ));
         }
         self.check_proof()?;
+        self.check_clock()?;
         self.check_authentication()?;
         self.check_folders()?;
         self.check_unsubscribe()?;
@@ -667,6 +718,28 @@ impl Config {
                     "proof.data_points_needed: must be between 1 and {}, the number of data_points",
                     proof.data_points.len()
                 ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_clock(&self) -> Result<(), (Vec<String>, String)> {
+        let zone = &self.clock.time_zone;
+        if TimeZone::get(zone).is_err() {
+            return Err((
+                vec!["clock".into(), "time_zone".into()],
+                format!(
+                    "clock.time_zone: there is no time zone {zone:?}; take an IANA name such as \"Europe/Berlin\""
+                ),
+            ));
+        }
+        let is_own =
+            |notify: &Address| self.own_addresses.iter().any(|own| own.normalised() == notify.normalised());
+        if self.admin.notify.as_ref().is_some_and(is_own) {
+            return Err((
+                vec!["admin".into(), "notify".into()],
+                "admin.notify: is an address of ours, whose mail from ourselves nobody reads; name a person's"
+                    .into(),
             ));
         }
         Ok(())

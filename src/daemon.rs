@@ -4,15 +4,18 @@
 //! One loop per mailbox and one for the outbox. An error in one of them is logged there and leaves
 //! the others alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::clock::{Calendar, Clock};
+use crate::config::{ClockConfig, Config};
 use crate::decide::Policy;
 use crate::intake::{Intake, Passed};
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
@@ -76,6 +79,8 @@ pub struct Rules {
     pub reader: Reader,
     /// The templates.
     pub replies: Replies,
+    /// The legal clocks.
+    pub clock: Clock,
 }
 
 impl Rules {
@@ -99,17 +104,54 @@ impl Rules {
         let reader = Reader::new(&table, &config.own_addresses)?
             .trusting(config.authentication.trust())
             .with_tokens(tokens(config)?);
-        let address = config.own_addresses.first().context("own_addresses is empty")?;
-        let replies = Replies::load(
-            config.templates.as_deref(),
-            &table,
-            &config.company,
-            &config.proof,
-            address,
-            &config.language,
-        )?;
-        Ok(Self { table, reader, replies })
+        let replies = replies(config, &table)?;
+        let clock = clock(config, &table)?;
+        Ok(Self { table, reader, replies, clock })
     }
+}
+
+/// The templates that `config` names.
+///
+/// # Errors
+/// The first mistake in one, with file and line.
+pub fn replies(config: &Config, table: &Table) -> Result<Replies> {
+    let address = config.own_addresses.first().context("own_addresses is empty")?;
+    let replies = Replies::load(
+        config.templates.as_deref(),
+        table,
+        &config.company,
+        &config.proof,
+        address,
+        &config.language,
+    )?;
+    Ok(replies)
+}
+
+/// The clocks of the laws that `config` names, by its calendar.
+///
+/// # Errors
+/// A law that the table does not have, or a file of holidays that cannot be read: file, line and key.
+pub fn clock(config: &Config, table: &Table) -> Result<Clock> {
+    let ClockConfig { laws, holidays, time_zone } = &config.clock;
+    let holidays = match holidays {
+        None => BTreeSet::new(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                let message = format!("clock.holidays: {} cannot be read: {error}", path.display());
+                config.file.mistake(&["clock", "holidays"], message)
+            })?;
+            Calendar::parse_holidays(&path.display().to_string(), &text)?
+        }
+    };
+    // Found before: the configuration has been checked.
+    let zone = TimeZone::get(time_zone).context("clock.time_zone: there is no such time zone")?;
+    let clock = Clock::new(&table.laws, laws, Calendar::new(zone, holidays)).map_err(|index| {
+        let known: Vec<&str> = table.laws.names().collect();
+        let law = laws.get(index).map_or("", String::as_str);
+        let message = format!("clock.laws: there is no law {law:?}; there are {}", known.join(", "));
+        config.file.mistake(&["clock", "laws", &index.to_string()], message)
+    })?;
+    Ok(clock)
 }
 
 /// The unsubscribe tokens by the keys that `config` names.
@@ -171,7 +213,7 @@ impl Daemon {
     /// # Errors
     /// The database cannot be used, or another daemon works on it.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self> {
-        let Parts { rules: Rules { table, reader, replies }, mailboxes, mailer, verifier } = parts;
+        let Parts { rules: Rules { table, reader, replies, clock }, mailboxes, mailer, verifier } = parts;
         let sole = Sole::claim(&config.database)?;
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
@@ -195,7 +237,9 @@ impl Daemon {
                 replies_per_thread: config.limits.replies_per_thread,
                 data_points_needed: config.proof.data_points_needed,
                 confirm_unsubscribe: config.unsubscribe.reply,
+                clock,
             },
+            notify: config.admin.notify.clone(),
             proof: config.proof.clone(),
             folders: config.folders.clone(),
             verifier: verifier.map(Arc::new),
@@ -249,6 +293,9 @@ impl Daemon {
             && let Err(error) = self.intake.sweep(begun).await
         {
             failure = Some(error);
+        }
+        if let Err(error) = self.intake.warn(Timestamp::now()).await {
+            note(&mut failure, error);
         }
         let _ = read.send(true);
         if let Err(error) = out.await.context("The outbox broke off")? {
@@ -353,7 +400,7 @@ async fn mailbox_loop(
 }
 
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
-/// mailbox has been read, or somebody who answered in time would find his request expired.
+/// mailbox has been read, or somebody who answered in time would find his request expired. And warnings.
 async fn clock_loop(
     intake: Arc<Intake>,
     read_until: Vec<watch::Receiver<Option<Timestamp>>>,
@@ -366,6 +413,10 @@ async fn clock_loop(
             && let Err(error) = intake.sweep(now).await
         {
             error!("reminders and expiries failed: {error:#}");
+        }
+        // Whatever the mailboxes do: one that is down must not silence what runs short of time.
+        if let Err(error) = intake.warn(Timestamp::now()).await {
+            error!("warnings of due dates failed: {error:#}");
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(60)) => {}

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 
 use crate::answer::Said;
 use crate::classify::{Finding, Reading, Verdict};
-use crate::clock::Due;
+use crate::clock::{Clock, Deadline, Facts};
 use crate::code::Code;
 use crate::evidence::{Evidence, Proof};
 use crate::ladder::{Bearing, Change, Earlier, Status, Step, bearing, begin, waits_already};
@@ -44,10 +44,6 @@ pub const OPT_OUT: &str = "opt_out";
 
 /// How sure an unsubscribe token makes: as sure as anything.
 const BY_TOKEN: f64 = 0.999;
-
-/// How long a person has for what no rule has named: the law is not known, so the shortest general
-/// one holds.
-const UNCLEAR_DUE: Due = Due::Days(30);
 
 /// What the pure rooms made of a mail.
 #[derive(Debug, Clone)]
@@ -192,12 +188,25 @@ pub struct Planned {
     pub due: Date,
     /// Which law says so.
     pub due_source: String,
+    /// What is owed until when: the answer, and an acknowledgement where a law wants one.
+    pub owed: Vec<Deadline>,
     /// Why, for the first event.
     pub reason: String,
     /// Why a person must look, if it is held.
     pub held_because: Option<&'static str>,
     /// Whose request it is, normalised, where that is not the sender.
     pub subject: Option<Address>,
+}
+
+/// An earlier request whose proof has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// Its row.
+    pub request: i64,
+    /// When our server received the proof.
+    pub at: Timestamp,
+    /// By when it is due now, where its law counts from the proof.
+    pub later: Option<Deadline>,
 }
 
 /// A reply to write.
@@ -231,6 +240,8 @@ pub struct Decision {
     pub steps: Vec<Step>,
     /// Those requests, as they are after that.
     pub about: Vec<Earlier>,
+    /// Which of them this mail proves, and what that does to their clocks.
+    pub proven: Vec<Proven>,
     /// The replies that may be written: to the sender, and to those whose tokens opt them out.
     pub answers: Vec<Answer>,
     /// The bound because of which a reply is not written.
@@ -248,6 +259,7 @@ impl Decision {
             requests: Vec::new(),
             steps: Vec::new(),
             about: Vec::new(),
+            proven: Vec::new(),
             answers: Vec::new(),
             unanswered: None,
             why: why.into(),
@@ -294,6 +306,8 @@ pub struct Policy {
     pub data_points_needed: u32,
     /// Whether an opt-out by token is confirmed to the token's address.
     pub confirm_unsubscribe: bool,
+    /// The legal clocks.
+    pub clock: Clock,
 }
 
 /// Where an answer to a letter may go: where the sender wishes, when it is proven who the sender is;
@@ -317,7 +331,7 @@ pub fn decide(
             let why = "there is no header field in it";
             return Decision::silent(Disposition::Unreadable, Shelf::Unreadable, why);
         }
-        Understanding::Unread(why) => return hold(why, 0.0, received),
+        Understanding::Unread(why) => return hold(why, 0.0, policy, received),
         Understanding::Read(letter) => letter,
     };
     match &letter.token {
@@ -344,7 +358,7 @@ fn by_words(
         return Decision::silent(Disposition::Automated(automatic), Shelf::Automatic, why);
     }
     let Some(reading) = &letter.reading else {
-        return hold("it was not classified", 0.0, received);
+        return hold("it was not classified", 0.0, policy, received);
     };
     let from = match &letter.from {
         Ok(from) => from,
@@ -352,10 +366,10 @@ fn by_words(
             let why = "the sender cannot be known, and nothing is asked";
             return Decision::silent(Disposition::Review, Shelf::Held, why);
         }
-        Err(error) => return hold(&error.to_string(), 0.0, received),
+        Err(error) => return hold(&error.to_string(), 0.0, policy, received),
     };
     let mut bearing = bearing(letter, case_file, policy);
-    let mut decision = asked(letter, reading, table, received, &bearing);
+    let mut decision = asked(letter, reading, table, policy, received, &bearing);
     decision.requests.retain(|planned| {
         planned.status != Status::AwaitingProof
             || !waits_already(&mut bearing, &planned.kind, letter, case_file)
@@ -367,8 +381,30 @@ fn by_words(
     }
     decision.steps = bearing.steps;
     decision.about = bearing.about;
+    decision.proven = proven(&decision.steps, &mut decision.about, policy, received);
     answer(&mut decision, letter, from, reading, table, policy, case_file);
     decision
+}
+
+/// What the proof that came with this mail does to the clocks of the requests it is about: a date only ever
+/// moves to a later one, which the requests bear from then on.
+fn proven(steps: &[Step], about: &mut [Earlier], policy: &Policy, received: Timestamp) -> Vec<Proven> {
+    let is_proof = |step: &&Step| matches!(step.change, Change::Approve { .. });
+    let mut proven = Vec::new();
+    for step in steps.iter().filter(is_proof) {
+        let Some(earlier) = about.iter_mut().find(|earlier| earlier.id == step.request) else { continue };
+        let facts = Facts {
+            received: earlier.received,
+            asked: earlier.asked,
+            proven: Some(received),
+            extended: earlier.is_extended,
+        };
+        let answer = policy.clock.run(&earlier.kind, &facts).answer;
+        let later = (answer.due > earlier.due).then_some(answer);
+        earlier.due = later.as_ref().map_or(earlier.due, |later| later.due);
+        proven.push(Proven { request: earlier.id, at: received, later });
+    }
+    proven
 }
 
 /// What is newly asked for, apart from what the mail means for earlier requests.
@@ -376,6 +412,7 @@ fn asked(
     letter: &Letter,
     reading: &Reading,
     table: &Table,
+    policy: &Policy,
     received: Timestamp,
     bearing: &Bearing,
 ) -> Decision {
@@ -397,13 +434,13 @@ fn asked(
         };
         let new: Vec<Finding> = findings.iter().filter(is_new).cloned().collect();
         if !new.is_empty() {
-            return open(&new, letter, table, received);
+            return open(&new, letter, table, policy, received);
         }
         if let Verdict::Unclear { why, candidates } = &reading.verdict {
             let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
             // Unless the answer was clear: "no, please do not delete anything" has the words of a request too.
             if bearing.unclear || bearing.loose {
-                return hold(why, confidence, received);
+                return hold(why, confidence, policy, received);
             }
         }
         let (disposition, shelf) = match bearing.unclear || bearing.loose {
@@ -415,7 +452,9 @@ fn asked(
     }
     match &reading.verdict {
         // No acknowledgement: a mail that is one picture is mostly advertising.
-        Verdict::Nothing if letter.own_words.is_empty() => hold("there are no words in it", 0.0, received),
+        Verdict::Nothing if letter.own_words.is_empty() => {
+            hold("there are no words in it", 0.0, policy, received)
+        }
         Verdict::Nothing if proof == Proof::Conflict => {
             let why = "what proves the sender contradicts itself, and nothing is asked";
             Decision::silent(Disposition::Review, Shelf::Held, why)
@@ -423,9 +462,9 @@ fn asked(
         Verdict::Nothing => Decision::silent(Disposition::None, Shelf::Held, "nothing points to a request"),
         Verdict::Unclear { why, candidates } => {
             let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
-            hold(why, confidence, received)
+            hold(why, confidence, policy, received)
         }
-        Verdict::Requests(findings) => open(findings, letter, table, received),
+        Verdict::Requests(findings) => open(findings, letter, table, policy, received),
     }
 }
 
@@ -440,8 +479,9 @@ fn by_token(
     received: Timestamp,
 ) -> Decision {
     let Some(kind) = table.kind(OPT_OUT) else {
-        return hold("an unsubscribe token, and no rules/opt_out.toml", 0.0, received);
+        return hold("an unsubscribe token, and no rules/opt_out.toml", 0.0, policy, received);
     };
+    let timetable = policy.clock.run(&kind.name, &Facts::new(received));
     let opt_out = |address: &Address| Planned {
         kind: kind.name.clone(),
         // Not the row's action: a token is made for this one.
@@ -449,8 +489,9 @@ fn by_token(
         status: Status::Completed,
         proof_needed: 0,
         confidence: BY_TOKEN,
-        due: kind.due.date(received),
-        due_source: kind.due_source.clone(),
+        due: timetable.answer.due,
+        due_source: timetable.answer.source.clone(),
+        owed: timetable.owed(),
         reason: "unsubscribe token".to_owned(),
         held_because: None,
         subject: Some(address.clone()),
@@ -465,6 +506,7 @@ fn by_token(
         decision.requests.extend(words.requests);
         decision.steps = words.steps;
         decision.about = words.about;
+        decision.proven = words.proven;
         decision.answers = words.answers;
         decision.unanswered = words.unanswered;
         decision.why = format!("{}; by its words: {}", decision.why, words.why);
@@ -520,15 +562,17 @@ fn besides_token(
 }
 
 /// A mail that a person must read. The clock runs: it may be a request.
-fn hold(why: &str, confidence: f64, received: Timestamp) -> Decision {
+fn hold(why: &str, confidence: f64, policy: &Policy, received: Timestamp) -> Decision {
+    let timetable = policy.clock.run(UNCLEAR, &Facts::new(received));
     let planned = Planned {
         kind: UNCLEAR.to_owned(),
         action: Action::Open,
         status: Status::Held,
         proof_needed: 0,
         confidence,
-        due: UNCLEAR_DUE.date(received),
-        due_source: "no law known; the shortest general one".to_owned(),
+        due: timetable.answer.due,
+        due_source: timetable.answer.source.clone(),
+        owed: timetable.owed(),
         reason: why.to_owned(),
         held_because: Some("a person must say what it is"),
         subject: None,
@@ -537,20 +581,28 @@ fn hold(why: &str, confidence: f64, received: Timestamp) -> Decision {
 }
 
 /// New requests, each as far up the ladder as the sender's evidence carries it.
-fn open(findings: &[Finding], letter: &Letter, table: &Table, received: Timestamp) -> Decision {
+fn open(
+    findings: &[Finding],
+    letter: &Letter,
+    table: &Table,
+    policy: &Policy,
+    received: Timestamp,
+) -> Decision {
     let proof = letter.evidence.proof;
     let known: Vec<(&Finding, &RequestType)> =
         findings.iter().filter_map(|finding| Some((finding, table.kind(&finding.kind)?))).collect();
     let requests = known.iter().map(|(finding, kind)| {
         let (status, held_because) = begin(kind, proof, letter.names_another);
+        let timetable = policy.clock.run(&kind.name, &Facts::new(received));
         Planned {
             kind: kind.name.clone(),
             action: kind.action,
             status,
             proof_needed: kind.proof,
             confidence: finding.confidence,
-            due: kind.due.date(received),
-            due_source: kind.due_source.clone(),
+            due: timetable.answer.due,
+            due_source: timetable.answer.source.clone(),
+            owed: timetable.owed(),
             reason: finding.rules.join(", "),
             held_because,
             subject: None,

@@ -9,6 +9,8 @@
 //! The dear things, a commit and a command to the server, cost the same for one mail as for hundreds.
 //! So mails go through in windows: the pure rooms in parallel, one transaction, one filing.
 
+mod warn;
+
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,6 +85,8 @@ pub struct Intake {
     pub verifier: Option<Arc<Verifier>>,
     /// For the log.
     pub pseudonyms: Pseudonyms,
+    /// Who gets a mail about what runs short of time.
+    pub notify: Option<Address>,
     /// Rung when replies have been queued.
     pub queued: Arc<Notify>,
 }

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::answer::Said;
@@ -80,8 +81,14 @@ pub struct Earlier {
     pub kind: String,
     /// How far it has come.
     pub status: Status,
+    /// When our server received its mail.
+    pub received: Timestamp,
+    /// When its sender was first asked for proof.
+    pub asked: Option<Timestamp>,
     /// By when it is due.
     pub due: Date,
+    /// Whether that was put off once.
+    pub is_extended: bool,
     /// The step of the ladder that its type asks for, 0 to 3.
     pub proof_needed: u8,
     /// Letters with a code that have gone out for it.

@@ -21,10 +21,12 @@
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
-//!   and [`literals`] (many looked for at once, and those left out that cannot match), [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
+//!   and [`literals`] (many looked for at once, and those left out that cannot match), [`classify`] (what is
+//!   asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
 //! * [`verify`] (effect): DKIM signatures, checked with keys from the DNS where our servers say nothing.
-//! * [`clock`] (pure): due dates. [`ladder`] (pure): what proof a request needs, and what a mail means for
-//!   earlier ones. [`decide`] (pure): all that follows from one mail.
+//! * [`clock`] (pure): legal clocks, law by law, their explanation, and when [`intake`] warns of them.
+//!   [`ladder`] (pure): what proof a request needs, and what a mail means for earlier ones.
+//!   [`decide`] (pure): all that follows from one mail.
 //! * [`reply`] (pure): a decision to the bytes of its reply.
 //! * [`store`] (effect): SQLite; the only place with SQL.
 //! * [`outbox`]: due replies, one attempt and one outcome each. [`mailer`] (effect): SMTP, a folder,

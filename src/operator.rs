@@ -1,5 +1,7 @@
 //! The operator's verbs behind the command line.
 
+pub mod clocks;
+
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ use crate::cli::{
     Addresses, Classify, Cli, Command, Contacts, DEFAULT_CONFIG, Listing, Messages, OutboxCommand, Requests,
     Suppressions, Token,
 };
+use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config};
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::decide::Understanding;
@@ -109,6 +112,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         names.join(", ")
     );
     println!("templates      complete");
+    println!("clock          {}", ticking(config, &rules.clock));
     println!("authentication {}", believed(&config.authentication));
     println!("unsubscribe    {}", unsubscribe(config));
     for imap in &config.imap {
@@ -150,6 +154,21 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         println!("name servers   answer");
     }
     Ok(())
+}
+
+/// Which laws run, and by which calendar.
+fn ticking(config: &Config, clock: &Clock) -> String {
+    let laws = match config.clock.laws.as_slice() {
+        [] => format!("no law is named, so everything is due by the law {UNKNOWN:?}"),
+        laws => laws.join(", "),
+    };
+    let calendar = clock.calendar();
+    let holidays = match (calendar.holidays().len(), calendar.holidays().last()) {
+        (count, Some(last)) => format!("{count} holidays, the last on {last}"),
+        (_, None) => "no holidays".to_owned(),
+    };
+    let notify = if config.admin.notify.is_some() { "a mail to admin.notify" } else { "the log alone" };
+    format!("{laws}; days in {}, {holidays}; warnings in {notify}", calendar.zone_name())
 }
 
 /// Whom the configuration says to believe about senders.
@@ -236,7 +255,7 @@ fn token(config: &Config, options: &Token) -> Result<ExitCode> {
 async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     let store = Store::open(&config.database).await?;
     let code = match command {
-        Command::Requests(command) => requests(&store, command).await?,
+        Command::Requests(command) => requests(&store, config, command).await?,
         Command::Messages(command) => messages(&store, command).await?,
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
@@ -254,7 +273,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     Ok(code)
 }
 
-async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
+async fn requests(store: &Store, config: &Config, command: Requests) -> Result<ExitCode> {
     match command {
         Requests::List { status, listing } => {
             let rows = store.requests(status.as_deref(), listing.limit).await?;
@@ -297,6 +316,8 @@ async fn requests(store: &Store, command: Requests) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Requests::Explain { reference, json } => clocks::explain(store, config, &reference, json).await,
+        Requests::Extend { reference, reason } => clocks::extend_by(store, config, &reference, reason).await,
     }
 }
 

@@ -15,6 +15,7 @@ use lettre::message::{Mailbox, SinglePart};
 use minijinja::{Environment, UndefinedBehavior, context};
 use rust_embed::RustEmbed;
 
+use crate::clock::{Duty, Reason};
 use crate::code::Code;
 use crate::config::{Company, FileError, ProofConfig};
 use crate::decide::{Answer, CONFIRM, CONFIRMED, EXPIRED, REMINDER, UNCLEAR, WITHDRAWN};
@@ -24,8 +25,15 @@ use crate::request::Table;
 use crate::sender::Address;
 
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
-/// sure about, and for the steps of the ladder of proof.
-pub const GENERAL: [&str; 7] = ["several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN];
+/// sure about, for the steps of the ladder of proof, for an extension, and for the operator.
+pub const GENERAL: [&str; 9] =
+    ["several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DEADLINES];
+
+/// The template that tells by when a request will be answered instead.
+pub const EXTENDED: &str = "extended";
+
+/// The template that tells the operator what runs short of time.
+pub const DEADLINES: &str = "deadlines";
 
 /// A reply, complete.
 #[derive(Debug, Clone)]
@@ -85,6 +93,34 @@ struct RequestInReply<'a> {
     due: String,
     done: bool,
     asked: bool,
+}
+
+/// Something that runs short of time, for the operator: without a word about whose it is.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ShortOfTime {
+    /// Its reference.
+    pub reference: String,
+    /// Its type.
+    pub kind: String,
+    /// What is owed: acknowledge or answer.
+    pub duty: &'static str,
+    /// By when.
+    pub due: String,
+    /// How much of its time is gone.
+    pub percent: i64,
+    /// Whether all of it is.
+    pub overdue: bool,
+}
+
+/// What a template may use besides what is known of the company.
+#[derive(Clone, Copy, Default)]
+struct Values<'a> {
+    requests: &'a [RequestInReply<'a>],
+    code: &'a str,
+    until: &'a str,
+    data_points: &'a str,
+    reason: &'a str,
+    deadlines: &'a [ShortOfTime],
 }
 
 /// A template, rendered.
@@ -212,17 +248,38 @@ impl Replies {
                         done: false,
                         asked: true,
                     }];
-                    let values = self.values(&sample, "c.x", "x", "x");
-                    let rendered =
-                        self.engine.get_template(&path).and_then(|template| template.render(values));
-                    let text = rendered.map_err(|error| FileError {
-                        file: shown.clone(),
-                        line: error.line().unwrap_or(1),
-                        message: format!("does not render: {}", one_line(&error)),
-                    })?;
-                    if text.trim().is_empty() || half == "subject" && text.trim().contains('\n') {
-                        let rule = if half == "subject" { "must be one line" } else { "is empty" };
-                        return Err(FileError { file: shown.clone(), line: 1, message: rule.into() });
+                    let deadlines = [ShortOfTime {
+                        reference: "PR-000000".into(),
+                        kind: "x".into(),
+                        duty: Duty::Answer.name(),
+                        due: "x".into(),
+                        percent: 50,
+                        overdue: false,
+                    }];
+                    for reason in Reason::ALL {
+                        let values = self.values(&Values {
+                            requests: &sample,
+                            code: "c.x",
+                            until: "x",
+                            data_points: "x",
+                            reason: reason.name(),
+                            deadlines: &deadlines,
+                        });
+                        let rendered =
+                            self.engine.get_template(&path).and_then(|template| template.render(values));
+                        let text = rendered.map_err(|error| FileError {
+                            file: shown.clone(),
+                            line: error.line().unwrap_or(1),
+                            message: format!("does not render: {}", one_line(&error)),
+                        })?;
+                        if text.trim().is_empty() || half == "subject" && text.trim().contains('\n') {
+                            let rule = if half == "subject" { "must be one line" } else { "is empty" };
+                            return Err(FileError { file: shown.clone(), line: 1, message: rule.into() });
+                        }
+                        // The other reasons make a difference in one template only.
+                        if template != EXTENDED {
+                            break;
+                        }
                     }
                 }
             }
@@ -240,13 +297,8 @@ impl Replies {
             .to_owned()
     }
 
-    fn values(
-        &self,
-        requests: &[RequestInReply<'_>],
-        code: &str,
-        until: &str,
-        data_points: &str,
-    ) -> minijinja::Value {
+    fn values(&self, values: &Values<'_>) -> minijinja::Value {
+        let Values { requests, code, until, data_points, reason, deadlines } = *values;
         let first = requests.first();
         context! {
             reference => first.map(|request| request.reference),
@@ -256,6 +308,8 @@ impl Replies {
             code => code,
             until => until,
             data_points => data_points,
+            reason => reason,
+            deadlines => minijinja::Value::from(minijinja::value::Serde(deadlines)),
             data_points_needed => self.proof.data_points_needed,
             company => context! {
                 name => self.company.name.clone(),
@@ -280,6 +334,64 @@ impl Replies {
         stamp: Stamp,
         question: Option<&Question>,
     ) -> Result<Outgoing, ComposeError> {
+        self.write(answer, told, thread, table, stamp, question, None)
+    }
+
+    /// Writes the notice that the requests `told` are extended, and why.
+    ///
+    /// # Errors
+    /// See [`ComposeError`].
+    pub fn extension(
+        &self,
+        answer: &Answer,
+        told: &[Told<'_>],
+        thread: Thread<'_>,
+        table: &Table,
+        stamp: Stamp,
+        reason: Reason,
+    ) -> Result<Outgoing, ComposeError> {
+        self.write(answer, told, thread, table, stamp, None, Some(reason))
+    }
+
+    /// Writes to the operator what runs short of time, in the fallback language.
+    ///
+    /// # Errors
+    /// See [`ComposeError`].
+    pub fn notice(
+        &self,
+        to: &Address,
+        deadlines: &[ShortOfTime],
+        stamp: Stamp,
+    ) -> Result<Outgoing, ComposeError> {
+        let language = self.language(DEADLINES, &self.fallback_language);
+        let values = self.values(&Values { deadlines, ..Values::default() });
+        let text = self.render(DEADLINES, &language, &values)?;
+        let message_id = self.message_id(DEADLINES, stamp);
+        let thread = Thread { message_id: None, references: &[] };
+        // Nobody has written: RFC 3834 section 5.
+        let raw = self.build(to, "auto-generated", None, &message_id, &thread, text, stamp.now)?;
+        Ok(Outgoing {
+            recipient: to.clone(),
+            reference: String::new(),
+            template: DEADLINES.to_owned(),
+            language,
+            message_id,
+            is_proven: true,
+            raw,
+        })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all that a reply is made of")]
+    fn write(
+        &self,
+        answer: &Answer,
+        told: &[Told<'_>],
+        thread: Thread<'_>,
+        table: &Table,
+        stamp: Stamp,
+        question: Option<&Question>,
+        reason: Option<Reason>,
+    ) -> Result<Outgoing, ComposeError> {
         let language = self.language(&answer.template, &answer.language);
         let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
         let date = |date: Date| dates.map_or_else(|| date.to_string(), |form| form.write(date));
@@ -298,25 +410,22 @@ impl Replies {
         let names_data =
             told.iter().any(|told| told.status == Status::AwaitingProof && told.proof_needed > 2);
         let data_points = if names_data { self.proof.data_points.join(", ") } else { String::new() };
-        let values = self.values(&requests, &code, &until, &data_points);
-        let render = |half: &str| {
-            let name = format!("{}/{language}/{half}.txt", answer.template);
-            self.engine
-                .get_template(&name)
-                .and_then(|template| template.render(&values))
-                .map_err(|error| ComposeError::Template { template: name, reason: one_line(&error) })
-        };
+        let values = self.values(&Values {
+            requests: &requests,
+            code: &code,
+            until: &until,
+            data_points: &data_points,
+            reason: reason.map_or("", Reason::name),
+            deadlines: &[],
+        });
         let reference = told.first().map(|told| told.reference.to_owned()).unwrap_or_default();
-        let message_id = format!(
-            "<{reference}.{}@{}>",
-            data_encoding::HEXLOWER.encode(&stamp.unique),
-            self.address.domain().to_ascii_lowercase()
-        );
+        let message_id = self.message_id(&reference, stamp);
         let reply_to = (self.proof.plus_addressing && !code.is_empty())
             .then(|| format!("{}+{code}@{}", self.address.local_part(), self.address.domain()).parse().ok())
             .flatten();
-        let text = Rendered { subject: render("subject")?, body: render("body")? };
-        let raw = self.build(answer, reply_to.as_ref(), &message_id, &thread, text, stamp.now)?;
+        let text = self.render(&answer.template, &language, &values)?;
+        let (to, sort) = (&answer.to, "auto-replied");
+        let raw = self.build(to, sort, reply_to.as_ref(), &message_id, &thread, text, stamp.now)?;
         Ok(Outgoing {
             recipient: answer.to.clone(),
             reference,
@@ -328,9 +437,32 @@ impl Replies {
         })
     }
 
+    fn render(
+        &self,
+        template: &str,
+        language: &str,
+        values: &minijinja::Value,
+    ) -> Result<Rendered, ComposeError> {
+        let half = |half: &str| {
+            let name = format!("{template}/{language}/{half}.txt");
+            self.engine
+                .get_template(&name)
+                .and_then(|template| template.render(values))
+                .map_err(|error| ComposeError::Template { template: name, reason: one_line(&error) })
+        };
+        Ok(Rendered { subject: half("subject")?, body: half("body")? })
+    }
+
+    fn message_id(&self, reference: &str, stamp: Stamp) -> String {
+        let unique = data_encoding::HEXLOWER.encode(&stamp.unique);
+        format!("<{reference}.{unique}@{}>", self.address.domain().to_ascii_lowercase())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all that a mail is made of")]
     fn build(
         &self,
-        answer: &Answer,
+        to: &Address,
+        sort: &str,
         reply_to: Option<&Address>,
         message_id: &str,
         thread: &Thread<'_>,
@@ -342,7 +474,7 @@ impl Replies {
             |address: &Address| address.as_str().parse().map_err(|e: lettre::address::AddressError| fail(&e));
         let mut message = lettre::Message::builder()
             .from(Mailbox::new(Some(self.company.name.clone()), address(&self.address)?))
-            .to(Mailbox::new(None, address(&answer.to)?))
+            .to(Mailbox::new(None, address(to)?))
             .subject(text.subject.trim())
             .date(SystemTime::try_from(now).unwrap_or(SystemTime::UNIX_EPOCH))
             .message_id(Some(message_id.to_owned()));
@@ -357,7 +489,7 @@ impl Replies {
         // RFC 3834 section 5, what Exchange needs to keep its absence notes to itself, and what tells our
         // own mail wherever it comes from.
         let marks = [
-            ("Auto-Submitted", "auto-replied"),
+            ("Auto-Submitted", sort),
             ("X-Auto-Response-Suppress", "All"),
             ("X-Loop", self.address.as_str()),
         ];

@@ -3,7 +3,8 @@
 //! A row is data: an operator adds a phrase, or a whole type, by putting a file into the rules folder
 //! of the configuration. What a row may *do* is a closed set, [`Action`]: a new verb is code.
 //! Rows and languages are built into the binary; a file of the same name in the operator's folder
-//! takes the place of the built-in one.
+//! takes the place of the built-in one. So is `rules/laws.toml`, the table of legal clocks (see
+//! [`crate::clock`]): how long a request may take is a matter of the laws that apply, not of its type.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +12,9 @@ use std::path::Path;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
 
-use crate::clock::Due;
+use crate::clock::Laws;
 use crate::config::{FileError, folder_name_is_sound, line_of, parse_toml};
+use crate::decide::UNCLEAR;
 use crate::language::LanguageFile;
 use crate::text;
 
@@ -89,17 +91,9 @@ struct TypeFile {
     no_trade: bool,
     #[serde(default)]
     over: Vec<String>,
-    due: DueFile,
     title: BTreeMap<String, String>,
     #[serde(default)]
     phrases: BTreeMap<String, Phrases>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DueFile {
-    after: Due,
-    source: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -143,10 +137,6 @@ pub struct RequestType {
     /// this one and a phrase of theirs share words, the words are this one's ("no more targeted ads"
     /// is no end to all mailings).
     pub over: Vec<usize>,
-    /// How long the law leaves.
-    pub due: Due,
-    /// Which law, and where in it.
-    pub due_source: String,
     /// How a reply names it, by language.
     pub titles: BTreeMap<String, String>,
 }
@@ -182,7 +172,12 @@ pub struct Table {
     pub languages: Vec<(String, LanguageFile)>,
     /// The phrases of all types.
     pub phrases: Vec<Phrase>,
+    /// The legal clocks, by law: `laws.toml`.
+    pub laws: Laws,
 }
+
+/// The file among the types that is none: the table of laws.
+const LAWS: &str = "laws";
 
 #[derive(RustEmbed)]
 #[folder = "rules/"]
@@ -218,7 +213,7 @@ impl Table {
                 let mut language: LanguageFile = parse_toml(shown, text)?;
                 check_language(&mut language, shown, text)?;
                 languages.push((code.to_owned(), language));
-            } else {
+            } else if stem != LAWS {
                 let row: TypeFile = parse_toml(shown, text)?;
                 check_row(stem, &row, shown, text)?;
                 rows.push((stem.to_owned(), row, shown, text));
@@ -226,7 +221,14 @@ impl Table {
         }
         rows.sort_by(|a, b| (a.1.order, &a.0).cmp(&(b.1.order, &b.0)));
         let names: Vec<String> = rows.iter().map(|(name, ..)| name.clone()).collect();
-        let mut table = Self { types: Vec::new(), languages, phrases: Vec::new() };
+        let laws = match files.get("laws.toml") {
+            Some((shown, text)) => {
+                let known: Vec<&str> = names.iter().map(String::as_str).chain([UNCLEAR]).collect();
+                Laws::parse(shown, text, &known)?
+            }
+            None => Laws::default(),
+        };
+        let mut table = Self { types: Vec::new(), languages, phrases: Vec::new(), laws };
         for (kind, (name, row, shown, text)) in rows.into_iter().enumerate() {
             let over = resolve(&row.over, &names, shown, text)?;
             for (code, phrases) in &row.phrases {
@@ -272,8 +274,6 @@ impl Table {
                 any_mood: row.any_mood,
                 no_trade: row.no_trade,
                 over,
-                due: row.due.after,
-                due_source: row.due.source,
                 titles: row.title,
             });
         }

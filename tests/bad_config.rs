@@ -98,7 +98,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `authentication`, `folders`, `unsubscribe`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `authentication`, `folders`, `unsubscribe`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -272,7 +272,7 @@ fn ways_in_and_out() {
 #[test]
 fn rules() {
     let config = GOOD.replace("[company]", "rules = \"ROOT/rules\"\n[company]");
-    let row = "action = \"open\"\nfolder = \"X\"\nproof = 1\norder = 50\nthreshold = 0.6\n[due]\nafter = \"30 days\"\nsource = \"x\"\n[title]\nen = \"x\"\n[phrases.en]\nlikely = ['some words']\n";
+    let row = "action = \"open\"\nfolder = \"X\"\nproof = 1\norder = 50\nthreshold = 0.6\n[title]\nen = \"x\"\n[phrases.en]\nlikely = ['some words']\n";
     let case = |from: &str, to: &str, expected: &str| {
         assert!(row.contains(from));
         assert_eq!(refusal(&config, &[("rules/question.toml", &row.replace(from, to))]), expected);
@@ -280,27 +280,22 @@ fn rules() {
     case(
         "some words",
         "some (words",
-        "rules/question.toml:12: phrases.en.likely, entry 1: is not a pattern: unclosed group",
+        "rules/question.toml:9: phrases.en.likely, entry 1: is not a pattern: unclosed group",
     );
     case(
         "some words",
         "(some)?",
-        "rules/question.toml:12: phrases.en.likely, entry 1: matches an empty text and so every mail; ask for at least a word",
+        "rules/question.toml:9: phrases.en.likely, entry 1: matches an empty text and so every mail; ask for at least a word",
     );
     case(
         "phrases.en",
         "phrases.xx",
-        "rules/question.toml:11: phrases.xx: there is no rules/languages/xx.toml; add one or correct the code",
+        "rules/question.toml:8: phrases.xx: there is no rules/languages/xx.toml; add one or correct the code",
     );
     case(
         "\"open\"",
         "\"erase\"",
         "rules/question.toml:1: action: unknown variant `erase`, expected one of `suppress_marketing`, `suppress_ads`, `answer`, `open`",
-    );
-    case(
-        "\"30 days\"",
-        "\"soon\"",
-        "rules/question.toml:7: after: \"soon\" is not like \"30 days\", \"10 business days\" or \"1 month\"",
     );
     case(
         "\"open\"",
@@ -315,7 +310,7 @@ fn rules() {
     case(
         "some words",
         "some <words>",
-        "rules/question.toml:12: phrases.en.likely, entry 1: there is no class of words <words> in this language",
+        "rules/question.toml:9: phrases.en.likely, entry 1: there is no class of words <words> in this language",
     );
     case(
         "proof = 1",
@@ -326,6 +321,71 @@ fn rules() {
     assert_eq!(
         refusal(&config, &[("rules/gift.toml", row)]),
         "templates/gift/en:1: is missing: every request type needs subject.txt and body.txt in the fallback language or in English"
+    );
+}
+
+#[test]
+fn clocks() {
+    let with = |keys: &str| GOOD.replace("[directory]", &format!("[clock]\n{keys}\n[directory]"));
+    broken(
+        "[directory]",
+        "[clock]\nlaws = [\"gdpr\", \"gpdr\"]\n[directory]",
+        "c.toml:12: clock.laws: there is no law \"gpdr\"; there are bulk_senders, can_spam, ccpa, coppa, gdpr, shine_the_light, uk_gdpr, unknown, us_states",
+    );
+    broken(
+        "[directory]",
+        "[clock]\nlaws = [\"gdpr\"]\ntime_zone = \"Europe/Bonn\"\n[directory]",
+        "c.toml:13: clock.time_zone: there is no time zone \"Europe/Bonn\"; take an IANA name such as \"Europe/Berlin\"",
+    );
+    broken(
+        "[directory]",
+        "[clock]\nlaw = [\"gdpr\"]\n[directory]",
+        "c.toml:12: unknown field `law`, expected one of `laws`, `holidays`, `time_zone`",
+    );
+    broken(
+        "[directory]",
+        "[clock]\nholidays = \"/nonexistent/holidays\"\n[directory]",
+        "c.toml:12: clock.holidays: /nonexistent/holidays cannot be read: No such file or directory (os error 2)",
+    );
+    assert_eq!(
+        refusal(&with("holidays = \"ROOT/holidays\""), &[("holidays", "# ours\n2026-12-25\n26.12.2026\n")]),
+        "holidays:3: clock.holidays: write one date a line, as in 2026-12-25; what follows a '#' is a comment"
+    );
+    broken(
+        "[directory]",
+        "[admin]\nnotify = \"Privacy@example.com\"\n[directory]",
+        "c.toml:12: admin.notify: is an address of ours, whose mail from ourselves nobody reads; name a person's",
+    );
+}
+
+#[test]
+fn laws() {
+    let config = GOOD.replace("[company]", "rules = \"ROOT/rules\"\n[company]");
+    let good = "[[x.clock]]\nduty = \"answer\"\ntypes = [\"access\"]\nafter = \"1 month\"\nsource = \"x\"\n\
+                [[unknown.clock]]\nduty = \"answer\"\nafter = \"30 days\"\nsource = \"x\"\n";
+    let case = |from: &str, to: &str, expected: &str| {
+        assert!(good.contains(from));
+        assert_eq!(refusal(&config, &[("rules/laws.toml", &good.replace(from, to))]), expected);
+    };
+    case(
+        "1 month",
+        "soon",
+        "rules/laws.toml:4: after: \"soon\" is not like \"30 days\", \"10 business days\" or \"1 month\"",
+    );
+    case(
+        "\"access\"",
+        "\"acess\"",
+        "rules/laws.toml:3: x.clock.types: there is no request type \"acess\"; correct the name",
+    );
+    case(
+        "after = \"1 month\"",
+        "until = \"1 month\"",
+        "rules/laws.toml:4: unknown field `until`, expected one of `duty`, `types`, `after`, `next_working_day`, `extension`, `proof`, `source`",
+    );
+    case(
+        "[unknown.clock]",
+        "[other.clock]",
+        "rules/laws.toml:1: unknown: needs a [[unknown.clock]] with duty = \"answer\" and no types: it holds where no other law does",
     );
 }
 

@@ -374,7 +374,7 @@ async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
         requests,
         [
             (1, "deletion", "held", "2026-12-23"),
-            (1, "opt_out", "completed", "2026-11-25"),
+            (1, "opt_out", "completed", "2026-12-23"),
             (2, "deletion", "held", "2026-12-23"),
             (3, "disclosure", "held", "2026-12-23"),
         ]

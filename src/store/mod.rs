@@ -7,9 +7,11 @@
 //! sent twice.
 //!
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
-//! what became of them, [`proof`] knows which earlier requests a mail can speak for, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
+//! what became of them, [`proof`] knows which earlier requests a mail can speak for,
+//! [`clocks`] by when they are due and who has been warned of it, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
 //! operator's questions.
 
+pub mod clocks;
 pub mod lookup;
 pub mod outbox;
 pub mod proof;

@@ -58,13 +58,17 @@ struct EarlierRow {
     reference: String,
     kind: String,
     status: String,
+    received_at: i64,
+    asked_at: Option<i64>,
     due_on: String,
+    is_extended: bool,
     proof_needed: u8,
     letters: u32,
     words: Vec<u8>,
 }
 
-const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.status, r.due_on, r.proof_needed, r.words,
+const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.status, r.received_at, r.asked_at, r.due_on,
+    r.extended_at IS NOT NULL AS is_extended, r.proof_needed, r.words,
     (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters FROM requests r";
 
 fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
@@ -320,6 +324,9 @@ fn earlier(rows: Vec<EarlierRow>) -> Result<Vec<Earlier>> {
                 reference: row.reference,
                 kind: row.kind,
                 status: Status::parse(&row.status).context("A stored request has no known status")?,
+                received: Timestamp::from_second(row.received_at)?,
+                asked: row.asked_at.map(Timestamp::from_second).transpose()?,
+                is_extended: row.is_extended,
                 due: row.due_on.parse().context("A stored request has no sound due date")?,
                 proof_needed: row.proof_needed,
                 letters: row.letters,

@@ -415,6 +415,10 @@ impl Visit {
             }
             if done {
                 batch.event(request, self.now, "rule", "completed", "carried out at once")?;
+            } else {
+                for deadline in &planned.owed {
+                    batch.deadline(request, deadline)?;
+                }
             }
         }
         for step in &entry.decision.steps {
@@ -424,6 +428,9 @@ impl Visit {
             {
                 batch.challenge(step.request, sender, asked, self.now)?;
             }
+        }
+        for proven in &entry.decision.proven {
+            batch.proven(proven, self.now)?;
         }
         for reply in entry.replies {
             batch.reply(message, reply, entry.in_thread, self.now)?;
@@ -515,12 +522,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, statement: &'static str) -> Result<&mut Self> {
+    pub(super) fn add(&mut self, statement: &'static str) -> Result<&mut Self> {
         self.sql.push_str(statement);
         Ok(self)
     }
 
-    fn bind<T>(&mut self, value: T) -> Result<&mut Self>
+    pub(super) fn bind<T>(&mut self, value: T) -> Result<&mut Self>
     where
         T: for<'q> Encode<'q, Sqlite> + Type<Sqlite>,
     {
@@ -528,7 +535,7 @@ impl Batch {
         Ok(self)
     }
 
-    fn event(
+    pub(super) fn event(
         &mut self,
         request: i64,
         at: i64,
@@ -605,10 +612,10 @@ impl Batch {
         .bind(request)
     }
 
-    /// A reply into the queue.
+    /// A reply into the queue, to the mail that is `message`; or a notice that answers none.
     pub(super) fn reply(
         &mut self,
-        message: i64,
+        message: impl Into<Option<i64>>,
         reply: &Outgoing,
         in_thread: u32,
         now: i64,
@@ -618,7 +625,7 @@ impl Batch {
                 in_thread, raw, state, created_at, next_attempt_at, updated_at)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);",
         )?
-        .bind(message)?
+        .bind(message.into())?
         .bind(reply.reference.clone())?
         .bind(reply.is_proven)?
         .bind(reply.recipient.normalised().to_string())?

@@ -16,6 +16,7 @@ use sqlx::Connection;
 /// One installation with a Maildir that nothing is in, and a folder for replies.
 pub struct House {
     folder: tempfile::TempDir,
+    config: Config,
     /// Its way in.
     pub intake: Arc<Intake>,
     /// Its database.
@@ -42,9 +43,21 @@ impl House {
             path("Maildir"),
             path("replies")
         );
-        let daemon = Daemon::build(&Config::parse("test", &text).unwrap()).await.unwrap();
+        Self::open(folder, Config::parse("test", &text).unwrap()).await
+    }
+
+    async fn open(folder: tempfile::TempDir, config: Config) -> Self {
+        let daemon = Daemon::build(&config).await.unwrap();
         let store = daemon.intake.store.clone();
-        Self { folder, intake: daemon.intake, store }
+        Self { folder, config, intake: daemon.intake, store }
+    }
+
+    /// The same installation, after its process has ended and begun anew.
+    pub async fn restarted(self) -> Self {
+        let Self { folder, config, intake, store } = self;
+        drop(intake);
+        store.close().await;
+        Self::open(folder, config).await
     }
 
     /// Whether each of these addresses is suppressed.
