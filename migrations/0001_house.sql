@@ -59,7 +59,7 @@ CREATE TABLE requests (
     reference   TEXT    NOT NULL UNIQUE,
     message_id  INTEGER NOT NULL REFERENCES messages (id),
     kind        TEXT    NOT NULL,
-    status      TEXT    NOT NULL CHECK (status IN ('awaiting_proof', 'approved', 'held', 'completed', 'withdrawn', 'expired')),
+    status      TEXT    NOT NULL CHECK (status IN ('awaiting_proof', 'approved', 'executing', 'held', 'completed', 'partly_completed', 'denied', 'withdrawn', 'expired')),
     flag        TEXT    NOT NULL DEFAULT '' CHECK (flag IN ('', 'suspected_fraud')),
     proof_needed INTEGER NOT NULL,           -- the step of the ladder that its type asks for, 0 to 3
     proof_given  INTEGER NOT NULL,           -- the step that was reached

@@ -30,12 +30,18 @@ const MOST_LETTERS: u32 = 5;
 pub enum Status {
     /// Nothing is done before its sender's word comes from the address it concerns.
     AwaitingProof,
-    /// It may be carried out; today a person does that.
+    /// It may be carried out.
     Approved,
+    /// Its sources are at work.
+    Executing,
     /// A person must look before anything is done.
     Held,
     /// Carried out.
     Completed,
+    /// Carried out as far as it went: a source kept something, or failed for good.
+    PartlyCompleted,
+    /// A person declined it, with a reason.
+    Denied,
     /// Taken back, or never asked for.
     Withdrawn,
     /// No proof came in time.
@@ -44,16 +50,28 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::AwaitingProof, Self::Approved, Self::Held, Self::Completed, Self::Withdrawn, Self::Expired];
+    pub const ALL: [Self; 9] = [
+        Self::AwaitingProof,
+        Self::Approved,
+        Self::Executing,
+        Self::Held,
+        Self::Completed,
+        Self::PartlyCompleted,
+        Self::Denied,
+        Self::Withdrawn,
+        Self::Expired,
+    ];
 
     /// The word for it in the database and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::AwaitingProof => "awaiting_proof",
             Self::Approved => "approved",
+            Self::Executing => "executing",
             Self::Held => "held",
             Self::Completed => "completed",
+            Self::PartlyCompleted => "partly_completed",
+            Self::Denied => "denied",
             Self::Withdrawn => "withdrawn",
             Self::Expired => "expired",
         }
@@ -66,7 +84,10 @@ impl Status {
 
     /// Whether nothing more will happen to it.
     pub fn is_closed(self) -> bool {
-        matches!(self, Self::Completed | Self::Withdrawn | Self::Expired)
+        matches!(
+            self,
+            Self::Completed | Self::PartlyCompleted | Self::Denied | Self::Withdrawn | Self::Expired
+        )
     }
 }
 
