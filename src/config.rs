@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
 use crate::evidence::{Trust, is_authserv_id, is_receiving_host};
+use crate::request::Verb;
 use crate::sender::Address;
 
 /// The whole configuration as it is in the file, checked.
@@ -64,6 +65,15 @@ pub struct Config {
     /// Unsubscribe tokens. Without keys there are none.
     #[serde(default)]
     pub unsubscribe: Unsubscribe,
+    /// The company's systems that hold people's data. Without any, a person carries requests out.
+    #[serde(default)]
+    pub source: Vec<SourceConfig>,
+    /// How data is erased.
+    #[serde(default)]
+    pub erasure: Erasure,
+    /// How a copy of the data is handed out.
+    #[serde(default)]
+    pub copy: CopyConfig,
     /// Mailboxes read over IMAP.
     #[serde(default)]
     pub imap: Vec<ImapConfig>,
@@ -323,6 +333,148 @@ impl Unsubscribe {
             Ok(key)
         });
         keys.collect()
+    }
+}
+
+/// A system that holds people's data; see [`crate::source`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "SourceFile")]
+pub struct SourceConfig {
+    /// Its name, as replies call it.
+    pub name: String,
+    /// How it is reached.
+    pub sort: SourceSort,
+    /// What it does. Default everything.
+    pub verbs: Vec<Verb>,
+    /// How long one order may take. Default 60 s.
+    pub timeout: Duration,
+}
+
+/// How a system is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceSort {
+    /// `local = true`: the contacts in privacyd's own database.
+    Local,
+    /// `command = ["/path/to/program", "argument"]`.
+    Command(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceFile {
+    name: String,
+    #[serde(default)]
+    local: bool,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default = "every_verb")]
+    verbs: Vec<Verb>,
+    #[serde(default = "minute", deserialize_with = "duration")]
+    timeout: Duration,
+}
+
+fn every_verb() -> Vec<Verb> {
+    Verb::ALL.to_vec()
+}
+
+fn minute() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl TryFrom<SourceFile> for SourceConfig {
+    type Error = String;
+
+    fn try_from(file: SourceFile) -> Result<Self, String> {
+        let SourceFile { name, local, command, verbs, timeout } = file;
+        let sort = match (local, command.as_slice()) {
+            (true, []) => SourceSort::Local,
+            (false, [program, ..]) if Path::new(program).is_absolute() => SourceSort::Command(command),
+            (false, [_, ..]) => {
+                return Err(format!("source {name:?}: command: name the program with its whole path"));
+            }
+            _ => return Err(format!("source {name:?}: give it either local = true or a command")),
+        };
+        if name.trim().is_empty() || name.chars().any(char::is_control) {
+            return Err("source.name: write a name that people will read, on one line".into());
+        }
+        if verbs.is_empty() {
+            return Err(format!("source {name:?}: verbs: name at least one, or leave the key out for all"));
+        }
+        if timeout.is_zero() {
+            return Err(format!("source {name:?}: timeout: must be longer than nothing"));
+        }
+        Ok(Self { name, sort, verbs, timeout })
+    }
+}
+
+/// How data is erased.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Erasure {
+    /// How long after its proof an erasure begins; until then a reply stops it. Default 24h.
+    #[serde(deserialize_with = "duration")]
+    pub delay: Duration,
+    /// The column of the contacts that says that a law suit or an authority forbids the erasure: any value
+    /// but an empty one, 0, "no" and "false". Default "legal_hold".
+    pub hold_column: String,
+}
+
+impl Default for Erasure {
+    fn default() -> Self {
+        Self { delay: Duration::from_secs(24 * 60 * 60), hold_column: "legal_hold".into() }
+    }
+}
+
+/// How a copy of the data is handed out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CopyConfig {
+    /// Fields in whose name one of these stands, as whole words, never leave by mail: the reply says that they
+    /// are held (11 CCR 7024(d)). "accountNumber", "account_number" and "Account number" are the same.
+    pub withhold: Vec<String>,
+    /// A larger copy is not sent by mail: a person hands it out. Default 10 MB.
+    pub max_attachment_size: ByteSize,
+}
+
+impl Default for CopyConfig {
+    fn default() -> Self {
+        let withhold = [
+            "password",
+            "passwd",
+            "passphrase",
+            "secret",
+            "token",
+            "api key",
+            "apikey",
+            "pin",
+            "security answer",
+            "security question",
+            "ssn",
+            "social security",
+            "tax id",
+            "passport",
+            "driver license",
+            "drivers license",
+            "driving licence",
+            "national id",
+            "id card",
+            "identity card",
+            "iban",
+            "account number",
+            "bank account",
+            "card number",
+            "credit card",
+            "cvv",
+            "cvc",
+            "health",
+            "medical",
+            "diagnosis",
+            "biometric",
+            "biometrics",
+            "fingerprint",
+            "face id",
+        ];
+        Self { withhold: withhold.map(str::to_owned).to_vec(), max_attachment_size: ByteSize::mb(10) }
     }
 }
 
@@ -693,6 +845,7 @@ impl Config {
                 "limits.max_message_size: must not be below limits.read_limit".into(),
             ));
         }
+        self.check_sources()?;
         self.check_proof()?;
         self.check_clock()?;
         self.check_authentication()?;
@@ -700,6 +853,16 @@ impl Config {
         self.check_unsubscribe()?;
         self.check_mailboxes()?;
         self.check_outgoing()
+    }
+
+    fn check_sources(&self) -> Result<(), (Vec<String>, String)> {
+        for (index, source) in self.source.iter().enumerate() {
+            if self.source.iter().take(index).any(|other| other.name == source.name) {
+                let path = ["source", &index.to_string(), "name"].map(str::to_owned).to_vec();
+                return Err((path, format!("source.name: there are two sources {:?}", source.name)));
+            }
+        }
+        Ok(())
     }
 
     fn check_proof(&self) -> Result<(), (Vec<String>, String)> {

@@ -24,10 +24,12 @@ use crate::outbox::Outbox;
 use crate::redact::Pseudonyms;
 use crate::reply::Replies;
 use crate::request::Table;
+use crate::source::Source;
 use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
 use crate::verify::{MAIL_TIMEOUT, Verifier, WINDOW_TIMEOUT};
+use crate::work::Work;
 
 /// The longest wait between two tries of something that fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -35,12 +37,17 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 /// The wait after a refused login: a server that counts wrong passwords must not lock us out.
 const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(15 * 60);
 
+/// The rest between two looks for work.
+const WORK_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The whole installation, ready to run.
 pub struct Daemon {
     /// The mailboxes.
     pub mailboxes: Vec<Mailbox>,
     /// The corridor in.
     pub intake: Arc<Intake>,
+    /// The work on approved requests.
+    pub work: Work,
     /// The corridor out.
     pub outbox: Outbox,
     poll_interval: Duration,
@@ -246,9 +253,14 @@ impl Daemon {
             pseudonyms,
             queued: Arc::new(Notify::new()),
         };
+        let intake = Arc::new(intake);
+        let sources = config.source.iter().map(Source::new).collect();
+        let key = store.tombstone_key().await?;
+        let work = Work::new(Arc::clone(&intake), sources, config.erasure.clone(), config.copy.clone(), key);
         Ok(Self {
             mailboxes,
-            intake: Arc::new(intake),
+            intake,
+            work,
             outbox: Outbox::new(store, mailer),
             poll_interval: config.poll_interval,
             _sole: sole,
@@ -297,6 +309,11 @@ impl Daemon {
         if let Err(error) = self.intake.warn(Timestamp::now()).await {
             note(&mut failure, error);
         }
+        if !*stopped.borrow()
+            && let Err(error) = self.work.pass(Timestamp::now()).await
+        {
+            note(&mut failure, error);
+        }
         let _ = read.send(true);
         if let Err(error) = out.await.context("The outbox broke off")? {
             note(&mut failure, error);
@@ -320,6 +337,7 @@ impl Daemon {
             loops.spawn(mailbox_loop(mailbox, intake, self.poll_interval, read, stopped.clone()));
         }
         loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, stopped.clone()));
+        loops.spawn(work_loop(self.work, stopped.clone()));
         loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stopped));
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
         let _ = sd_notify::notify(&[
@@ -420,6 +438,28 @@ async fn clock_loop(
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(60)) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+/// The work on approved requests, for ever: looked for every few seconds.
+async fn work_loop(work: Work, mut stopped: watch::Receiver<bool>) {
+    let mut failures = 0;
+    while !*stopped.borrow() {
+        let rest = match work.pass(Timestamp::now()).await {
+            Ok(_) => {
+                failures = 0;
+                WORK_INTERVAL
+            }
+            Err(error) => {
+                failures += 1;
+                error!(failures, "the work on requests failed: {error:#}");
+                back_off(failures)
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
             _ = stopped.changed() => {}
         }
     }

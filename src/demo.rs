@@ -42,6 +42,7 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     for mailbox in &mut daemon.mailboxes {
         daemon.intake.pass(mailbox, &|| false).await?;
     }
+    daemon.work.pass(jiff::Timestamp::now()).await?;
     pass.sent += daemon.outbox.drain(|| false).await?.sent;
     let took = begun.elapsed();
 
@@ -173,6 +174,14 @@ blog_host_contact = "https://blog.example.net/contact"
 
 [authentication]
 authserv_ids = ["mx.example.com"]
+
+# The contacts are all the data there are. What is confirmed is erased at once, to have something to see.
+[[source]]
+name = "Contacts"
+local = true
+
+[erasure]
+delay = "0s"
 
 [log]
 level = "warn"

@@ -300,6 +300,13 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[Earlier]) {
             }
             Said::No if is_waiting => (Change::Withdraw { fraud: true }, "says that they never asked for it"),
             Said::NeverMind if is_waiting => (Change::Withdraw { fraud: false }, "takes it back"),
+            // Nothing has been done yet.
+            Said::No if request.status == Status::Approved => {
+                (Change::Withdraw { fraud: true }, "says that they never asked for it")
+            }
+            Said::NeverMind if request.status == Status::Approved => {
+                (Change::Withdraw { fraud: false }, "takes it back before it is carried out")
+            }
             Said::No | Said::NeverMind if !request.status.is_closed() => {
                 (Change::Note, "seems to be taken back: a person must read it before anything is done")
             }

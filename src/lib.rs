@@ -31,6 +31,8 @@
 //! * [`store`] (effect): SQLite; the only place with SQL.
 //! * [`outbox`]: due replies, one attempt and one outcome each. [`mailer`] (effect): SMTP, a folder,
 //!   or a test's memory.
+//! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
+//!   such a system, reached by a command. [`copy`] (pure): the copy of the data that is handed out.
 //! * [`daemon`]: builds all of it from a configuration and keeps the loops turning.
 //! * [`cli`], [`operator`], [`demo`]: the command line. [`log`], [`redact`]: what a log may say.
 //!
@@ -45,6 +47,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice))]
 
 pub mod config;
+pub mod copy;
 pub mod tls;
 
 pub mod mailbox;
@@ -74,6 +77,7 @@ pub mod ladder;
 
 pub mod reply;
 
+pub mod source;
 pub mod store;
 
 pub mod mailer;
@@ -87,3 +91,4 @@ pub mod literals;
 pub mod log;
 pub mod operator;
 pub mod redact;
+pub mod work;

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, SinglePart};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
 use minijinja::{Environment, UndefinedBehavior, context};
 use rust_embed::RustEmbed;
 
@@ -23,17 +23,33 @@ use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::request::Table;
 use crate::sender::Address;
+use crate::source::{Ended, Kept};
 
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
-/// sure about, for the steps of the ladder of proof, for an extension, and for the operator.
-pub const GENERAL: [&str; 9] =
-    ["several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DEADLINES];
+/// sure about, for the steps of the ladder of proof, for an extension, for the operator, and for the end of the
+/// work on a request.
+pub const GENERAL: [&str; 13] = [
+    "several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DEADLINES, ERASED,
+    CANCELLED, COPY, CATEGORIES,
+];
 
 /// The template that tells by when a request will be answered instead.
 pub const EXTENDED: &str = "extended";
 
 /// The template that tells the operator what runs short of time.
 pub const DEADLINES: &str = "deadlines";
+
+/// The template that tells that data were erased.
+pub const ERASED: &str = "erased";
+
+/// The template that tells that an account was closed.
+pub const CANCELLED: &str = "cancelled";
+
+/// The template that a copy of the data comes with.
+pub const COPY: &str = "copy";
+
+/// The template that names the categories of the data, where more was not proven.
+pub const CATEGORIES: &str = "categories";
 
 /// A reply, complete.
 #[derive(Debug, Clone)]
@@ -121,6 +137,41 @@ struct Values<'a> {
     data_points: &'a str,
     reason: &'a str,
     deadlines: &'a [ShortOfTime],
+    systems: &'a [SystemInReply<'a>],
+    withheld: &'a [String],
+    categories: &'a [String],
+}
+
+/// A system of the company's, and what it says that it has done.
+#[derive(serde::Serialize)]
+struct SystemInReply<'a> {
+    name: &'a str,
+    outcome: &'static str,
+    kept: &'a [Kept],
+}
+
+/// What there is to tell of the work on a request.
+#[derive(Debug)]
+pub struct Work<'a> {
+    /// The systems, in the order of the configuration.
+    pub parts: &'a [Ended],
+    /// Names of fields that are held and were left out.
+    pub withheld: Vec<String>,
+    /// Names of the fields that are held.
+    pub categories: Vec<String>,
+    /// What goes along.
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that goes along with a reply.
+#[derive(Debug, Clone)]
+pub struct Attachment {
+    /// Its name.
+    pub name: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// What is in it.
+    pub bytes: Vec<u8>,
 }
 
 /// A template, rendered.
@@ -256,6 +307,13 @@ impl Replies {
                         percent: 50,
                         overdue: false,
                     }];
+                    let kept = [Kept { what: "x".into(), why: "x".into() }];
+                    let systems = ["done", "nothing", "kept", "failed"].map(|outcome| SystemInReply {
+                        name: "x",
+                        outcome,
+                        kept: &kept,
+                    });
+                    let names = ["x".to_owned()];
                     for reason in Reason::ALL {
                         let values = self.values(&Values {
                             requests: &sample,
@@ -264,6 +322,9 @@ impl Replies {
                             data_points: "x",
                             reason: reason.name(),
                             deadlines: &deadlines,
+                            systems: &systems,
+                            withheld: &names,
+                            categories: &names,
                         });
                         let rendered =
                             self.engine.get_template(&path).and_then(|template| template.render(values));
@@ -298,7 +359,8 @@ impl Replies {
     }
 
     fn values(&self, values: &Values<'_>) -> minijinja::Value {
-        let Values { requests, code, until, data_points, reason, deadlines } = *values;
+        let Values { requests, code, until, data_points, reason, deadlines, systems, withheld, categories } =
+            *values;
         let first = requests.first();
         context! {
             reference => first.map(|request| request.reference),
@@ -310,6 +372,9 @@ impl Replies {
             data_points => data_points,
             reason => reason,
             deadlines => minijinja::Value::from(minijinja::value::Serde(deadlines)),
+            systems => minijinja::Value::from(minijinja::value::Serde(systems)),
+            withheld => minijinja::Value::from(minijinja::value::Serde(withheld)),
+            categories => minijinja::Value::from(minijinja::value::Serde(categories)),
             data_points_needed => self.proof.data_points_needed,
             company => context! {
                 name => self.company.name.clone(),
@@ -334,7 +399,23 @@ impl Replies {
         stamp: Stamp,
         question: Option<&Question>,
     ) -> Result<Outgoing, ComposeError> {
-        self.write(answer, told, thread, table, stamp, question, None)
+        self.write(answer, told, thread, table, stamp, question, None, None)
+    }
+
+    /// Writes how the work on a request has ended.
+    ///
+    /// # Errors
+    /// See [`ComposeError`].
+    pub fn completion(
+        &self,
+        answer: &Answer,
+        told: &[Told<'_>],
+        thread: Thread<'_>,
+        table: &Table,
+        stamp: Stamp,
+        work: &Work<'_>,
+    ) -> Result<Outgoing, ComposeError> {
+        self.write(answer, told, thread, table, stamp, None, None, Some(work))
     }
 
     /// Writes the notice that the requests `told` are extended, and why.
@@ -350,7 +431,7 @@ impl Replies {
         stamp: Stamp,
         reason: Reason,
     ) -> Result<Outgoing, ComposeError> {
-        self.write(answer, told, thread, table, stamp, None, Some(reason))
+        self.write(answer, told, thread, table, stamp, None, Some(reason), None)
     }
 
     /// Writes to the operator what runs short of time, in the fallback language.
@@ -369,7 +450,7 @@ impl Replies {
         let message_id = self.message_id(DEADLINES, stamp);
         let thread = Thread { message_id: None, references: &[] };
         // Nobody has written: RFC 3834 section 5.
-        let raw = self.build(to, "auto-generated", None, &message_id, &thread, text, stamp.now)?;
+        let raw = self.build(to, "auto-generated", None, &message_id, &thread, text, &[], stamp.now)?;
         Ok(Outgoing {
             recipient: to.clone(),
             reference: String::new(),
@@ -391,6 +472,7 @@ impl Replies {
         stamp: Stamp,
         question: Option<&Question>,
         reason: Option<Reason>,
+        work: Option<&Work<'_>>,
     ) -> Result<Outgoing, ComposeError> {
         let language = self.language(&answer.template, &answer.language);
         let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
@@ -410,6 +492,11 @@ impl Replies {
         let names_data =
             told.iter().any(|told| told.status == Status::AwaitingProof && told.proof_needed > 2);
         let data_points = if names_data { self.proof.data_points.join(", ") } else { String::new() };
+        let systems: Vec<SystemInReply<'_>> = work
+            .iter()
+            .flat_map(|work| work.parts)
+            .map(|part| SystemInReply { name: &part.source, outcome: part.state.name(), kept: &part.kept })
+            .collect();
         let values = self.values(&Values {
             requests: &requests,
             code: &code,
@@ -417,6 +504,9 @@ impl Replies {
             data_points: &data_points,
             reason: reason.map_or("", Reason::name),
             deadlines: &[],
+            systems: &systems,
+            withheld: work.map_or(&[], |work| &work.withheld),
+            categories: work.map_or(&[], |work| &work.categories),
         });
         let reference = told.first().map(|told| told.reference.to_owned()).unwrap_or_default();
         let message_id = self.message_id(&reference, stamp);
@@ -425,7 +515,9 @@ impl Replies {
             .flatten();
         let text = self.render(&answer.template, &language, &values)?;
         let (to, sort) = (&answer.to, "auto-replied");
-        let raw = self.build(to, sort, reply_to.as_ref(), &message_id, &thread, text, stamp.now)?;
+        let attachments = work.map_or(&[][..], |work| &work.attachments);
+        let raw =
+            self.build(to, sort, reply_to.as_ref(), &message_id, &thread, text, attachments, stamp.now)?;
         Ok(Outgoing {
             recipient: answer.to.clone(),
             reference,
@@ -467,6 +559,7 @@ impl Replies {
         message_id: &str,
         thread: &Thread<'_>,
         text: Rendered,
+        attachments: &[Attachment],
         now: Timestamp,
     ) -> Result<Vec<u8>, ComposeError> {
         let fail = |error: &dyn std::fmt::Display| ComposeError::Build(error.to_string());
@@ -498,7 +591,19 @@ impl Replies {
                 message.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned()));
         }
         let part = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(text.body);
-        message.singlepart(part).map(|message| message.formatted()).map_err(|error| fail(&error))
+        let built = match attachments {
+            [] => message.singlepart(part),
+            files => {
+                let mut parts = MultiPart::mixed().singlepart(part);
+                for file in files {
+                    let sort = ContentType::parse(file.content_type).map_err(|error| fail(&error))?;
+                    let attachment = lettre::message::Attachment::new(file.name.to_owned());
+                    parts = parts.singlepart(attachment.body(file.bytes.clone(), sort));
+                }
+                message.multipart(parts)
+            }
+        };
+        built.map(|message| message.formatted()).map_err(|error| fail(&error))
     }
 }
 

@@ -39,6 +39,37 @@ impl Action {
     }
 }
 
+/// What the company's systems do for an approved request of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Hand out a copy of what is held of a person (GDPR art. 15 and 20; Cal. Civ. Code 1798.110).
+    Collect,
+    /// Erase what is held of a person (GDPR art. 17; Cal. Civ. Code 1798.105).
+    Erase,
+    /// Close a person's account.
+    Cancel,
+}
+
+impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Collect, Self::Erase, Self::Cancel];
+
+    /// The word for it in rules, configuration and orders.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collect => "collect",
+            Self::Erase => "erase",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    /// Whether it takes something away that does not come back.
+    pub fn destroys(self) -> bool {
+        self != Self::Collect
+    }
+}
+
 /// How much a phrase weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
@@ -75,6 +106,8 @@ impl Strength {
 #[serde(deny_unknown_fields)]
 struct TypeFile {
     action: Action,
+    #[serde(default)]
+    verb: Option<Verb>,
     folder: String,
     proof: u8,
     order: u16,
@@ -111,6 +144,8 @@ pub struct RequestType {
     pub name: String,
     /// What is done for it.
     pub action: Action,
+    /// What the company's systems do once it is approved; `None` is a person's work.
+    pub verb: Option<Verb>,
     /// The IMAP folder its mail is filed in.
     pub folder: String,
     /// How much proof of identity it needs: a step of the ladder, 0 to 3.
@@ -264,6 +299,7 @@ impl Table {
             table.types.push(RequestType {
                 name,
                 action: row.action,
+                verb: row.verb,
                 folder: row.folder,
                 proof: row.proof,
                 order: row.order,

@@ -5,9 +5,10 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "patterns",
     "literals",
+    "copy",
     "answer",
     "code",
     "ladder",

@@ -16,6 +16,7 @@ pub mod lookup;
 pub mod outbox;
 pub mod proof;
 pub mod subjects;
+pub mod tasks;
 pub mod visit;
 
 use std::path::Path;
@@ -152,17 +153,30 @@ impl Store {
     /// # Errors
     /// The database cannot be written, or the machine has no randomness.
     pub async fn pseudonym_key(&self) -> Result<[u8; 32]> {
+        self.key("pseudonym_key").await
+    }
+
+    /// The secret of this installation for the tombstones of erased addresses; made at the first call.
+    ///
+    /// # Errors
+    /// The database cannot be written, or the machine has no randomness.
+    pub async fn tombstone_key(&self) -> Result<[u8; 32]> {
+        self.key("tombstone_key").await
+    }
+
+    async fn key(&self, name: &'static str) -> Result<[u8; 32]> {
         let mut fresh = [0; 32];
         getrandom::fill(&mut fresh).context("Cannot get random bytes")?;
         let key: Vec<u8> = sqlx::query_scalar(
-            "INSERT INTO meta (name, value) VALUES ('pseudonym_key', ?)
+            "INSERT INTO meta (name, value) VALUES (?, ?)
              ON CONFLICT (name) DO UPDATE SET value = value RETURNING value",
         )
+        .bind(name)
         .bind(fresh.as_slice())
         .fetch_one(&self.write)
         .await
-        .context("Cannot read the key of the log's pseudonyms")?;
-        key.try_into().map_err(|_| anyhow::anyhow!("The key of the log's pseudonyms is damaged"))
+        .with_context(|| format!("Cannot read the {name} of this installation"))?;
+        key.try_into().map_err(|_| anyhow::anyhow!("The {name} of this installation is damaged"))
     }
 }
 

@@ -11,6 +11,7 @@ use privacyd::daemon::Daemon;
 use privacyd::intake::Intake;
 use privacyd::mailbox::{Body, Fetched, MailId, Window};
 use privacyd::store::Store;
+use privacyd::work::Work;
 use sqlx::Connection;
 
 /// One installation with a Maildir that nothing is in, and a folder for replies.
@@ -19,6 +20,8 @@ pub struct House {
     config: Config,
     /// Its way in.
     pub intake: Arc<Intake>,
+    /// Its work.
+    pub work: Work,
     /// Its database.
     pub store: Store,
 }
@@ -49,13 +52,13 @@ impl House {
     async fn open(folder: tempfile::TempDir, config: Config) -> Self {
         let daemon = Daemon::build(&config).await.unwrap();
         let store = daemon.intake.store.clone();
-        Self { folder, config, intake: daemon.intake, store }
+        Self { folder, config, intake: daemon.intake, work: daemon.work, store }
     }
 
     /// The same installation, after its process has ended and begun anew.
     pub async fn restarted(self) -> Self {
-        let Self { folder, config, intake, store } = self;
-        drop(intake);
+        let Self { folder, config, intake, work, store } = self;
+        drop((intake, work));
         store.close().await;
         Self::open(folder, config).await
     }
@@ -138,6 +141,13 @@ impl House {
             .await
             .unwrap();
         usize::try_from(count).unwrap()
+    }
+
+    /// The one value that a query answers.
+    pub async fn blob(&self, query: &'static str) -> Vec<u8> {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
+        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query_scalar(query).fetch_one(&mut second).await.unwrap()
     }
 
     pub fn database(&self) -> PathBuf {

@@ -1,0 +1,190 @@
+//! The copy of a person's data that is handed out: what the systems have collected, without what never
+//! leaves by mail, as JSON for a program and as text for a person (GDPR art. 15(3) and 20(1)).
+
+use serde_json::{Map, Value};
+
+/// Nesting deeper than this is left out of the text; the JSON has it.
+const DEEPEST: usize = 16;
+
+/// A copy, ready to be attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// For a program.
+    pub json: Vec<u8>,
+    /// For a person.
+    pub text: String,
+    /// Names of fields that were withheld, each once, in order.
+    pub withheld: Vec<String>,
+    /// Names of all fields, each once, in order: the categories of data.
+    pub categories: Vec<String>,
+}
+
+/// Which fields are withheld.
+#[derive(Debug, Clone, Default)]
+pub struct Withheld(Vec<String>);
+
+impl Withheld {
+    /// Those in whose name one of `words` stands.
+    pub fn new(words: &[String]) -> Self {
+        Self(words.iter().map(|word| spaced(word)).filter(|word| !word.trim().is_empty()).collect())
+    }
+
+    /// Whether a field of this name is.
+    pub fn is(&self, name: &str) -> bool {
+        let name = spaced(name);
+        self.0.iter().any(|word| name.contains(word))
+    }
+}
+
+/// A name as words with a blank on each side: "accountNumber" is " account number ".
+fn spaced(name: &str) -> String {
+    let mut words = String::from(" ");
+    let mut was_lower = false;
+    for c in name.chars() {
+        if c.is_uppercase() && was_lower {
+            words.push(' ');
+        }
+        was_lower = c.is_lowercase() || c.is_numeric();
+        match c.is_alphanumeric() {
+            true => words.extend(c.to_lowercase()),
+            false if !words.ends_with(' ') => words.push(' '),
+            false => {}
+        }
+    }
+    if !words.ends_with(' ') {
+        words.push(' ');
+    }
+    words
+}
+
+/// The copy of what `collected` says, by system.
+pub fn copy(collected: Vec<(String, Value)>, withheld: &Withheld) -> Copy {
+    let mut taken = Vec::new();
+    let mut categories = Vec::new();
+    let sources: Map<String, Value> = collected
+        .into_iter()
+        .map(|(source, data)| (source, without(data, withheld, &mut taken, &mut categories)))
+        .collect();
+    let mut text = String::new();
+    for (source, data) in &sources {
+        text.push_str(&format!("{source}\n{}\n", "=".repeat(source.chars().count())));
+        lines(data, 0, &mut text);
+        text.push('\n');
+    }
+    let json = serde_json::to_vec_pretty(&Value::Object(sources)).unwrap_or_default();
+    for list in [&mut taken, &mut categories] {
+        list.sort();
+        list.dedup();
+    }
+    Copy { json, text, withheld: taken, categories }
+}
+
+fn without(data: Value, withheld: &Withheld, taken: &mut Vec<String>, categories: &mut Vec<String>) -> Value {
+    match data {
+        Value::Object(fields) => {
+            let mut left = Map::new();
+            for (name, value) in fields {
+                if withheld.is(&name) {
+                    taken.push(name);
+                } else {
+                    if !value.is_object() && !value.is_array() {
+                        categories.push(name.clone());
+                    }
+                    left.insert(name, without(value, withheld, taken, categories));
+                }
+            }
+            Value::Object(left)
+        }
+        Value::Array(list) => {
+            list.into_iter().map(|value| without(value, withheld, taken, categories)).collect()
+        }
+        value => value,
+    }
+}
+
+/// The lines of a value: names, colons, indents.
+fn lines(value: &Value, depth: usize, text: &mut String) {
+    if depth > DEEPEST {
+        return;
+    }
+    let indent = "  ".repeat(depth);
+    let pair = |name: &str, value: &Value, text: &mut String| match value {
+        Value::Object(_) | Value::Array(_) => {
+            text.push_str(&format!("{indent}{name}:\n"));
+            lines(value, depth + 1, text);
+        }
+        Value::String(value) => text.push_str(&format!("{indent}{name}: {value}\n")),
+        value => text.push_str(&format!("{indent}{name}: {value}\n")),
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| pair(name, value, text)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, value)| pair(&format!("{}", index + 1), value, text));
+        }
+        value => text.push_str(&format!("{indent}{value}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn withheld() -> Withheld {
+        Withheld::new(&["account number".into(), "ssn".into(), "password".into()])
+    }
+
+    #[test]
+    fn names_are_compared_by_their_words() {
+        for name in [
+            "accountNumber",
+            "account_number",
+            "Account-Number",
+            "old account number",
+            "SSN",
+            "ssn",
+            "Password",
+        ] {
+            assert!(withheld().is(name), "{name}");
+        }
+        for name in ["account", "number", "businessName", "passwordless", ""] {
+            assert!(!withheld().is(name), "{name}");
+        }
+        assert!(!Withheld::new(&["".into(), " - ".into()]).is("anything"));
+    }
+
+    #[test]
+    fn what_never_leaves_is_named_and_left_out() {
+        let shop = json!({
+            "name": "Jane",
+            "orders": [{ "item": "boots", "account_number": "47110815" }],
+            "login": { "password": "hunter2", "since": 2019 },
+        });
+        let copy =
+            copy(vec![("shop".into(), shop), ("crm".into(), json!({ "ssn": "078-05-1120" }))], &withheld());
+        let json: Value = serde_json::from_slice(&copy.json).unwrap();
+        assert_eq!(
+            json,
+            json!({
+                "crm": {},
+                "shop": { "login": { "since": 2019 }, "name": "Jane", "orders": [{ "item": "boots" }] },
+            })
+        );
+        assert_eq!(copy.withheld, ["account_number", "password", "ssn"]);
+        assert_eq!(copy.categories, ["item", "name", "since"]);
+        for secret in ["47110815", "hunter2", "078-05-1120"] {
+            assert!(!copy.text.contains(secret));
+        }
+        assert_eq!(
+            copy.text,
+            "crm\n===\n\nshop\n====\nlogin:\n  since: 2019\nname: Jane\norders:\n  1:\n    item: boots\n\n"
+        );
+    }
+
+    #[test]
+    fn depth_does_no_harm() {
+        let deep = (0..100).fold(json!(1), |inner, _| json!({ "in": inner }));
+        assert!(copy(vec![("x".into(), deep)], &withheld()).text.lines().count() < 25);
+    }
+}

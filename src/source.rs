@@ -1,0 +1,206 @@
+//! The company's systems that hold people's data, and what they are asked to do.
+//!
+//! Every system speaks the same two sentences: an [`Order`] and a [`Report`], each one JSON object. An
+//! order may come twice with the same reference, after a crash or a lost answer; a system must do it once
+//! and report the same. What a system says is the operator's, and goes into the completion mail; it never
+//! goes into the log.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{SourceConfig, SourceSort};
+use crate::request::Verb;
+use crate::sender::Address;
+
+pub mod command;
+
+/// Version of the contract, in every order.
+pub const VERSION: u32 = 1;
+
+/// A report may be so long, in bytes.
+pub const LONGEST_REPORT: usize = 16 * 1024 * 1024;
+
+/// What is asked of a system.
+#[derive(Debug, Clone, Serialize)]
+pub struct Order {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What to do.
+    pub verb: Verb,
+    /// The public reference of the request: an order with the same reference and verb is the same order.
+    pub reference: String,
+    /// The type of the request.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whose data.
+    pub subject: Subject,
+}
+
+/// Whose data an order is about.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject {
+    /// The address, normalised: the domain in lower case.
+    pub address: Address,
+}
+
+/// What a system says that it has done.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// What became of the order.
+    pub outcome: Outcome,
+    /// What it keeps, and why: in words that the person will read.
+    #[serde(default)]
+    pub kept: Vec<Kept>,
+    /// For `collect`: all that it holds, as a JSON object.
+    #[serde(default)]
+    pub data: Option<serde_json::Value>,
+    /// Why it failed, for the operator.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done; perhaps something was kept.
+    Done,
+    /// There was nothing of this person, or nothing any more: as good as done.
+    Nothing,
+    /// Not done now: ask again later.
+    Retry,
+    /// Not done, and asking again would not help.
+    Failed,
+}
+
+/// Something a system keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// What: "invoices of the last ten years".
+    pub what: String,
+    /// Why: "tax law".
+    pub why: String,
+}
+
+/// Of what a system keeps no more than so many entries and characters each go into a mail.
+const MOST_KEPT: usize = 50;
+const LONGEST_KEPT: usize = 300;
+
+impl Report {
+    /// It did not work this time; `reason` is for the operator.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Retry, kept: Vec::new(), data: None, reason: reason.into() }
+    }
+
+    /// Reads what a system has written.
+    ///
+    /// # Errors
+    /// A sentence for the operator. It quotes nothing of the report: that is a person's data.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let mut report: Self = serde_json::from_slice(text).map_err(|error| {
+            format!(
+                "the report is not what the contract says: line {}, column {}",
+                error.line(),
+                error.column()
+            )
+        })?;
+        if report.data.as_ref().is_some_and(|data| !data.is_object()) {
+            return Err("the report's data is no JSON object".into());
+        }
+        report.kept.truncate(MOST_KEPT);
+        for text in report.kept.iter_mut().flat_map(|kept| [&mut kept.what, &mut kept.why]) {
+            *text = text.chars().filter(|c| !c.is_control()).take(LONGEST_KEPT).collect();
+        }
+        Ok(report)
+    }
+}
+
+/// One system's part of a job that is over.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// The system.
+    pub source: String,
+    /// How it ended.
+    pub state: TaskState,
+    /// What is kept there, and why.
+    pub kept: Vec<Kept>,
+    /// What was collected there.
+    pub data: Option<serde_json::Value>,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// Everything was done.
+    Done,
+    /// There was nothing of this person.
+    Nothing,
+    /// Done, but for what is kept.
+    Kept,
+    /// Given up.
+    Failed,
+}
+
+impl TaskState {
+    /// The word for it in the database and in templates.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Nothing => "nothing",
+            Self::Kept => "kept",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads what [`TaskState::name`] says.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Done, Self::Nothing, Self::Kept, Self::Failed].into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// A system, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name, as replies and the log call it.
+    pub name: String,
+    /// What it can do.
+    pub verbs: Vec<Verb>,
+    /// How it is reached.
+    pub way: Way,
+}
+
+/// How a system is reached.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// privacyd's own contacts, in its own transaction.
+    Local,
+    /// A program that gets the order on its standard input.
+    Command {
+        /// The program and its arguments. No shell.
+        command: Vec<String>,
+        /// It is ended after that.
+        timeout: Duration,
+    },
+}
+
+impl Source {
+    /// The source that this configuration describes.
+    pub fn new(config: &SourceConfig) -> Self {
+        let way = match &config.sort {
+            SourceSort::Local => Way::Local,
+            SourceSort::Command(command) => {
+                Way::Command { command: command.clone(), timeout: config.timeout }
+            }
+        };
+        Self { name: config.name.clone(), verbs: config.verbs.clone(), way }
+    }
+
+    /// Whether it does `verb`.
+    pub fn does(&self, verb: Verb) -> bool {
+        // Contacts have no account that could be closed.
+        self.verbs.contains(&verb) && !(verb == Verb::Cancel && matches!(self.way, Way::Local))
+    }
+}

@@ -1,0 +1,459 @@
+//! What an approved request has to do in each of the company's systems: its tasks, their outcomes, and the
+//! end that follows from all of them.
+//!
+//! privacyd's own contacts are one of these systems; what is done to them is done in the transaction that
+//! records it. The others are asked outside of any transaction, and asked again when their answer was lost.
+
+use anyhow::{Context, Result};
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+use sha2::Sha256;
+
+use super::Store;
+use super::visit::{Batch, Visit};
+use crate::ladder::Status;
+use crate::message::MessageId;
+use crate::reply::Outgoing;
+use crate::sender::Address;
+use crate::source::{Ended, Kept, Outcome, Report, TaskState};
+
+/// A request that is being carried out.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its row.
+    pub request: i64,
+    /// Its public reference.
+    pub reference: String,
+    /// Its type.
+    pub kind: String,
+    /// Whose data.
+    pub subject: Address,
+    /// The language of its mail.
+    pub language: String,
+    /// The step of the ladder that its type asks for.
+    pub proof_needed: u8,
+    /// The step that was reached.
+    pub proof_given: u8,
+    /// By when it is due.
+    pub due: jiff::civil::Date,
+    /// The ledger's row of its mail.
+    pub message: i64,
+    /// That mail's Message-ID, if sound.
+    pub rfc_message_id: Option<MessageId>,
+    /// Letters of ours about that mail so far.
+    pub in_thread: u32,
+}
+
+/// One system's part of a job that is due.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Its row.
+    pub id: i64,
+    /// The request.
+    pub job: Job,
+    /// The system.
+    pub source: String,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When it was begun.
+    pub begun: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct JobRow {
+    request_id: i64,
+    reference: String,
+    kind: String,
+    subject: String,
+    language: String,
+    proof_needed: u8,
+    proof_given: u8,
+    due_on: String,
+    message_id: i64,
+    rfc_message_id: Option<String>,
+    in_thread: u32,
+}
+
+impl JobRow {
+    fn job(self) -> Result<Job> {
+        Ok(Job {
+            request: self.request_id,
+            reference: self.reference,
+            kind: self.kind,
+            subject: self
+                .subject
+                .parse()
+                .map_err(|_| anyhow::anyhow!("A stored request has no sound address"))?,
+            language: self.language,
+            proof_needed: self.proof_needed,
+            proof_given: self.proof_given,
+            due: self.due_on.parse().context("A stored request has no sound due date")?,
+            message: self.message_id,
+            rfc_message_id: self.rfc_message_id.as_deref().and_then(MessageId::parse_bracketed),
+            in_thread: self.in_thread,
+        })
+    }
+}
+
+const JOB: &str =
+    "r.id AS request_id, r.reference, r.kind, r.subject, r.language, r.proof_needed, r.proof_given,
+    r.due_on, r.message_id, m.rfc_message_id,
+    (SELECT coalesce(max(o.in_thread), 0) FROM outbox o WHERE o.message_id = r.message_id) AS in_thread
+    FROM requests r JOIN messages m ON m.id = r.message_id";
+
+/// So many requests and tasks are looked at in one go.
+const AT_ONCE: i64 = 100;
+
+impl Store {
+    /// Whether some approved request may be begun, some task is due, or some request is through.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn has_work(&self, now: Timestamp) -> Result<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM requests WHERE status = 'approved')
+                OR EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND next_attempt_at <= ?)
+                OR EXISTS (SELECT 1 FROM requests r WHERE r.status = 'executing' AND NOT EXISTS
+                    (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting'))",
+        )
+        .bind(now.as_second())
+        .fetch_one(&self.read)
+        .await
+        .context("Cannot read whether there is work")
+    }
+
+    /// The tasks of systems other than `local` that are due at `now`, the longest waiting first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn due_tasks(&self, local: &[&str], now: Timestamp) -> Result<Vec<Task>> {
+        due_tasks(&self.read, local, false, now).await
+    }
+
+    /// Takes what was erased out of the write-ahead log as well.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn truncate_log(&self) -> Result<()> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&self.write)
+            .await
+            .context("Cannot empty the write-ahead log")
+            .map(drop)
+    }
+}
+
+async fn due_tasks<'e>(
+    executor: impl sqlx::Executor<'e, Database = sqlx::Sqlite>,
+    local: &[&str],
+    is_local: bool,
+    now: Timestamp,
+) -> Result<Vec<Task>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        id: i64,
+        source: String,
+        attempts: u32,
+        begun: i64,
+        #[sqlx(flatten)]
+        job: JobRow,
+    }
+    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "SELECT t.id, t.source, t.attempts,
+            (SELECT coalesce(max(e.at), 0) FROM request_events e WHERE e.request_id = t.request_id AND e.event = 'executing') AS begun,
+            {JOB} JOIN tasks t ON t.request_id = r.id
+         WHERE t.state = 'waiting' AND t.next_attempt_at <= ?1 AND r.status = 'executing'
+            AND (t.source IN (SELECT value FROM json_each(?2))) = ?3
+         ORDER BY t.next_attempt_at LIMIT ?4"
+    )))
+    .bind(now.as_second())
+    .bind(serde_json::to_string(local)?)
+    .bind(is_local)
+    .bind(AT_ONCE)
+    .fetch_all(executor)
+    .await
+    .context("Cannot read which tasks are due")?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Task {
+                id: row.id,
+                job: row.job.job()?,
+                source: row.source,
+                attempts: row.attempts,
+                begun: Timestamp::from_second(row.begun)?,
+            })
+        })
+        .collect()
+}
+
+impl Visit {
+    /// Approved requests of this type that may be begun: `delay` has gone by since their proof, and no
+    /// earlier request of the same mail is open, nor for what `destroys` one of the same person that is
+    /// being carried out: a copy is made before what it copies is erased.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn ready(&mut self, kind: &str, destroys: bool, delay: SignedDuration) -> Result<Vec<Job>> {
+        let rows: Vec<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "SELECT {JOB}
+             WHERE r.status = 'approved' AND r.kind = ?1 AND r.subject IS NOT NULL
+                AND coalesce(r.proven_at, r.received_at) <= ?2
+                AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
+                    AND e.closed_at IS NULL)
+                AND NOT (?3 AND EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
+                    AND e.status IN ('approved', 'executing') AND (e.id < r.id OR e.kind = 'access')))
+             ORDER BY r.id LIMIT ?4"
+        )))
+        .bind(kind)
+        .bind(self.now.saturating_sub(delay.as_secs()))
+        .bind(destroys)
+        .bind(AT_ONCE)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read which requests may be begun")?;
+        rows.into_iter().map(JobRow::job).collect()
+    }
+
+    /// Begins a request: a task for each of `sources`.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn begin_work(&mut self, job: &Job, sources: &[&str]) -> Result<()> {
+        let mut batch = Batch::default();
+        batch.add("UPDATE requests SET status = 'executing' WHERE id = ?;")?.bind(job.request)?;
+        for source in sources {
+            batch
+                .add(
+                    "INSERT INTO tasks (request_id, source, state, next_attempt_at, updated_at)
+                     VALUES (?, ?, 'waiting', ?, ?);",
+                )?
+                .bind(job.request)?
+                .bind((*source).to_owned())?
+                .bind(self.now)?
+                .bind(self.now)?;
+        }
+        batch.event(job.request, self.now, "rule", "executing", &format!("asked: {}", sources.join(", ")))?;
+        batch.run(&mut self.tx).await.context("Cannot begin a request")
+    }
+
+    /// The tasks of `local` that are due.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn local_tasks(&mut self, local: &[&str]) -> Result<Vec<Task>> {
+        let now = Timestamp::from_second(self.now)?;
+        due_tasks(&mut *self.tx, local, true, now).await
+    }
+
+    /// Records what a system says of a task: it is over, or it is asked again at `next`.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn settle_task(
+        &mut self,
+        task: &Task,
+        report: &Report,
+        next: Option<Timestamp>,
+    ) -> Result<Option<TaskState>> {
+        let ended = match (report.outcome, report.kept.is_empty()) {
+            (Outcome::Done, true) => Some(TaskState::Done),
+            (Outcome::Nothing, true) => Some(TaskState::Nothing),
+            (Outcome::Done | Outcome::Nothing, false) => Some(TaskState::Kept),
+            (Outcome::Failed, _) => Some(TaskState::Failed),
+            (Outcome::Retry, _) => next.is_none().then_some(TaskState::Failed),
+        };
+        let outcome = match ended {
+            Some(TaskState::Kept) => serde_json::to_string(&report.kept)?,
+            Some(TaskState::Done | TaskState::Nothing) => "[]".to_owned(),
+            Some(TaskState::Failed) | None => report.reason.clone(),
+        };
+        let data = report.data.as_ref().filter(|_| ended.is_some()).map(serde_json::to_vec).transpose()?;
+        let mut batch = Batch::default();
+        batch
+            .add(
+                "UPDATE tasks SET state = ?, attempts = attempts + 1, next_attempt_at = ?, outcome = ?, data = ?,
+                    updated_at = ? WHERE id = ? AND state = 'waiting';",
+            )?
+            .bind(ended.map_or("waiting", TaskState::name))?
+            .bind(next.map_or(self.now, Timestamp::as_second))?
+            .bind(outcome)?
+            .bind(data)?
+            .bind(self.now)?
+            .bind(task.id)?;
+        if let Some(ended) = ended {
+            let reason = format!("{}: {}", task.source, ended.name());
+            batch.event(task.job.request, self.now, "rule", "task", &reason)?;
+        }
+        batch.run(&mut self.tx).await.context("Cannot record what a system says")?;
+        Ok(ended)
+    }
+
+    /// Requests of which every system has done its part.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn through(&mut self) -> Result<Vec<(Job, Vec<Ended>)>> {
+        let rows: Vec<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "SELECT {JOB} WHERE r.status = 'executing' AND NOT EXISTS
+                (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting')
+             ORDER BY r.id LIMIT ?"
+        )))
+        .bind(AT_ONCE)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read which requests are through")?;
+        let mut through = Vec::with_capacity(rows.len());
+        for row in rows {
+            let job = row.job()?;
+            let tasks: Vec<(String, String, String, Option<Vec<u8>>)> = sqlx::query_as(
+                "SELECT source, state, outcome, data FROM tasks WHERE request_id = ? ORDER BY id",
+            )
+            .bind(job.request)
+            .fetch_all(&mut *self.tx)
+            .await
+            .context("Cannot read the tasks of a request")?;
+            let ended = tasks.into_iter().map(|(source, state, outcome, data)| {
+                Ok(Ended {
+                    source,
+                    state: TaskState::parse(&state).context("A stored task has no known state")?,
+                    kept: serde_json::from_str(&outcome).unwrap_or_default(),
+                    data: data.map(|data| serde_json::from_slice(&data)).transpose()?,
+                })
+            });
+            let ended = ended.collect::<Result<_>>()?;
+            through.push((job, ended));
+        }
+        Ok(through)
+    }
+
+    /// Closes a request that is through, or gives it to a person. What was collected for it leaves the tasks:
+    /// it is in the reply.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn end_work(
+        &mut self,
+        job: &Job,
+        status: Status,
+        reason: &str,
+        reply: Option<&Outgoing>,
+    ) -> Result<()> {
+        let mut batch = Batch::default();
+        batch
+            .add("UPDATE requests SET status = ?, closed_at = ? WHERE id = ?;")?
+            .bind(status.name())?
+            .bind(status.is_closed().then_some(self.now))?
+            .bind(job.request)?;
+        batch.add("UPDATE tasks SET data = NULL WHERE request_id = ?;")?.bind(job.request)?;
+        batch.event(job.request, self.now, "rule", status.name(), reason)?;
+        if let Some(reply) = reply {
+            batch.reply(job.message, reply, job.in_thread.saturating_add(1), self.now)?;
+        }
+        batch.run(&mut self.tx).await.context("Cannot close a request")
+    }
+
+    /// All that privacyd itself holds of a person.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn collect(&mut self, address: &Address) -> Result<Report> {
+        let address = address.normalised();
+        let contact: Option<String> = sqlx::query_scalar("SELECT fields FROM contacts WHERE address = ?")
+            .bind(address.as_str())
+            .fetch_optional(&mut *self.tx)
+            .await
+            .context("Cannot read a contact")?;
+        let suppressed: Vec<(String, i64)> =
+            sqlx::query_as("SELECT kind, created_at FROM suppressions WHERE address = ? ORDER BY kind")
+                .bind(address.as_str())
+                .fetch_all(&mut *self.tx)
+                .await
+                .context("Cannot read the suppression list")?;
+        let requests: Vec<(String, String, String, i64)> = sqlx::query_as(
+            "SELECT reference, kind, status, received_at FROM requests WHERE subject = ? ORDER BY id LIMIT 1000",
+        )
+        .bind(address.as_str())
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read the requests of a person")?;
+        let day = |at: i64| Timestamp::from_second(at).map(|at| at.to_string()).unwrap_or_default();
+        let mut data = Map::new();
+        if let Some(fields) = contact {
+            data.insert("contact".into(), serde_json::from_str(&fields)?);
+        }
+        if !suppressed.is_empty() {
+            let list = suppressed.iter().map(|(kind, at)| json!({ "gets_no": kind, "since": day(*at) }));
+            data.insert("opt_outs".into(), list.collect());
+        }
+        let list = requests.iter().map(|(reference, kind, status, at)| {
+            json!({ "reference": reference, "type": kind, "status": status, "received": day(*at) })
+        });
+        data.insert("requests".into(), list.collect());
+        Ok(Report {
+            outcome: Outcome::Done,
+            kept: Vec::new(),
+            data: Some(Value::Object(data)),
+            reason: String::new(),
+        })
+    }
+
+    /// Erases what privacyd itself holds of a person but for the record of the requests, and leaves a
+    /// tombstone; `hold` is the column that forbids it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn erase(&mut self, job: &Job, hold: &str, key: &[u8]) -> Result<Report> {
+        let address = job.subject.normalised();
+        let held: Option<Option<String>> = sqlx::query_scalar(
+            "SELECT (SELECT CAST(value AS TEXT) FROM json_each(contacts.fields) WHERE key = ?2)
+             FROM contacts WHERE address = ?1",
+        )
+        .bind(address.as_str())
+        .bind(hold)
+        .fetch_optional(&mut *self.tx)
+        .await
+        .context("Cannot read a contact")?;
+        let is_held =
+            |value: &str| !matches!(value.trim().to_lowercase().as_str(), "" | "0" | "no" | "false");
+        let was_known = held.is_some();
+        if held.flatten().is_some_and(|value| is_held(&value)) {
+            let kept = Kept {
+                what: "your contact data".into(),
+                why: "they are subject to a legal hold and may not be erased now".into(),
+            };
+            return Ok(Report {
+                outcome: Outcome::Done,
+                kept: vec![kept],
+                data: None,
+                reason: String::new(),
+            });
+        }
+        let mut batch = Batch::default();
+        let text = address.to_string();
+        batch.add("DELETE FROM contacts WHERE address = ?;")?.bind(text.clone())?;
+        batch.add("DELETE FROM suppressions WHERE address = ?;")?.bind(text.clone())?;
+        batch
+            .add("UPDATE outbox SET raw = X'' WHERE recipient = ? AND state = 'sent';")?
+            .bind(text.clone())?;
+        batch
+            .add(
+                "INSERT INTO tombstones (address_hmac, request_id, created_at) VALUES (?, ?, ?)
+                 ON CONFLICT (address_hmac) DO NOTHING;",
+            )?
+            .bind(tombstone(key, &address)?)?
+            .bind(job.request)?
+            .bind(self.now)?;
+        batch.run(&mut self.tx).await.context("Cannot erase a contact")?;
+        let outcome = if was_known { Outcome::Done } else { Outcome::Nothing };
+        Ok(Report { outcome, kept: Vec::new(), data: None, reason: String::new() })
+    }
+}
+
+/// What is left of an erased address: nobody without the installation's key can tell whose it was.
+fn tombstone(key: &[u8], address: &Address) -> Result<Vec<u8>> {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key).map_err(|_| anyhow::anyhow!("The tombstone key is unfit"))?;
+    mac.update(address.normalised().as_str().as_bytes());
+    Ok(mac.finalize().into_bytes().to_vec())
+}

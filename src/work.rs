@@ -1,0 +1,301 @@
+//! Loop 3, the work: approved requests are carried out in the company's systems, and their end is told.
+//!
+//! An approved request whose type has a verb becomes a task for every system that does it. Tasks are asked
+//! with retries until all of them are over; then the person is told, system by system, what was done and
+//! what is kept and why, in the transaction that closes the request. Requests of types without a verb, and
+//! those that no configured system can do, wait for a person.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::config::{CopyConfig, Erasure};
+use crate::copy::{Withheld, copy};
+use crate::decide::Answer;
+use crate::intake::Intake;
+use crate::ladder::Status;
+use crate::outbox::next_attempt;
+use crate::reply::{
+    Attachment, CANCELLED, CATEGORIES, COPY, ERASED, Outgoing, Stamp, Thread, Told, Work as Words,
+};
+use crate::request::{RequestType, Verb};
+use crate::source::{Ended, Order, Outcome, Report, Source, Subject, TaskState, VERSION, Way, command};
+use crate::store::tasks::{Job, Task};
+
+/// So many systems are asked at once.
+const AT_ONCE: usize = 4;
+
+/// Everything the work needs.
+pub struct Work {
+    intake: Arc<Intake>,
+    sources: Vec<Source>,
+    erasure: Erasure,
+    copy: CopyConfig,
+    withheld: Withheld,
+    tombstone_key: [u8; 32],
+}
+
+impl Work {
+    /// Work on the requests of `intake` in `sources`.
+    pub fn new(
+        intake: Arc<Intake>,
+        sources: Vec<Source>,
+        erasure: Erasure,
+        copy: CopyConfig,
+        tombstone_key: [u8; 32],
+    ) -> Self {
+        let withheld = Withheld::new(&copy.withhold);
+        Self { intake, sources, erasure, copy, withheld, tombstone_key }
+    }
+
+    /// One pass at `now`: begins what may be begun, asks every system whose turn it is, and closes what is
+    /// through. Answers how many requests were closed.
+    ///
+    /// # Errors
+    /// The store does not work; what was committed stands, and orders that were given may be given again.
+    pub async fn pass(&self, now: Timestamp) -> Result<u64> {
+        if self.sources.is_empty() || !self.intake.store.has_work(now).await? {
+            return Ok(0);
+        }
+        self.begin(now).await?;
+        let erased = self.local(now).await?;
+        self.ask(now).await?;
+        let closed = self.close(now).await?;
+        if erased {
+            self.intake.store.truncate_log().await?;
+        }
+        if closed > 0 {
+            self.intake.queued.notify_one();
+        }
+        Ok(closed)
+    }
+
+    /// The types that systems carry out, in their safe order.
+    fn kinds(&self) -> impl Iterator<Item = (&RequestType, Verb)> {
+        self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)))
+    }
+
+    fn verb(&self, kind: &str) -> Option<Verb> {
+        self.intake.table.kind(kind).and_then(|kind| kind.verb)
+    }
+
+    async fn begin(&self, now: Timestamp) -> Result<()> {
+        let mut visit = self.intake.store.visit(now).await?;
+        for (kind, verb) in self.kinds() {
+            let able: Vec<&str> =
+                self.sources.iter().filter(|source| source.does(verb)).map(|it| it.name.as_str()).collect();
+            if able.is_empty() {
+                continue;
+            }
+            let delay = if verb.destroys() { self.erasure.delay } else { std::time::Duration::ZERO };
+            let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
+            for job in visit.ready(&kind.name, verb.destroys(), delay).await? {
+                visit.begin_work(&job, &able).await?;
+                info!(request.id = job.reference, request.type = job.kind, systems = able.len(), "request is being carried out");
+            }
+        }
+        visit.close().await
+    }
+
+    /// privacyd's own contacts: done in the transaction that records it. Answers whether something was erased.
+    async fn local(&self, now: Timestamp) -> Result<bool> {
+        let names: Vec<&str> = self
+            .sources
+            .iter()
+            .filter(|it| matches!(it.way, Way::Local))
+            .map(|it| it.name.as_str())
+            .collect();
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let mut erased = false;
+        let mut visit = self.intake.store.visit(now).await?;
+        for task in visit.local_tasks(&names).await? {
+            let report = match self.verb(&task.job.kind) {
+                Some(Verb::Collect) => visit.collect(&task.job.subject).await?,
+                Some(Verb::Erase) => {
+                    erased = true;
+                    visit.erase(&task.job, &self.erasure.hold_column, &self.tombstone_key).await?
+                }
+                Some(Verb::Cancel) | None => unable(),
+            };
+            let ended = visit.settle_task(&task, &report, None).await?;
+            log(&task, &report, ended);
+        }
+        visit.close().await?;
+        Ok(erased)
+    }
+
+    /// Asks the other systems, some at once, and writes each answer down when it comes.
+    async fn ask(&self, now: Timestamp) -> Result<()> {
+        let local: Vec<&str> = self
+            .sources
+            .iter()
+            .filter(|it| matches!(it.way, Way::Local))
+            .map(|it| it.name.as_str())
+            .collect();
+        let mut tasks = self.intake.store.due_tasks(&local, now).await?.into_iter();
+        let mut asked = JoinSet::new();
+        loop {
+            while asked.len() < AT_ONCE
+                && let Some(task) = tasks.next()
+            {
+                let way =
+                    self.sources.iter().find(|source| source.name == task.source).map(|it| it.way.clone());
+                let order = self.order(&task);
+                asked.spawn(async move {
+                    let report = match (way, order) {
+                        (Some(Way::Command { command, timeout }), Some(order)) => {
+                            command::run(&command, timeout, &order).await
+                        }
+                        _ => unable(),
+                    };
+                    (task, report)
+                });
+            }
+            let Some(answered) = asked.join_next().await else { return Ok(()) };
+            let (task, report) = answered?;
+            let next = next_attempt(task.begun, task.attempts + 1, now);
+            let mut visit = self.intake.store.visit(now).await?;
+            let ended = visit.settle_task(&task, &report, next).await?;
+            visit.close().await?;
+            log(&task, &report, ended);
+        }
+    }
+
+    fn order(&self, task: &Task) -> Option<Order> {
+        Some(Order {
+            version: VERSION,
+            verb: self.verb(&task.job.kind)?,
+            reference: task.job.reference.clone(),
+            kind: task.job.kind.clone(),
+            subject: Subject { address: task.job.subject.normalised() },
+        })
+    }
+
+    async fn close(&self, now: Timestamp) -> Result<u64> {
+        let mut visit = self.intake.store.visit(now).await?;
+        let through = visit.through().await?;
+        for (job, ended) in &through {
+            let Some(verb) = self.verb(&job.kind) else { continue };
+            let (status, reason, reply) = self.end(job, verb, ended, now)?;
+            visit.end_work(job, status, reason, reply.as_ref()).await?;
+            info!(request.id = job.reference, request.type = job.kind, outcome = status.name(), reason, "request carried out");
+        }
+        visit.close().await?;
+        Ok(through.len() as u64)
+    }
+
+    /// How a request ends of which every system has done its part.
+    fn end(
+        &self,
+        job: &Job,
+        verb: Verb,
+        ended: &[Ended],
+        now: Timestamp,
+    ) -> Result<(Status, &'static str, Option<Outgoing>)> {
+        let is_whole = ended.iter().all(|part| matches!(part.state, TaskState::Done | TaskState::Nothing));
+        let mut words =
+            Words { parts: ended, withheld: Vec::new(), categories: Vec::new(), attachments: Vec::new() };
+        let mut template = match verb {
+            Verb::Erase => ERASED,
+            Verb::Cancel => CANCELLED,
+            Verb::Collect => COPY,
+        };
+        let mut is_partly = !is_whole;
+        if verb == Verb::Collect {
+            let collected = ended.iter().filter_map(|part| Some((part.source.clone(), part.data.clone()?)));
+            let copy = copy(collected.collect(), &self.withheld);
+            if job.proof_given < job.proof_needed {
+                // 11 CCR 7024(a): who cannot be shown the data is told their categories.
+                template = CATEGORIES;
+                words.categories = copy.categories;
+                is_partly = true;
+            } else if (copy.json.len() + copy.text.len()) as u64 > self.copy.max_attachment_size.as_u64() {
+                return Ok((
+                    Status::Held,
+                    "the copy is too large for a mail: a person must hand it out",
+                    None,
+                ));
+            } else {
+                words.attachments = vec![
+                    Attachment { name: "your-data.json", content_type: "application/json", bytes: copy.json },
+                    Attachment {
+                        name: "your-data.txt",
+                        content_type: "text/plain; charset=utf-8",
+                        bytes: copy.text.into_bytes(),
+                    },
+                ];
+                words.withheld = copy.withheld;
+            }
+        }
+        let (status, reason) = match is_partly {
+            false => (Status::Completed, "every system has done its part"),
+            true if template == CATEGORIES => {
+                (Status::PartlyCompleted, "the categories were told: more was not proven")
+            }
+            true => (Status::PartlyCompleted, "a system keeps something, or failed: see its tasks"),
+        };
+        let answer = Answer {
+            to: job.subject.clone(),
+            template: template.to_owned(),
+            language: job.language.clone(),
+            subject: None,
+            asks: false,
+            is_proven: true,
+        };
+        let told = Told {
+            kind: &job.kind,
+            reference: &job.reference,
+            due: job.due,
+            status,
+            proof_needed: job.proof_needed,
+        };
+        let thread = Thread { message_id: job.rfc_message_id.as_ref(), references: &[] };
+        let mut unique = [0; 16];
+        getrandom::fill(&mut unique).map_err(|error| anyhow::anyhow!("Cannot get random bytes: {error}"))?;
+        let stamp = Stamp { unique, now };
+        match self.intake.replies.completion(&answer, &[told], thread, &self.intake.table, stamp, &words) {
+            Ok(reply) => Ok((status, reason, Some(reply))),
+            Err(error) => {
+                error!(request.id = job.reference, %error, "the end of a request could not be told: a person must");
+                Ok((
+                    Status::Held,
+                    "carried out, but the reply could not be written: a person must tell",
+                    None,
+                ))
+            }
+        }
+    }
+}
+
+/// For a system that is no longer configured, or no longer does it.
+fn unable() -> Report {
+    Report {
+        outcome: Outcome::Failed,
+        kept: Vec::new(),
+        data: None,
+        reason: "the configuration has no such system for this any more".into(),
+    }
+}
+
+fn log(task: &Task, report: &Report, ended: Option<TaskState>) {
+    let (id, kind, system) = (&task.job.reference, &task.job.kind, &task.source);
+    let attempt = task.attempts + 1;
+    match ended {
+        Some(TaskState::Failed) => {
+            // What a command says is not logged: it may name people. `requests show` has it.
+            error!(request.id = id, request.type = kind, system, attempt, "system failed for good: a person must see to it");
+        }
+        Some(state) => {
+            info!(request.id = id, request.type = kind, system, attempt, outcome = state.name(), "system done")
+        }
+        None if report.outcome == Outcome::Retry => {
+            warn!(request.id = id, request.type = kind, system, attempt, "system not done yet: it is asked again");
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,307 @@
+//! From the first letter to the truthful completion: approved requests are carried out in every system,
+//! once, in their safe order, and their end is told.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use privacyd::message::Message;
+use serde_json::json;
+
+#[path = "support/corridor.rs"]
+mod support;
+
+use support::House;
+
+const DELETE: &str = "Please delete all my personal data.";
+const COPY: &str = "Please send me a copy of all the personal data you hold about me.";
+const LOCAL: &str = "[[source]]\nname = \"Contacts\"\nlocal = true\n";
+
+fn start() -> Timestamp {
+    "2026-11-23T10:00:00Z".parse().unwrap()
+}
+
+fn hours(hours: i64) -> Timestamp {
+    start() + SignedDuration::from_hours(hours)
+}
+
+struct Exchange {
+    house: House,
+    next: u32,
+}
+
+impl Exchange {
+    async fn with(keys: &str) -> Self {
+        let house = House::with(keys).await;
+        let contacts = [
+            (
+                "jane@example.org",
+                json!({ "name": "Jane", "postcode": "10115", "card_number": "4111", "language": "en" }),
+            ),
+            ("ann@example.org", json!({ "name": "Ann", "legal_hold": "yes" })),
+        ];
+        let contacts =
+            contacts.map(|(address, fields)| (address.parse().unwrap(), fields.as_object().unwrap().clone()));
+        house.store.upsert_contacts(&contacts, start()).await.unwrap();
+        Self { house, next: 1 }
+    }
+
+    async fn mail(&mut self, at: Timestamp, from: &str, subject: &str, fields: &str, words: &str) {
+        let mail = format!(
+            "From: {from}\nTo: privacy@example.com\nSubject: {subject}\nMessage-ID: <{}.z@example.org>\n{fields}\n{words}\n",
+            self.next
+        );
+        self.house.deliver(at, self.next, mail.into_bytes()).await;
+        self.next += 1;
+    }
+
+    /// Answers the last letter of ours, as its reader.
+    async fn answer(&mut self, at: Timestamp, words: &str) {
+        let (to, _, raw) = self.house.letters().await.pop().unwrap();
+        let letter = Message::parse(raw.as_bytes()).unwrap();
+        let id = letter.message_id().unwrap();
+        let subject = format!("Re: {}", letter.subject());
+        let quoted: String = letter.text().lines().map(|line| format!("> {line}\n")).collect();
+        let fields = format!("In-Reply-To: {0}\nReferences: {0}\n", id.as_str());
+        self.mail(at, &to, &subject, &fields, &format!("{words}\n\n{quoted}")).await;
+    }
+
+    /// A request from its first letter to its approval.
+    async fn approved(&mut self, from: &str, words: &str, answer: &str) {
+        self.mail(start(), from, "My data", "", words).await;
+        self.answer(start(), answer).await;
+    }
+
+    async fn work(&self, at: Timestamp) -> u64 {
+        self.house.work.pass(at).await.unwrap()
+    }
+
+    /// Type and status of every request, in their order.
+    async fn requests(&self) -> Vec<(String, String)> {
+        let rows = self.house.store.requests(None, 100).await.unwrap();
+        rows.into_iter().map(|row| (row.kind, row.status)).collect()
+    }
+
+    async fn status(&self) -> String {
+        self.requests().await.pop().unwrap().1
+    }
+
+    /// Template and text of the last letter, and how many there are.
+    async fn last(&self) -> (String, String, usize) {
+        let letters = self.house.letters().await;
+        let (_, template, raw) = letters.last().unwrap().clone();
+        let text = Message::parse(raw.as_bytes()).unwrap().text();
+        (template, text, letters.len())
+    }
+
+    async fn attachments(&self) -> Vec<String> {
+        let (_, _, raw) = self.house.letters().await.pop().unwrap();
+        let parsed = mail_parser::MessageParser::default().parse(raw.as_bytes()).unwrap();
+        parsed.attachments().map(|part| String::from_utf8(part.contents().to_vec()).unwrap()).collect()
+    }
+
+    async fn contacts(&self) -> i64 {
+        self.house.store.contact_count().await.unwrap()
+    }
+}
+
+/// A system that is a shell script: `$order` is its order, `$calls` a file of all orders so far.
+fn system(folder: &Path, name: &str, script: &str) -> (String, PathBuf) {
+    let (program, calls) = (folder.join(name), folder.join(format!("{name}.calls")));
+    let text = format!(
+        "#!/bin/sh\nread -r order\ncalls='{}'\necho \"$order\" >> \"$calls\"\n{script}\n",
+        calls.display()
+    );
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    (format!("[[source]]\nname = {name:?}\ncommand = [{:?}]\n", program.display().to_string()), calls)
+}
+
+fn calls(file: &Path) -> Vec<String> {
+    std::fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn an_erasure_waits_a_day_and_is_then_done_and_told() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(23)).await, 0);
+    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("approved", 2));
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("completed", 1));
+    let (template, text, letters) = exchange.last().await;
+    assert_eq!(template, "erased");
+    assert!(text.contains("- Contacts: erased"), "{text}");
+    // Once is enough.
+    assert_eq!(exchange.work(hours(25)).await, 0);
+    assert_eq!(exchange.last().await.2, letters);
+    let buried: Vec<u8> = exchange.house.blob("SELECT address_hmac FROM tombstones").await;
+    assert_eq!(buried.len(), 32);
+    // Nothing of the person is left in the files of the database but for the record of the request.
+    for file in ["privacyd.db", "privacyd.db-wal"] {
+        let bytes = std::fs::read(exchange.house.database().with_file_name(file)).unwrap_or_default();
+        assert!(!bytes.windows(5).any(|window| window == b"10115"), "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_stops_an_erasure_that_has_not_begun() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    exchange.answer(hours(2), "Please cancel my request.").await;
+    assert_eq!(exchange.status().await, "withdrawn");
+    assert_eq!(exchange.work(hours(48)).await, 0);
+    assert_eq!(exchange.contacts().await, 2);
+}
+
+#[tokio::test]
+async fn nothing_is_carried_out_before_its_proof_or_where_no_system_is_named() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.mail(start(), "jane@example.org", "My data", "", DELETE).await;
+    assert_eq!(exchange.work(hours(100)).await, 0);
+    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("awaiting_proof", 2));
+    let mut exchange = Exchange::with("").await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(100)).await, 0);
+    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("approved", 2));
+}
+
+#[tokio::test]
+async fn a_legal_hold_keeps_the_data_and_the_reply_says_so() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("ann@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("partly_completed", 2));
+    let (_, text, _) = exchange.last().await;
+    assert!(text.contains("Kept: your contact data. Why: they are subject to a legal hold"), "{text}");
+}
+
+#[tokio::test]
+async fn known_and_unknown_people_are_told_alike_until_it_is_done() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("nobody@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert_eq!(exchange.status().await, "completed");
+    assert!(exchange.last().await.1.contains("- Contacts: there was nothing about you"));
+}
+
+#[tokio::test]
+async fn a_copy_goes_out_with_both_forms_and_without_what_never_leaves() {
+    let keys = format!("{LOCAL}[proof]\ndata_points = [\"postcode\", \"name\"]\n");
+    let mut exchange = Exchange::with(&keys.replace("[proof]", "[proof]\ndata_points_needed = 1")).await;
+    exchange.approved("jane@example.org", COPY, "Yes. 10115").await;
+    assert_eq!(exchange.work(start()).await, 1);
+    assert_eq!(exchange.status().await, "completed");
+    let (template, text, _) = exchange.last().await;
+    assert_eq!(template, "copy");
+    assert!(text.contains("never leave by mail") && text.contains("card_number"), "{text}");
+    let attached = exchange.attachments().await;
+    let [json, readable] = attached.as_slice() else { panic!("{attached:?}") };
+    let copy: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(copy["Contacts"]["contact"], json!({ "name": "Jane", "postcode": "10115", "language": "en" }));
+    assert_eq!(copy["Contacts"]["requests"][0]["type"], "access");
+    assert!(readable.contains("  postcode: 10115"), "{readable}");
+    assert!(!json.contains("4111") && !readable.contains("4111"));
+    // What was collected stays in the reply alone.
+    assert_eq!(exchange.house.blob("SELECT coalesce(data, X'') FROM tasks").await, b"");
+}
+
+#[tokio::test]
+async fn who_proves_the_address_alone_is_told_the_categories() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("jane@example.org", COPY, "Yes").await;
+    assert_eq!(exchange.work(start()).await, 1);
+    assert_eq!(exchange.status().await, "partly_completed");
+    let (template, text, _) = exchange.last().await;
+    assert_eq!(template, "categories");
+    assert!(text.contains("- postcode") && !text.contains("10115"), "{text}");
+    assert!(exchange.attachments().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_copy_comes_before_the_erasure() {
+    let mut exchange = Exchange::with(&format!("{LOCAL}[erasure]\ndelay = \"0s\"\n")).await;
+    let both =
+        "Please send me a copy of all the personal data you hold about me. Then delete all my personal data.";
+    exchange.approved("jane@example.org", both, "Yes").await;
+    assert_eq!(exchange.work(start()).await, 1);
+    let states = exchange.requests().await;
+    let states: Vec<(&str, &str)> =
+        states.iter().map(|(kind, status)| (kind.as_str(), status.as_str())).collect();
+    assert_eq!(states, [("access", "partly_completed"), ("deletion", "approved")]);
+    assert!(exchange.last().await.1.contains("- postcode"));
+    assert_eq!(exchange.work(start()).await, 1);
+    assert_eq!(exchange.contacts().await, 1);
+    assert_eq!(exchange.last().await.0, "erased");
+}
+
+#[tokio::test]
+async fn every_system_is_asked_and_asked_again_with_the_same_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, shop_calls) = system(
+        folder.path(),
+        "shop",
+        "test $(wc -l < \"$calls\") -ge 3 || exit 1\necho '{\"outcome\":\"done\",\"kept\":[{\"what\":\"invoices\",\"why\":\"tax law\"}]}'",
+    );
+    let (crm, crm_calls) = system(folder.path(), "crm", "echo '{\"outcome\":\"nothing\"}'");
+    let mut exchange = Exchange::with(&format!("{LOCAL}{shop}{crm}")).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 0);
+    assert_eq!(exchange.status().await, "executing");
+    // 1 minute, then 5.
+    for (seconds, asked) in [(59, 1), (60, 2), (61, 2), (60 + 300, 3)] {
+        exchange.work(hours(24) + SignedDuration::from_secs(seconds)).await;
+        assert_eq!(calls(&shop_calls).len(), asked, "after {seconds} s");
+    }
+    assert_eq!(calls(&crm_calls).len(), 1);
+    let orders = calls(&shop_calls);
+    assert!(orders.iter().all(|order| Some(order) == orders.first()), "{orders:?}");
+    let order: serde_json::Value = serde_json::from_str(orders.first().unwrap()).unwrap();
+    assert_eq!((&order["verb"], &order["subject"]["address"]), (&json!("erase"), &json!("jane@example.org")));
+    assert_eq!(exchange.status().await, "partly_completed");
+    let (_, text, _) = exchange.last().await;
+    for line in [
+        "- Contacts: erased",
+        "- shop: erased, except for what is named below",
+        "Kept: invoices. Why: tax law",
+        "- crm: there was nothing about you",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_system_that_fails_for_good_is_told_and_given_to_a_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) = system(
+        folder.path(),
+        "shop",
+        "echo '{\"outcome\":\"failed\",\"reason\":\"jane@example.org is a reseller\"}'",
+    );
+    let mut exchange = Exchange::with(&shop).await;
+    exchange.approved("jane@example.org", "Please cancel my account.", "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert_eq!(exchange.status().await, "partly_completed");
+    let (template, text, _) = exchange.last().await;
+    assert_eq!(template, "cancelled");
+    assert!(text.contains("- shop: could not be completed yet; a colleague takes care of it"), "{text}");
+    assert!(!text.contains("reseller"));
+}
+
+#[tokio::test]
+async fn a_restart_between_order_and_end_does_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, shop_calls) =
+        system(folder.path(), "shop", "test -e \"$calls.go\" || exit 1\necho '{\"outcome\":\"done\"}'");
+    let mut exchange = Exchange::with(&shop).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    exchange.work(hours(24)).await;
+    exchange.house = exchange.house.restarted().await;
+    std::fs::write(folder.path().join("shop.calls.go"), "").unwrap();
+    assert_eq!(exchange.work(hours(25)).await, 1);
+    exchange.house = exchange.house.restarted().await;
+    assert_eq!(exchange.work(hours(26)).await, 0);
+    assert_eq!(calls(&shop_calls).len(), 2);
+    let told = exchange.house.letters().await.iter().filter(|(_, template, _)| template == "erased").count();
+    assert_eq!((exchange.status().await.as_str(), told), ("completed", 1));
+}
