@@ -24,6 +24,7 @@ use crate::outbox::Outbox;
 use crate::redact::Pseudonyms;
 use crate::reply::Replies;
 use crate::request::Table;
+use crate::stop::Stop;
 use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
@@ -270,7 +271,8 @@ impl Daemon {
         };
         // Replies go out while mail still comes in; what is queued last is sent last.
         let (read, finished) = watch::channel(false);
-        let out = drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stopped.clone());
+        let out =
+            drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stopped.clone().into());
         let out = tokio::spawn(out);
         for mailbox in &mut self.mailboxes {
             let name = mailbox.name().to_owned();
@@ -335,19 +337,18 @@ impl Daemon {
     }
 }
 
-/// Sends what is queued until `finished`, and then once more; until `stopped` at the most.
+/// Sends what is queued until `finished`, and then once more; until `stop` at the most.
 async fn drain_until(
     outbox: Outbox,
     intake: Arc<Intake>,
     mut finished: watch::Receiver<bool>,
-    stopped: watch::Receiver<bool>,
+    stop: Stop,
 ) -> Result<()> {
     loop {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
         let last = *finished.borrow();
-        let asked = stopped.clone();
-        outbox.drain(move || *asked.borrow()).await?;
+        outbox.drain(&stop).await?;
         if last {
             return Ok(());
         }
@@ -427,12 +428,12 @@ async fn clock_loop(
 
 /// The outbox, for ever: whatever is due, then a rest until more is queued or comes due.
 async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, mut stopped: watch::Receiver<bool>) {
+    let stop = Stop::from(stopped.clone());
     let mut failures = 0;
     while !*stopped.borrow() {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
-        let asked = stopped.clone();
-        let rest = match outbox.drain(move || *asked.borrow()).await {
+        let rest = match outbox.drain(&stop).await {
             Ok(_) => {
                 failures = 0;
                 until_due(&intake.store).await

@@ -31,7 +31,7 @@
 //! * [`store`] (effect): SQLite; the only place with SQL.
 //! * [`outbox`]: due replies, one attempt and one outcome each. [`mailer`] (effect): SMTP, a folder,
 //!   or a test's memory.
-//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning.
+//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
 //! * [`cli`], [`operator`], [`demo`]: the command line. [`log`], [`redact`]: what a log may say.
 //!
 //! # Invariants
@@ -80,6 +80,7 @@ pub mod mailer;
 pub mod outbox;
 
 pub mod daemon;
+pub mod stop;
 
 pub mod cli;
 pub mod demo;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use privacyd::mailbox::MailId;
 use privacyd::mailer::{Mailer, MemoryBox, Outcome};
 use privacyd::outbox::Outbox;
+use privacyd::stop::Stop;
 use privacyd::store::outbox::Settled;
 
 #[path = "support/corridor.rs"]
@@ -43,8 +44,8 @@ async fn an_opt_out_is_done_at_once_and_answered_without_a_word_of_the_senders()
 
     let memory = Arc::new(Mutex::new(MemoryBox::default()));
     let outbox = Outbox::new(house.store.clone(), Mailer::Memory(Arc::clone(&memory)));
-    assert_eq!(outbox.drain(|| false).await.unwrap().sent, 1);
-    assert_eq!(outbox.drain(|| false).await.unwrap().sent, 0);
+    assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 1);
+    assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 0);
     let reply = house.store.replies(Some("sent"), 10).await.unwrap();
     assert_eq!(reply.first().unwrap().recipient, "jane@example.org");
 }
@@ -201,12 +202,12 @@ async fn a_reply_that_was_being_sent_when_the_process_ended_is_never_sent_again(
     assert_eq!(house.store.flag_interrupted(now).await.unwrap(), 1);
     let memory = Arc::new(Mutex::new(MemoryBox::default()));
     let outbox = Outbox::new(house.store.clone(), Mailer::Memory(memory));
-    assert_eq!(outbox.drain(|| false).await.unwrap().sent, 0);
+    assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 0);
     let reply = house.store.replies(Some("unknown"), 10).await.unwrap();
     assert_eq!(reply.len(), 1);
     // Only a person may send it again.
     assert_eq!(house.store.retry(reply.first().unwrap().id, now).await.unwrap().as_deref(), Some("unknown"));
-    assert_eq!(outbox.drain(|| false).await.unwrap().sent, 1);
+    assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 1);
 }
 
 #[tokio::test]

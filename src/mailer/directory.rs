@@ -60,6 +60,7 @@ async fn write(folder: &Path, name: &str, raw: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::mailer::Mailer;
+    use crate::stop::Stop;
 
     fn letter(message_id: &str) -> Letter {
         Letter {
@@ -77,7 +78,7 @@ mod tests {
         let mut session = Mailer::Directory(folder.clone()).connect().await.unwrap();
         let letters =
             [letter("<r-1.a@example.com>"), letter("r-1.a@example.com"), letter("<r-2@example.com>")];
-        for outcome in session.deliver(&letters).await {
+        for outcome in session.deliver(&letters, &Stop::never()).await {
             assert_eq!(outcome, Outcome::Sent("written".into()));
         }
         let mut names: Vec<_> =
@@ -92,7 +93,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let mut session = Mailer::Directory(temp.path().to_owned()).connect().await.unwrap();
         for id in ["<../x@y>", "</etc/x@y>", "<.x@y>", "<@y>", "<x>", "<a b@y>", ""] {
-            let outcomes = session.deliver(&[letter(id)]).await;
+            let outcomes = session.deliver(&[letter(id)], &Stop::never()).await;
             assert!(matches!(outcomes.as_slice(), [Outcome::Bounced(_)]), "{id}: {outcomes:?}");
         }
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
@@ -104,7 +105,7 @@ mod tests {
         let folder = temp.path().join("out");
         let mut session = Mailer::Directory(folder.clone()).connect().await.unwrap();
         std::fs::remove_dir(&folder).unwrap();
-        let outcomes = session.deliver(&[letter("<a@b>")]).await;
+        let outcomes = session.deliver(&[letter("<a@b>")], &Stop::never()).await;
         assert!(matches!(outcomes.as_slice(), [Outcome::Deferred(_)]), "{outcomes:?}");
     }
 }
