@@ -161,3 +161,4 @@ CREATE INDEX outbox_transmitting ON outbox (id) WHERE state = 'transmitting';
 CREATE INDEX outbox_recipient ON outbox (recipient, created_at);
 CREATE INDEX outbox_unproven ON outbox (created_at, recipient) WHERE proven = 0;
 CREATE INDEX outbox_message ON outbox (message_id);
+CREATE INDEX outbox_reference ON outbox (reference);
