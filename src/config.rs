@@ -152,7 +152,8 @@ pub enum LogLevel {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// A longer mail is recorded and held for a person, its body never fetched. Default 50 MB.
+    /// A longer mail is recorded and held for a person, and only its first 16 KiB fetched, to
+    /// know it again by. Default 50 MB.
     pub max_message_size: ByteSize,
     /// Of a longer mail only so many bytes are fetched and read. Default 1 MB.
     pub read_limit: ByteSize,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use privacyd::mailbox::MailId;
+use privacyd::mailbox::{Body, Fetched, MailId, Window};
 use privacyd::mailer::{Mailer, MemoryBox, Outcome};
 use privacyd::outbox::Outbox;
 use privacyd::stop::Stop;
@@ -66,6 +66,29 @@ async fn a_known_mail_causes_nothing_wherever_it_lies() {
     };
     house.receive(2, vec![(2, by_another_way(1)), (3, by_another_way(2))]).await;
     assert_eq!(house.counts().await, (before.0 + 2, before.1, before.2));
+}
+
+#[tokio::test]
+async fn a_mail_that_is_too_large_is_held_once_however_it_is_numbered() {
+    let house = House::new().await;
+    let large = |uid: u32, words: &str| {
+        let mut window = window(0, vec![(uid, letter("jane@example.org", words))]);
+        let mut mail = window.mails.remove(0);
+        let Body::Whole(bytes) = mail.body else { unreachable!() };
+        (mail.size, mail.body) = (60_000_000, Body::TooLarge(bytes));
+        mail
+    };
+    for (validity, mails, known) in [
+        (1, vec![large(7, "One."), large(8, "Two.")], 2),
+        (2, vec![large(1, "Two."), large(2, "One.")], 2),
+        // Of the same beginning, and yet another mail.
+        (2, vec![Fetched { size: 60_000_001, ..large(3, "One.") }], 3),
+    ] {
+        let window = Window { validity, mails };
+        let filed = house.intake.receive("box", window, Timestamp::now()).await.unwrap();
+        assert!(filed.iter().all(|(_, folder)| folder == "Held"), "{filed:?}");
+        assert_eq!(house.counts().await, (known, known, 0));
+    }
 }
 
 #[tokio::test]
