@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use privacyd::mailbox::{Body, Fetched, MailId, Window};
+use privacyd::mailbox::{Body, Fetched, Kind, MailId, Window};
 use privacyd::mailer::{Mailer, MemoryBox, Outcome};
 use privacyd::outbox::Outbox;
 use privacyd::stop::Stop;
@@ -89,6 +89,31 @@ async fn a_mail_that_is_too_large_is_held_once_however_it_is_numbered() {
         assert!(filed.iter().all(|(_, folder)| folder == "Held"), "{filed:?}");
         assert_eq!(house.counts().await, (known, known, 0));
     }
+}
+
+#[tokio::test]
+async fn every_copy_of_a_mail_is_filed_also_when_filing_fails_at_first() {
+    let house = House::new().await;
+    let mail = || letter("jane@example.org", STOP);
+    house.receive(1, vec![(1, mail()), (2, mail())]).await;
+    house.receive(1, vec![(3, mail())]).await;
+    let unfiled = async |validity| {
+        let mut found = house.store.unfiled("box", Kind::Imap, validity).await.unwrap();
+        found.sort();
+        found
+    };
+    let at = |uids: &[u32]| -> Vec<_> {
+        uids.iter().map(|uid| (MailId::Uid(*uid), "Opt-out".to_owned())).collect()
+    };
+    assert_eq!(unfiled(1).await, at(&[1, 2, 3]));
+    house.store.filed("box", 1, &[&MailId::Uid(1), &MailId::Uid(3)]).await.unwrap();
+    assert_eq!(unfiled(1).await, at(&[2]));
+    // Renumbered: where it was is nowhere now.
+    house.receive(2, vec![(1, mail())]).await;
+    assert_eq!(unfiled(2).await, at(&[1]));
+    house.store.filed("box", 2, &[&MailId::Uid(1)]).await.unwrap();
+    assert_eq!((unfiled(1).await, unfiled(2).await), (vec![], vec![]));
+    assert_eq!(house.counts().await, (1, 1, 1));
 }
 
 #[tokio::test]
