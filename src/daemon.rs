@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{Calendar, Clock};
-use crate::config::{ClockConfig, Config};
+use crate::config::{ClockConfig, Config, too_long_with_prefix, whole_is_too_long};
 use crate::decide::Policy;
 use crate::intake::{Intake, Passed};
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
@@ -92,16 +92,26 @@ impl Rules {
     pub fn load(config: &Config) -> Result<Self> {
         let table = Table::load(config.rules.as_deref())?;
         for kind in config.folders.types.keys() {
-            anyhow::ensure!(
-                table.kind(kind).is_some(),
-                "folders.types.{kind}: there is no request type of this name; `privacyd check` lists them"
-            );
+            if table.kind(kind).is_none() {
+                let fault = "there is no request type of this name; `privacyd check` lists them";
+                let message = format!("folders.types.{kind}: {fault}");
+                return Err(config.file.mistake(&["folders", "types", kind], message).into());
+            }
         }
-        anyhow::ensure!(
-            table.language(&config.language).is_some(),
-            "language: there is no rules/languages/{}.toml; take \"en\" or add the file",
-            config.language
-        );
+        let folders = &config.folders;
+        for kind in table.types.iter().filter(|kind| !folders.types.contains_key(&kind.name)) {
+            if whole_is_too_long(&folders.prefix, &kind.folder) {
+                let fault = too_long_with_prefix(&kind.folder);
+                let message = format!("folders.prefix: of rules/{}.toml, {fault}", kind.name);
+                return Err(config.file.mistake(&["folders", "prefix"], message).into());
+            }
+        }
+        if table.language(&config.language).is_none() {
+            let code = &config.language;
+            let message =
+                format!("language: there is no rules/languages/{code}.toml; take \"en\" or add the file");
+            return Err(config.file.mistake(&["language"], message).into());
+        }
         let reader = Reader::new(&table, &config.own_addresses)?
             .trusting(config.authentication.trust())
             .with_tokens(tokens(config)?);
