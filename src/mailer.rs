@@ -162,20 +162,22 @@ impl Mailer {
         }
     }
 
-    /// Looks whether letters could be delivered, without delivering any: connection, EHLO, TLS,
-    /// login, QUIT. The answer names what the server offers, such as "PIPELINING, TLS 1.3".
+    /// Looks whether letters could be delivered, without delivering any or making a folder: connection,
+    /// EHLO, TLS, login, QUIT. The answer names what the server offers, such as "PIPELINING, TLS 1.3".
     ///
     /// # Errors
     /// [`ConnectError`], one sentence.
     pub async fn probe(&self) -> Result<String, ConnectError> {
-        let session = self.connect().await?;
-        let found = match &session {
-            Session::Smtp(session) => session.about().to_owned(),
-            Session::Directory(_) => "a folder".to_owned(),
-            Session::Memory(_) => "memory".to_owned(),
-        };
-        session.quit().await;
-        Ok(found)
+        match self {
+            Self::Smtp(smtp) => {
+                let session = smtp.connect().await?;
+                let found = session.about().to_owned();
+                session.quit().await;
+                Ok(found)
+            }
+            Self::Directory(folder) => directory::probe(folder).await.map(str::to_owned),
+            Self::Memory(shared) => memory::prepare(shared).map(|()| "memory".to_owned()),
+        }
     }
 }
 

@@ -15,6 +15,18 @@ pub(super) async fn prepare(folder: &Path) -> Result<(), ConnectError> {
     })
 }
 
+/// What is there, without making anything.
+pub(super) async fn probe(folder: &Path) -> Result<&'static str, ConnectError> {
+    match fs::metadata(folder).await {
+        Ok(found) if found.is_dir() => Ok("a folder"),
+        Ok(_) => Err(ConnectError::Unreachable(format!("{} is not a folder", folder.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok("a folder, not there yet, will be made"),
+        Err(error) => {
+            Err(ConnectError::Unreachable(format!("Cannot look at the folder {}: {error}", folder.display())))
+        }
+    }
+}
+
 pub(super) async fn deliver(folder: &Path, letters: &[Letter]) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(letters.len());
     for letter in letters {
@@ -86,6 +98,19 @@ mod tests {
         names.sort();
         assert_eq!(names, ["r-1.a.eml", "r-2.eml"]);
         assert_eq!(std::fs::read(folder.join("r-2.eml")).unwrap(), letters[2].raw);
+    }
+
+    #[tokio::test]
+    async fn a_probe_makes_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let (folder, file) = (temp.path().join("out"), temp.path().join("file"));
+        let mailer = Mailer::Directory(folder.clone());
+        assert_eq!(mailer.probe().await.unwrap(), "a folder, not there yet, will be made");
+        assert!(!folder.exists());
+        mailer.connect().await.unwrap();
+        assert_eq!(mailer.probe().await.unwrap(), "a folder");
+        std::fs::write(&file, "").unwrap();
+        assert!(Mailer::Directory(file).probe().await.is_err());
     }
 
     #[tokio::test]
