@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::classify::{Finding, Verdict};
+use crate::classify::{Finding, Reading, Verdict};
 use crate::cli::{
     Addresses, Classify, Cli, Command, Contacts, DEFAULT_CONFIG, Listing, Messages, OutboxCommand, Requests,
     Suppressions, Token,
@@ -662,7 +662,12 @@ pub fn disposition(understanding: &Understanding) -> (&'static str, Option<&'sta
         Understanding::Unreadable | Understanding::Unread(_) => return ("review", None, Vec::new()),
     };
     if let Some((automatic, _)) = letter.automatic {
-        return ("automated", Some(automatic.name()), Vec::new());
+        return match &letter.reading {
+            Some(Reading { verdict: Verdict::Requests(findings), .. }) => {
+                ("review", Some(automatic.name()), findings.clone())
+            }
+            _ => ("automated", Some(automatic.name()), Vec::new()),
+        };
     }
     let verdict = letter.reading.as_ref().map(|reading| &reading.verdict);
     match verdict {

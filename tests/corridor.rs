@@ -180,6 +180,56 @@ async fn machines_get_no_answer_and_start_nothing() {
 }
 
 #[tokio::test]
+async fn a_right_is_not_lost_to_a_mark_that_ticket_systems_write_on_people() {
+    const DELETE: &str = "Please delete all my personal data.";
+    const WEAK: [&str; 4] = [
+        "Auto-Submitted: auto-generated",
+        "Precedence: bulk",
+        "X-Auto-Response-Suppress: All",
+        "Auto-Submitted: auto-generated (ticket)\nPrecedence: bulk\nX-Auto-Response-Suppress: OOF",
+    ];
+    const STRONG: [&str; 6] = [
+        "Auto-Submitted: auto-replied",
+        "Auto-Submitted: auto-generated\nX-Autoreply: yes",
+        "Auto-Submitted: auto-generated\nReturn-Path: <>",
+        "Precedence: bulk\nList-Id: <news.example.org>",
+        "Precedence: junk",
+        "Precedence: bulk\nAuto-Submitted: auto-notified",
+    ];
+    let marked = |mark: &str, words: &str| {
+        let mut mail = format!("{mark}\n").into_bytes();
+        mail.extend(letter("jane@example.org", words));
+        mail
+    };
+    for mark in WEAK {
+        let house = House::new().await;
+        let filed = house.receive(1, vec![(1, marked(mark, DELETE))]).await;
+        assert_eq!(filed, [(MailId::Uid(1), "Held".to_owned())], "{mark}");
+        let request = house.store.requests(None, 10).await.unwrap().remove(0);
+        assert_eq!((request.kind.as_str(), request.status.as_str()), ("deletion", "held"), "{mark}");
+        assert_eq!(
+            (request.due_on.as_str(), request.subject.as_deref()),
+            ("2026-12-23", Some("jane@example.org"))
+        );
+        // Not a word to anybody, and a person sees that there was none.
+        assert_eq!(house.counts().await, (1, 1, 0), "{mark}");
+        assert_eq!(house.latest().await.0, "review", "{mark}");
+        // Words that every circular has are none; and without a right it is a machine's mail as before.
+        for (uid, words) in [(2, STOP), (3, "How do you use my data?"), (4, "Lovely weather today.")] {
+            let filed = house.receive(1, vec![(uid, marked(mark, words))]).await;
+            assert_eq!(filed, [(MailId::Uid(uid), "Automatic".to_owned())], "{mark} {words}");
+        }
+        assert_eq!(house.counts().await, (4, 1, 0), "{mark}");
+    }
+    let house = House::new().await;
+    for (uid, mark) in (1..).zip(STRONG) {
+        let filed = house.receive(1, vec![(uid, marked(mark, &format!("{DELETE} {uid}")))]).await;
+        assert_eq!(filed, [(MailId::Uid(uid), "Automatic".to_owned())], "{mark}");
+    }
+    assert_eq!(house.counts().await, (STRONG.len(), 0, 0));
+}
+
+#[tokio::test]
 async fn all_of_a_mail_is_recorded_or_nothing_and_its_neighbours_stand() {
     let house = House::new().await;
     house
