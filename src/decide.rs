@@ -533,7 +533,9 @@ fn by_token(
     decision
 }
 
-/// What the words of a mail with tokens ask for besides; `None` when that is nothing.
+/// What the words of a mail with tokens ask for besides, or say to a question of ours; `None` when that is
+/// nothing. A code without a word is no answer here: the mail is there for its token, and a mail program
+/// may have written it.
 fn besides_token(
     letter: &Letter,
     addresses: &[Address],
@@ -542,9 +544,12 @@ fn besides_token(
     case_file: &CaseFile,
     received: Timestamp,
 ) -> Option<Decision> {
+    let has_words = !letter.own_words.trim().is_empty();
+    let is_answer = has_words && !(case_file.proven.is_empty() && case_file.thread.is_empty());
     let findings = match &letter.reading.as_ref()?.verdict {
-        Verdict::Requests(findings) => findings,
+        Verdict::Requests(findings) => findings.as_slice(),
         Verdict::Unclear { candidates, .. } => candidates,
+        Verdict::Nothing if is_answer => &[],
         Verdict::Nothing => return None,
     };
     // "Unsubscribe" as a word is what the token has done, unless somebody else wrote it of himself.
@@ -552,7 +557,8 @@ fn besides_token(
         Ok(from) => addresses.contains(&from.normalised()),
         Err(_) => true,
     };
-    if is_done && !findings.is_empty() && findings.iter().all(|finding| finding.kind == OPT_OUT) {
+    if !is_answer && is_done && !findings.is_empty() && findings.iter().all(|finding| finding.kind == OPT_OUT)
+    {
         return None;
     }
     let mut words = by_words(letter, table, policy, case_file, received);

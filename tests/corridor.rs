@@ -622,6 +622,35 @@ async fn without_keys_a_token_is_nothing() {
 }
 
 #[tokio::test]
+async fn a_code_beside_a_token_counts_when_there_are_words() {
+    for (words, expected) in [
+        ("Yes, that was me.\n", "approved"),
+        ("No, I never asked for this.\n", "withdrawn"),
+        ("Yes, that was me. Please unsubscribe me.\n", "awaiting_proof"),
+        ("", "awaiting_proof"),
+    ] {
+        let house = house_with_tokens(false).await;
+        house.receive(1, vec![(1, letter("jane@example.com", "Please delete all my personal data."))]).await;
+        let (_, template, question) = house.letters().await.remove(0);
+        assert_eq!(template, "confirm");
+        let is_code = |word: &&str| word.starts_with("c.") && word.len() == 28;
+        let code = question.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').find(is_code).unwrap();
+        let answer = |from: &str| to_token(&format!("From: {from}\nSubject: Re: {code}\n"), words);
+        // From another address the code is nothing, with the token or without.
+        house.receive(1, vec![(2, answer("mallory@example.org"))]).await;
+        house.receive(1, vec![(3, answer("jane@example.com"))]).await;
+        let requests = house.store.requests(None, 10).await.unwrap();
+        let statuses: Vec<&str> =
+            requests.iter().filter(|row| row.kind == "deletion").map(|row| row.status.as_str()).collect();
+        assert_eq!(statuses, [expected], "{words}");
+        assert_eq!(house.suppressed(["jane@example.com"]).await, [true], "{words}");
+        // "Yes, and something else" is no clear yes: a person reads it, as without a token.
+        let (disposition, _) = house.latest().await;
+        assert_eq!(disposition == "review", words.contains("unsubscribe"), "{words}");
+    }
+}
+
+#[tokio::test]
 async fn the_words_of_a_mail_with_a_token_are_the_senders() {
     const DELETE: &str = "Please unsubscribe me and delete all my personal data.\n";
     let kinds = async |house: &House| {
