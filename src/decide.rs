@@ -43,7 +43,7 @@ pub const FOLLOW_UP: &str = "follow_up";
 pub const OPT_OUT: &str = "opt_out";
 
 /// How sure an unsubscribe token makes: as sure as anything.
-const BY_TOKEN: f64 = 0.999;
+pub const BY_TOKEN: f64 = 0.999;
 
 /// What the pure rooms made of a mail.
 #[derive(Debug, Clone)]
