@@ -179,7 +179,8 @@ impl Imap {
         let verb = if session.can("MOVE") { "UID MOVE" } else { "UID COPY" };
         let refused = self.put_into_folders(&mut session, verb, &folders).await?;
         if verb == "UID COPY" {
-            // Only what has its copy may go.
+            // Only what has its copy may go. A process that ends between the two leaves a mail in both
+            // folders, and the next pass copies it once more: a copy too many is the price of none lost.
             let copied = folders.into_values().flatten().filter(|uid| !refused.contains(uid));
             self.remove(&mut session, &copied.collect()).await?;
         }
