@@ -54,6 +54,16 @@ CREATE INDEX messages_letter ON messages (letter_digest) WHERE letter_digest IS 
 CREATE INDEX messages_unanswered ON messages (id) WHERE unanswered IS NOT NULL;
 CREATE INDEX messages_unfiled ON messages (mailbox, validity) WHERE filed = 0;
 
+-- Further places of mails that are recorded, still to be filed: the same bytes lay in the inbox twice.
+CREATE TABLE copies (
+    mailbox    TEXT    NOT NULL,
+    validity   INTEGER NOT NULL,
+    mail_id    TEXT    NOT NULL,
+    message_id INTEGER NOT NULL REFERENCES messages (id),
+    PRIMARY KEY (mailbox, validity, mail_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX copies_message ON copies (message_id);
+
 CREATE TABLE requests (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     reference   TEXT    NOT NULL UNIQUE,
@@ -161,3 +171,4 @@ CREATE INDEX outbox_transmitting ON outbox (id) WHERE state = 'transmitting';
 CREATE INDEX outbox_recipient ON outbox (recipient, created_at);
 CREATE INDEX outbox_unproven ON outbox (created_at, recipient) WHERE proven = 0;
 CREATE INDEX outbox_message ON outbox (message_id);
+CREATE INDEX outbox_reference ON outbox (reference);

@@ -162,7 +162,8 @@ pub enum LogLevel {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// A longer mail is recorded and held for a person, its body never fetched. Default 50 MB.
+    /// A longer mail is recorded and held for a person, and only its first 16 KiB fetched, to
+    /// know it again by. Default 50 MB.
     pub max_message_size: ByteSize,
     /// Of a longer mail only so many bytes are fetched and read. Default 1 MB.
     pub read_limit: ByteSize,
@@ -955,6 +956,13 @@ impl Config {
                     format!("folders.{key}: {FOLDER_NAME_RULE}"),
                 ));
             }
+            if key != "prefix" && whole_is_too_long(&folders.prefix, name) {
+                // A default is in no line: then that of the section.
+                return Err((
+                    vec!["folders".into(), key.into()],
+                    format!("folders.{key}: {}", too_long_with_prefix(name)),
+                ));
+            }
         }
         let inboxes: Vec<&str> = self.imap.iter().map(|imap| imap.inbox.as_str()).chain(["INBOX"]).collect();
         let named = fixed.iter().map(|(key, name)| (vec![(*key).to_owned()], name.as_str()));
@@ -974,6 +982,12 @@ impl Config {
             }
         }
         for (kind, name) in &folders.types {
+            if folder_name_is_sound(name) && whole_is_too_long(&folders.prefix, name) {
+                return Err((
+                    vec!["folders".into(), "types".into(), kind.clone()],
+                    format!("folders.types.{kind}: {}", too_long_with_prefix(name)),
+                ));
+            }
             if !folder_name_is_sound(name) {
                 return Err((
                     vec!["folders".into(), "types".into(), kind.clone()],
@@ -1089,11 +1103,26 @@ impl Config {
 const FOLDER_NAME_RULE: &str =
     "a folder name is 1 to 100 printable ASCII characters other than \" \\ * % & and does not begin with '.'";
 
+/// Whether the folder that is called `name` behind `prefix` has too long a name.
+pub fn whole_is_too_long(prefix: &str, name: &str) -> bool {
+    prefix.len() + name.len() > LONGEST_FOLDER_NAME
+}
+
+/// The sentence about it.
+pub fn too_long_with_prefix(name: &str) -> String {
+    format!(
+        "with folders.prefix before it {name:?} has more than {LONGEST_FOLDER_NAME} characters; shorten one of the two"
+    )
+}
+
+/// In characters, which are ASCII. Servers take more, 255 octets mostly; but not behind every namespace.
+const LONGEST_FOLDER_NAME: usize = 100;
+
 /// Whether `name` can be a folder in IMAP without quoting surprises (modified UTF-7 begins at '&')
 /// and in Maildir++ without leaving the mailbox.
 pub fn folder_name_is_sound(name: &str) -> bool {
     !name.is_empty()
-        && name.len() <= 100
+        && name.len() <= LONGEST_FOLDER_NAME
         && name.bytes().all(|b| (b' '..=b'~').contains(&b) && !b"\"\\*%&".contains(&b))
         && !name.starts_with('.')
         && !name.starts_with('/')

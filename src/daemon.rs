@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{Calendar, Clock};
-use crate::config::{ClockConfig, Config};
+use crate::config::{ClockConfig, Config, too_long_with_prefix, whole_is_too_long};
 use crate::decide::Policy;
 use crate::intake::{Intake, Passed};
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
@@ -25,6 +25,7 @@ use crate::redact::Pseudonyms;
 use crate::reply::Replies;
 use crate::request::Table;
 use crate::source::Source;
+use crate::stop::Stop;
 use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
@@ -98,16 +99,26 @@ impl Rules {
     pub fn load(config: &Config) -> Result<Self> {
         let table = Table::load(config.rules.as_deref())?;
         for kind in config.folders.types.keys() {
-            anyhow::ensure!(
-                table.kind(kind).is_some(),
-                "folders.types.{kind}: there is no request type of this name; `privacyd check` lists them"
-            );
+            if table.kind(kind).is_none() {
+                let fault = "there is no request type of this name; `privacyd check` lists them";
+                let message = format!("folders.types.{kind}: {fault}");
+                return Err(config.file.mistake(&["folders", "types", kind], message).into());
+            }
         }
-        anyhow::ensure!(
-            table.language(&config.language).is_some(),
-            "language: there is no rules/languages/{}.toml; take \"en\" or add the file",
-            config.language
-        );
+        let folders = &config.folders;
+        for kind in table.types.iter().filter(|kind| !folders.types.contains_key(&kind.name)) {
+            if whole_is_too_long(&folders.prefix, &kind.folder) {
+                let fault = too_long_with_prefix(&kind.folder);
+                let message = format!("folders.prefix: of rules/{}.toml, {fault}", kind.name);
+                return Err(config.file.mistake(&["folders", "prefix"], message).into());
+            }
+        }
+        if table.language(&config.language).is_none() {
+            let code = &config.language;
+            let message =
+                format!("language: there is no rules/languages/{code}.toml; take \"en\" or add the file");
+            return Err(config.file.mistake(&["language"], message).into());
+        }
         let reader = Reader::new(&table, &config.own_addresses)?
             .trusting(config.authentication.trust())
             .with_tokens(tokens(config)?);
@@ -282,7 +293,8 @@ impl Daemon {
         };
         // Replies go out while mail still comes in; what is queued last is sent last.
         let (read, finished) = watch::channel(false);
-        let out = drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stopped.clone());
+        let out =
+            drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stopped.clone().into());
         let out = tokio::spawn(out);
         for mailbox in &mut self.mailboxes {
             let name = mailbox.name().to_owned();
@@ -353,19 +365,18 @@ impl Daemon {
     }
 }
 
-/// Sends what is queued until `finished`, and then once more; until `stopped` at the most.
+/// Sends what is queued until `finished`, and then once more; until `stop` at the most.
 async fn drain_until(
     outbox: Outbox,
     intake: Arc<Intake>,
     mut finished: watch::Receiver<bool>,
-    stopped: watch::Receiver<bool>,
+    stop: Stop,
 ) -> Result<()> {
     loop {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
         let last = *finished.borrow();
-        let asked = stopped.clone();
-        outbox.drain(move || *asked.borrow()).await?;
+        outbox.drain(&stop).await?;
         if last {
             return Ok(());
         }
@@ -467,12 +478,12 @@ async fn work_loop(work: Work, mut stopped: watch::Receiver<bool>) {
 
 /// The outbox, for ever: whatever is due, then a rest until more is queued or comes due.
 async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, mut stopped: watch::Receiver<bool>) {
+    let stop = Stop::from(stopped.clone());
     let mut failures = 0;
     while !*stopped.borrow() {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
-        let asked = stopped.clone();
-        let rest = match outbox.drain(move || *asked.borrow()).await {
+        let rest = match outbox.drain(&stop).await {
             Ok(_) => {
                 failures = 0;
                 until_due(&intake.store).await

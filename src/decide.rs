@@ -37,13 +37,13 @@ pub const CONFIRMED: &str = "confirmed";
 pub const WITHDRAWN: &str = "withdrawn";
 
 /// The type of a mail about an earlier request.
-const FOLLOW_UP: &str = "follow_up";
+pub const FOLLOW_UP: &str = "follow_up";
 
 /// The request type that an unsubscribe token asks for.
 pub const OPT_OUT: &str = "opt_out";
 
 /// How sure an unsubscribe token makes: as sure as anything.
-const BY_TOKEN: f64 = 0.999;
+pub const BY_TOKEN: f64 = 0.999;
 
 /// What the pure rooms made of a mail.
 #[derive(Debug, Clone)]
@@ -69,7 +69,8 @@ pub struct Letter {
     pub automatic: Option<(Automatic, &'static str)>,
     /// Its unsubscribe tokens. They count in automatic mail too, but not in a report or in our own.
     pub token: Token,
-    /// What is asked. Not looked at in automatic mail.
+    /// What is asked. In automatic mail nothing, unless its mark stands on people's mail too and a right is
+    /// asked for.
     pub reading: Option<Reading>,
     /// To thread the reply by.
     pub message_id: Option<MessageId>,
@@ -354,8 +355,11 @@ fn by_words(
     received: Timestamp,
 ) -> Decision {
     if let Some((automatic, mark)) = letter.automatic {
-        let why = format!("automatic: {mark}");
-        return Decision::silent(Disposition::Automated(automatic), Shelf::Automatic, why);
+        let Some(Reading { verdict: Verdict::Requests(findings), .. }) = &letter.reading else {
+            let why = format!("automatic: {mark}");
+            return Decision::silent(Disposition::Automated(automatic), Shelf::Automatic, why);
+        };
+        return perhaps_a_person(findings, mark, letter, table, policy, received);
     }
     let Some(reading) = &letter.reading else {
         return hold("it was not classified", 0.0, policy, received);
@@ -529,7 +533,9 @@ fn by_token(
     decision
 }
 
-/// What the words of a mail with tokens ask for besides; `None` when that is nothing.
+/// What the words of a mail with tokens ask for besides, or say to a question of ours; `None` when that is
+/// nothing. A code without a word is no answer here: the mail is there for its token, and a mail program
+/// may have written it.
 fn besides_token(
     letter: &Letter,
     addresses: &[Address],
@@ -538,9 +544,12 @@ fn besides_token(
     case_file: &CaseFile,
     received: Timestamp,
 ) -> Option<Decision> {
+    let has_words = !letter.own_words.trim().is_empty();
+    let is_answer = has_words && !(case_file.proven.is_empty() && case_file.thread.is_empty());
     let findings = match &letter.reading.as_ref()?.verdict {
-        Verdict::Requests(findings) => findings,
+        Verdict::Requests(findings) => findings.as_slice(),
         Verdict::Unclear { candidates, .. } => candidates,
+        Verdict::Nothing if is_answer => &[],
         Verdict::Nothing => return None,
     };
     // "Unsubscribe" as a word is what the token has done, unless somebody else wrote it of himself.
@@ -548,7 +557,8 @@ fn besides_token(
         Ok(from) => addresses.contains(&from.normalised()),
         Err(_) => true,
     };
-    if is_done && !findings.is_empty() && findings.iter().all(|finding| finding.kind == OPT_OUT) {
+    if !is_answer && is_done && !findings.is_empty() && findings.iter().all(|finding| finding.kind == OPT_OUT)
+    {
         return None;
     }
     let mut words = by_words(letter, table, policy, case_file, received);
@@ -578,6 +588,28 @@ fn hold(why: &str, confidence: f64, policy: &Policy, received: Timestamp) -> Dec
         subject: None,
     };
     Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
+}
+
+/// A mail that bears a mark of automatic mail, and in which somebody asks for a right: the clock runs, and a
+/// person looks. Nothing is done, asked or answered: if it is a machine's, two machines would go on talking.
+fn perhaps_a_person(
+    findings: &[Finding],
+    mark: &str,
+    letter: &Letter,
+    table: &Table,
+    policy: &Policy,
+    received: Timestamp,
+) -> Decision {
+    let mut decision = open(findings, letter, table, policy, received);
+    for planned in &mut decision.requests {
+        planned.status = Status::Held;
+        planned.held_because = Some("it bears a mark of automatic mail: a person must say who wrote it");
+    }
+    decision.disposition = Disposition::Review;
+    decision.shelf = Shelf::Held;
+    decision.unanswered = Some("it bears a mark of automatic mail");
+    decision.why = format!("automatic: {mark}; but it {}", decision.why);
+    decision
 }
 
 /// New requests, each as far up the ladder as the sender's evidence carries it.

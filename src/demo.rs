@@ -10,6 +10,7 @@ use crate::daemon::Daemon;
 use crate::decide::CONFIRM;
 use crate::message::Message;
 use crate::operator::{grid, import_from};
+use crate::stop::Stop;
 use crate::store::Store;
 
 #[derive(RustEmbed)]
@@ -36,14 +37,14 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     for mailbox in &mut daemon.mailboxes {
         daemon.intake.pass(mailbox, &|| false).await?;
     }
-    let mut pass = daemon.outbox.drain(|| false).await?;
+    let mut pass = daemon.outbox.drain(&Stop::never()).await?;
     // One of the people who were asked whether a request is theirs answers.
     let answered = answer_a_question(&dir, &store).await?;
     for mailbox in &mut daemon.mailboxes {
         daemon.intake.pass(mailbox, &|| false).await?;
     }
     daemon.work.pass(jiff::Timestamp::now()).await?;
-    pass.sent += daemon.outbox.drain(|| false).await?.sent;
+    pass.sent += daemon.outbox.drain(&Stop::never()).await?.sent;
     let took = begun.elapsed();
 
     println!("{mails} mails went through the corridor in {} ms.\n", took.as_millis());

@@ -809,7 +809,9 @@ fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -
             (bytes.as_slice(), Understanding::Unread("looking at it has ended the process three times"))
         }
         Body::Whole(bytes) | Body::Head(bytes) => (bytes.as_slice(), reader.read(bytes)),
-        Body::TooLarge => (&[][..], Understanding::Unread("it is larger than max_message_size")),
+        Body::TooLarge(bytes) => {
+            (bytes.as_slice(), Understanding::Unread("it is larger than max_message_size"))
+        }
         Body::Missing => (&[][..], Understanding::Unread("the server lists it but gives no body")),
     };
     let mut hash = Sha256::new();
@@ -820,7 +822,9 @@ fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -
     hash.update(bytes);
     // A list's copy of a letter must not pass for the letter: what a machine sent is known by its bytes alone.
     let is_automatic = letter_of(&understanding).is_some_and(|letter| letter.automatic.is_some());
-    let letter = if give_up || is_automatic { None } else { letter_digest(bytes) };
+    // And of a beginning alone nobody can say whether it is the same letter's.
+    let is_cut = matches!(mail.body, Body::TooLarge(_));
+    let letter = if give_up || is_automatic || is_cut { None } else { letter_digest(bytes) };
     Prepared {
         id: mail.id.clone(),
         identity: Identity {

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::config::SmtpConfig;
+use crate::stop::Stop;
 
 pub use memory::MemoryBox;
 pub use session::SmtpSession;
@@ -94,7 +95,7 @@ pub enum Outcome {
     /// The whole message went out and no answer came: it may or may not have been delivered
     /// (RFC 1047). Never to be sent again blindly.
     Unknown(String),
-    /// The connection was gone before its turn. Costs no attempt.
+    /// The connection was gone, or we were asked to end, before its turn. Costs no attempt.
     NotTried,
 }
 
@@ -161,20 +162,22 @@ impl Mailer {
         }
     }
 
-    /// Looks whether letters could be delivered, without delivering any: connection, EHLO, TLS,
-    /// login, QUIT. The answer names what the server offers, such as "PIPELINING, TLS 1.3".
+    /// Looks whether letters could be delivered, without delivering any or making a folder: connection,
+    /// EHLO, TLS, login, QUIT. The answer names what the server offers, such as "PIPELINING, TLS 1.3".
     ///
     /// # Errors
     /// [`ConnectError`], one sentence.
     pub async fn probe(&self) -> Result<String, ConnectError> {
-        let session = self.connect().await?;
-        let found = match &session {
-            Session::Smtp(session) => session.about().to_owned(),
-            Session::Directory(_) => "a folder".to_owned(),
-            Session::Memory(_) => "memory".to_owned(),
-        };
-        session.quit().await;
-        Ok(found)
+        match self {
+            Self::Smtp(smtp) => {
+                let session = smtp.connect().await?;
+                let found = session.about().to_owned();
+                session.quit().await;
+                Ok(found)
+            }
+            Self::Directory(folder) => directory::probe(folder).await.map(str::to_owned),
+            Self::Memory(shared) => memory::prepare(shared).map(|()| "memory".to_owned()),
+        }
     }
 }
 
@@ -190,14 +193,18 @@ pub enum Session {
 
 impl Session {
     /// Delivers the letters in order and tells what became of each: same length, same order.
-    /// Never fails. As long as the session is open and a letter is fit to be sent, the first such
-    /// letter is tried, so a caller that reconnects for the rest always gets on.
+    /// Never fails. Unless `stop` has come, the first letter that is fit to be sent over an open session
+    /// is tried, so a caller that reconnects for the rest always gets on.
+    ///
+    /// Once `stop` comes no letter is begun any more. One whose message has not begun is let go at once
+    /// and is [`Outcome::NotTried`]; one whose message is going out is seen through for ten minutes at
+    /// the most, the time that RFC 5321 section 4.5.3.2.6 gives a server to answer its end.
     ///
     /// When the future is dropped half-way, the session is closed, and every letter of the batch
     /// has to be taken as unknown.
-    pub async fn deliver(&mut self, letters: &[Letter]) -> Vec<Outcome> {
+    pub async fn deliver(&mut self, letters: &[Letter], stop: &Stop) -> Vec<Outcome> {
         match self {
-            Self::Smtp(session) => session.deliver(letters).await,
+            Self::Smtp(session) => session.deliver(letters, stop).await,
             Self::Directory(folder) => directory::deliver(folder, letters).await,
             Self::Memory(shared) => memory::deliver(shared, letters),
         }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::classify::{Finding, Verdict};
+use crate::classify::{Finding, Reading, Verdict};
 use crate::cli::{
     Addresses, Classify, Cli, Command, Contacts, DEFAULT_CONFIG, Listing, Messages, OutboxCommand, Requests,
     Suppressions, Token,
@@ -20,11 +20,12 @@ use crate::cli::{
 use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config};
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
-use crate::decide::Understanding;
+use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
 use crate::evidence::{Evidence, Proof};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::store::{Store, Taken};
+use crate::token;
 use crate::understand::Reader;
 use crate::{demo, log};
 
@@ -572,25 +573,44 @@ pub async fn import_from(
     Ok(done)
 }
 
-/// Whom `classify` believes: the servers it is told, and else those of the configuration, where there is
-/// one. The usual place may be empty.
-fn classify_trust(options: &Classify, config: &Path) -> Result<Authentication> {
-    let (authserv_ids, received_by) = (options.authserv_ids.clone(), options.received_by.clone());
+/// What reads the mails for `classify`. It believes the servers it is told, and else those of the
+/// configuration, and knows the unsubscribe tokens of the latter, where there is one. The usual place may
+/// be empty.
+fn classify_reader(options: &Classify, config: &Path, table: &Table) -> Result<Reader> {
+    let reader = Reader::new(table, &options.own)?;
     let is_named = config != Path::new(DEFAULT_CONFIG);
-    if !authserv_ids.is_empty() || !(is_named || config.exists()) {
-        return Ok(Authentication { authserv_ids, received_by, ..Authentication::default() });
+    let config = if is_named || config.exists() { Some(configured(config)?) } else { None };
+    let told = Authentication {
+        authserv_ids: options.authserv_ids.clone(),
+        received_by: options.received_by.clone(),
+        ..Authentication::default()
+    };
+    let authentication = match &config {
+        Some(config) if told.authserv_ids.is_empty() => {
+            let mut authentication = config.authentication.clone();
+            if !told.received_by.is_empty() {
+                authentication.received_by = told.received_by;
+            }
+            authentication
+        }
+        _ => told,
+    };
+    let reader = reader.trusting(authentication.trust());
+    let Some(config) = config else { return Ok(reader) };
+    match tokens(&config) {
+        Ok(tokens) => Ok(reader.with_tokens(tokens)),
+        // A shell has no credentials of the service's; all else can be told without them.
+        Err(error) => {
+            eprintln!("privacyd: unsubscribe tokens are not recognised: {error:#}");
+            Ok(reader)
+        }
     }
-    let mut authentication = configured(config)?.authentication;
-    if !received_by.is_empty() {
-        authentication.received_by = received_by;
-    }
-    Ok(authentication)
 }
 
 /// `classify`
 fn classify(options: &Classify, config: &Path) -> Result<()> {
     let table = Table::load(options.rules.as_deref())?;
-    let reader = Reader::new(&table, &options.own)?.trusting(classify_trust(options, config)?.trust());
+    let reader = classify_reader(options, config, &table)?;
     let mut paths = options.paths.clone();
     if let Some(list) = &options.files_from {
         let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
@@ -661,8 +681,37 @@ pub fn disposition(understanding: &Understanding) -> (&'static str, Option<&'sta
         Understanding::Read(letter) => letter,
         Understanding::Unreadable | Understanding::Unread(_) => return ("review", None, Vec::new()),
     };
+    match &letter.token {
+        token::Token::Valid(addresses) => by_token(letter, addresses),
+        token::Token::Invalid | token::Token::None => by_words(letter),
+    }
+}
+
+/// A mail with a valid unsubscribe token is an opt-out, and what its words ask for besides.
+fn by_token(letter: &Letter, addresses: &[Address]) -> (&'static str, Option<&'static str>, Vec<Finding>) {
+    let rules = vec!["unsubscribe token".to_owned()];
+    let mut findings = vec![Finding { kind: OPT_OUT.to_owned(), confidence: BY_TOKEN, rules }];
+    let is_read = letter.reading.as_ref().is_some_and(|reading| reading.verdict != Verdict::Nothing);
+    if !is_read {
+        return ("requests", None, findings);
+    }
+    let (word, _, of_words) = by_words(letter);
+    // As a word of its own it is somebody else's, of himself.
+    let is_done = letter.from.as_ref().map_or(true, |from| addresses.contains(&from.normalised()));
+    let is_other = |finding: &Finding| !(is_done && finding.kind == OPT_OUT);
+    let says_no_more = !of_words.is_empty() && !of_words.iter().any(is_other);
+    findings.extend(of_words.into_iter().filter(is_other));
+    (if says_no_more { "requests" } else { word }, None, findings)
+}
+
+fn by_words(letter: &Letter) -> (&'static str, Option<&'static str>, Vec<Finding>) {
     if let Some((automatic, _)) = letter.automatic {
-        return ("automated", Some(automatic.name()), Vec::new());
+        return match &letter.reading {
+            Some(Reading { verdict: Verdict::Requests(findings), .. }) => {
+                ("review", Some(automatic.name()), findings.clone())
+            }
+            _ => ("automated", Some(automatic.name()), Vec::new()),
+        };
     }
     let verdict = letter.reading.as_ref().map(|reading| &reading.verdict);
     match verdict {
@@ -734,6 +783,13 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
         Understanding::Read(letter) => {
             if let Some((automatic, mark)) = letter.automatic {
                 lines.push(format!("  {}: {mark}", automatic.name()));
+            }
+            match &letter.token {
+                token::Token::Valid(addresses) => lines.extend(
+                    addresses.iter().map(|address| format!("  bears the unsubscribe token of {address}")),
+                ),
+                token::Token::Invalid => lines.push("  bears an invalid unsubscribe token".to_owned()),
+                token::Token::None => {}
             }
             let Evidence { proof, why, .. } = &letter.evidence;
             lines.push(match &letter.from {

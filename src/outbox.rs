@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::mailer::{ConnectError, Mailer, Outcome, Session};
+use crate::stop::Stop;
 use crate::store::Store;
 use crate::store::outbox::{Claim, Claimed, Settled};
 
@@ -44,7 +45,7 @@ pub struct Pass {
     pub sent: u64,
     /// Replies whose attempt ended otherwise.
     pub other: u64,
-    /// Replies that were not tried, because the connection was gone before their turn.
+    /// Replies that were not tried: the connection was gone, or we were asked to end, before their turn.
     pub untried: u64,
 }
 
@@ -61,28 +62,31 @@ impl Outbox {
         Self { store, mailer: Arc::new(mailer) }
     }
 
-    /// Sends everything that is due now. `stop` is asked between two handfuls.
+    /// Sends everything that is due now. Once `stop` comes no reply is begun any more, see
+    /// [`Session::deliver`]; what was not begun is queued as before, and has cost no attempt.
     ///
     /// # Errors
     /// No connection could be made (nothing has been tried then), or the store does not work.
-    pub async fn drain(&self, stop: impl Fn() -> bool + Clone + Send + Sync + 'static) -> Result<Pass> {
+    pub async fn drain(&self, stop: &Stop) -> Result<Pass> {
         let (due, _) = self.store.due(Timestamp::now()).await?;
         if due == 0 {
             return Ok(Pass::default());
         }
         // One connection first: a server that lets nobody in is asked once, not by thirty at once.
-        let first = self.mailer.connect().await.map_err(describe)?;
+        let Some(first) = self.connect(stop).await? else { return Ok(Pass::default()) };
         let wanted = usize::try_from(due).unwrap_or(usize::MAX).div_ceil(2 * HANDFUL);
         let mut sessions = JoinSet::new();
         for _ in 1..wanted.clamp(1, self.mailer.max_sessions()) {
             let (outbox, stop) = (self.clone(), stop.clone());
             sessions.spawn(async move {
-                let session = outbox.mailer.connect().await.map_err(describe)?;
-                outbox.session(session, stop).await
+                match outbox.connect(&stop).await? {
+                    Some(session) => outbox.session(session, &stop).await,
+                    None => Ok(Pass::default()),
+                }
             });
         }
-        let (outbox, stop) = (self.clone(), stop.clone());
-        sessions.spawn(async move { outbox.session(first, stop).await });
+        let (outbox, hears) = (self.clone(), stop.clone());
+        sessions.spawn(async move { outbox.session(first, &hears).await });
         let mut pass = Pass::default();
         let mut failure = None;
         while let Some(ended) = sessions.join_next().await {
@@ -98,21 +102,30 @@ impl Outbox {
         match failure {
             // A server that allows few connections refuses the surplus; the others did the work.
             Some(error) if pass == Pass::default() => Err(error),
-            _ if pass.sent == 0 && pass.untried > 0 => {
+            _ if pass.sent == 0 && pass.untried > 0 && !stop.is_asked() => {
                 anyhow::bail!("The mail server ends the connection before it has taken a letter")
             }
             _ => Ok(pass),
         }
     }
 
+    /// A connection; `None` when `stop` comes first. Nothing is claimed yet, so it may be given up at once.
+    async fn connect(&self, stop: &Stop) -> Result<Option<Session>> {
+        tokio::select! {
+            biased;
+            () = stop.asked() => Ok(None),
+            session = self.mailer.connect() => session.map(Some).map_err(describe),
+        }
+    }
+
     /// One connection: claim, send, settle, until nothing is due or the connection is gone.
     /// It is there before anything is claimed: a server that is down costs no reply an attempt.
-    async fn session(&self, mut session: Session, stop: impl Fn() -> bool) -> Result<Pass> {
+    async fn session(&self, mut session: Session, stop: &Stop) -> Result<Pass> {
         let mut pass = Pass::default();
         let mut results: Vec<(Claimed, Outcome)> = Vec::new();
         loop {
-            let most = if stop() || !session.is_open() { 0 } else { HANDFUL };
-            let (settled, claim) = self.settle_and_claim(&results, most, &stop).await?;
+            let most = if stop.is_asked() || !session.is_open() { 0 } else { HANDFUL };
+            let (settled, claim) = self.settle_and_claim(&results, most, stop).await?;
             for ((claimed, _), settled) in results.iter().zip(&settled) {
                 report(claimed, settled);
                 match settled.state {
@@ -124,7 +137,7 @@ impl Outbox {
             if claim.letters.is_empty() {
                 break;
             }
-            let outcomes = session.deliver(&claim.letters).await;
+            let outcomes = session.deliver(&claim.letters, stop).await;
             results = claim.rows.into_iter().zip(outcomes).collect();
         }
         session.quit().await;
@@ -139,14 +152,14 @@ impl Outbox {
         &self,
         results: &[(Claimed, Outcome)],
         most: usize,
-        stop: &impl Fn() -> bool,
+        stop: &Stop,
     ) -> Result<(Vec<Settled>, Claim)> {
         let mut failures = 0;
         loop {
             // After a failure nothing more is taken on before what is in hand is down.
             let most = if failures == 0 { most } else { 0 };
             match self.store.settle_and_claim(results, most, Timestamp::now()).await {
-                Err(error) if results.is_empty() || stop() && failures >= 3 => return Err(error),
+                Err(error) if results.is_empty() || stop.is_asked() && failures >= 3 => return Err(error),
                 Err(error) => {
                     failures += 1;
                     error!(failures, replies = results.len(), "outcomes cannot be recorded yet: {error:#}");

@@ -1,6 +1,7 @@
 //! Bytes to an [`Understanding`]: the pure half of the corridor as one call, for the daemon and for
 //! `privacyd classify` alike.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::answer::{Answers, Said};
 use crate::classify::{Classifier, Reading, Verdict};
 use crate::code::Code;
-use crate::decide::{Letter, Understanding};
+use crate::decide::{FOLLOW_UP, Letter, Understanding};
 use crate::evidence::{self, Trust};
 use crate::language::LanguageFile;
 use crate::message::Message;
@@ -30,6 +31,8 @@ pub struct Reader {
     answers: Answers,
     trust: Trust,
     tokens: Tokens,
+    /// The types that somebody has to prove a claim to.
+    rights: HashSet<String>,
 }
 
 impl Reader {
@@ -39,6 +42,8 @@ impl Reader {
     /// Patterns that are sound alone but too large together.
     pub fn new(table: &Table, own: &[Address]) -> Result<Self> {
         let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, language)| language).collect();
+        let rights =
+            table.types.iter().filter(|kind| kind.proof > 0 && !kind.yields && kind.name != FOLLOW_UP);
         Ok(Self {
             screen: Screen::new(&languages, own).context("Cannot compile the marks of automatic mail")?,
             stripper: Stripper::new(&languages).context("Cannot compile the marks of quoted text")?,
@@ -46,6 +51,7 @@ impl Reader {
             answers: Answers::new(&languages).context("Cannot compile the words of an answer")?,
             trust: Trust::default(),
             tokens: Tokens::new(&[], own),
+            rights: rights.map(|kind| kind.name.clone()).collect(),
         })
     }
 
@@ -77,8 +83,13 @@ impl Reader {
         let words = message.words(&text, &self.stripper);
         // An unsubscribing mail program chooses the subject; there only words are somebody's own.
         let subject = if matches!(token, Token::Valid(_)) { "" } else { message.subject() };
-        // Automatic mail is not classified: what it quotes must not even tempt.
-        let reading = automatic.is_none().then(|| self.classify(&message, subject, &text, &words));
+        // Automatic mail is not classified: what it quotes must not even tempt. But what may be a person's
+        // letter is looked at for a right whose clock runs.
+        let reading = match automatic {
+            None => Some(self.classify(&message, subject, &text, &words)),
+            Some(_) if matches!(token, Token::Valid(_)) || !self.screen.is_weakly_marked(&message) => None,
+            Some(_) => self.rights_in(self.classify(&message, subject, &text, &words)),
+        };
         let own_words = words.own;
         let from = message.from();
         let sender = from.as_ref().ok().cloned();
@@ -87,7 +98,7 @@ impl Reader {
             Some(_) => (Vec::new(), Vec::new()),
             None => (codes(&message, &text), named(message.subject(), &text)),
         };
-        let wording = reading.as_ref().and_then(|_| wording(&own_words));
+        let wording = wording(&own_words).filter(|_| automatic.is_none());
         let said = match (codes.is_empty(), in_reply_to.is_empty()) {
             (true, true) => Said::Unclear, // nobody was asked
             _ => self.answers.read(&own_words),
@@ -128,6 +139,14 @@ impl Reader {
             self.look_at_forwarded(message, words, &mut reading);
         }
         reading
+    }
+
+    /// A reading cut down to the rights in it; `None` when there are none. The words of an opt-out are left
+    /// out: every circular has them.
+    fn rights_in(&self, mut reading: Reading) -> Option<Reading> {
+        let Verdict::Requests(findings) = &mut reading.verdict else { return None };
+        findings.retain(|finding| self.rights.contains(&finding.kind));
+        (!findings.is_empty()).then_some(reading)
     }
 
     /// A letter that somebody passes on asks nothing for them; but somebody did ask, and a person must

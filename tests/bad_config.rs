@@ -138,13 +138,56 @@ fn keys_and_values() {
     broken(
         "[directory]",
         "[folders.types]\nnonsense = \"X\"\n[directory]",
-        "folders.types.nonsense: there is no request type of this name; `privacyd check` lists them",
+        "c.toml:12: folders.types.nonsense: there is no request type of this name; `privacyd check` lists them",
+    );
+    broken(
+        "[company]",
+        "language = \"xx\"\n[company]",
+        "c.toml:4: language: there is no rules/languages/xx.toml; take \"en\" or add the file",
     );
     broken(
         "[directory]",
         "[limits]\nread_limit = \"1 B\"\n[directory]",
         "c.toml:12: limits.read_limit: must be between 4 KB and 16 MB",
     );
+}
+
+#[test]
+fn a_folder_and_its_prefix_have_room_for_a_hundred_characters() {
+    let with = |prefix: usize, keys: &str| {
+        let section = format!("[folders]\nprefix = \"{}/\"\n{keys}\n[directory]", "x".repeat(prefix - 1));
+        GOOD.replace("[directory]", &section)
+    };
+    let too_long = "has more than 100 characters; shorten one of the two";
+    for (config, expected) in [
+        (
+            with(96, "held = \"Today\""),
+            format!("c.toml:13: folders.held: with folders.prefix before it \"Today\" {too_long}"),
+        ),
+        (
+            with(90, "types = { opt_out = \"Opt-out now\" }"),
+            format!(
+                "c.toml:13: folders.types.opt_out: with folders.prefix before it \"Opt-out now\" {too_long}"
+            ),
+        ),
+        // "Unreadable" is the longest of the defaults, and of the types' own "Cancel-account".
+        (
+            with(91, ""),
+            format!("c.toml:11: folders.unreadable: with folders.prefix before it \"Unreadable\" {too_long}"),
+        ),
+        (
+            with(88, ""),
+            format!(
+                "c.toml:12: folders.prefix: of rules/cancel_account.toml, with folders.prefix before it \"Cancel-account\" {too_long}"
+            ),
+        ),
+    ] {
+        assert_eq!(refusal(&config, &[]), expected);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, with(80, "held = \"12345678901234567890\"")).unwrap();
+    assert!(check(&file).status.success());
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use privacyd::mailbox::MailId;
+use privacyd::mailbox::{Body, Fetched, Kind, MailId, Window};
 use privacyd::mailer::{Mailer, MemoryBox, Outcome};
 use privacyd::outbox::Outbox;
+use privacyd::stop::Stop;
 use privacyd::store::outbox::Settled;
 
 #[path = "support/corridor.rs"]
@@ -43,8 +44,8 @@ async fn an_opt_out_is_done_at_once_and_answered_without_a_word_of_the_senders()
 
     let memory = Arc::new(Mutex::new(MemoryBox::default()));
     let outbox = Outbox::new(house.store.clone(), Mailer::Memory(Arc::clone(&memory)));
-    assert_eq!(outbox.drain(|| false).await.unwrap().sent, 1);
-    assert_eq!(outbox.drain(|| false).await.unwrap().sent, 0);
+    assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 1);
+    assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 0);
     let reply = house.store.replies(Some("sent"), 10).await.unwrap();
     assert_eq!(reply.first().unwrap().recipient, "jane@example.org");
 }
@@ -65,6 +66,54 @@ async fn a_known_mail_causes_nothing_wherever_it_lies() {
     };
     house.receive(2, vec![(2, by_another_way(1)), (3, by_another_way(2))]).await;
     assert_eq!(house.counts().await, (before.0 + 2, before.1, before.2));
+}
+
+#[tokio::test]
+async fn a_mail_that_is_too_large_is_held_once_however_it_is_numbered() {
+    let house = House::new().await;
+    let large = |uid: u32, words: &str| {
+        let mut window = window(0, vec![(uid, letter("jane@example.org", words))]);
+        let mut mail = window.mails.remove(0);
+        let Body::Whole(bytes) = mail.body else { unreachable!() };
+        (mail.size, mail.body) = (60_000_000, Body::TooLarge(bytes));
+        mail
+    };
+    for (validity, mails, known) in [
+        (1, vec![large(7, "One."), large(8, "Two.")], 2),
+        (2, vec![large(1, "Two."), large(2, "One.")], 2),
+        // Of the same beginning, and yet another mail.
+        (2, vec![Fetched { size: 60_000_001, ..large(3, "One.") }], 3),
+    ] {
+        let window = Window { validity, mails };
+        let filed = house.intake.receive("box", window, Timestamp::now()).await.unwrap();
+        assert!(filed.iter().all(|(_, folder)| folder == "Held"), "{filed:?}");
+        assert_eq!(house.counts().await, (known, known, 0));
+    }
+}
+
+#[tokio::test]
+async fn every_copy_of_a_mail_is_filed_also_when_filing_fails_at_first() {
+    let house = House::new().await;
+    let mail = || letter("jane@example.org", STOP);
+    house.receive(1, vec![(1, mail()), (2, mail())]).await;
+    house.receive(1, vec![(3, mail())]).await;
+    let unfiled = async |validity| {
+        let mut found = house.store.unfiled("box", Kind::Imap, validity).await.unwrap();
+        found.sort();
+        found
+    };
+    let at = |uids: &[u32]| -> Vec<_> {
+        uids.iter().map(|uid| (MailId::Uid(*uid), "Opt-out".to_owned())).collect()
+    };
+    assert_eq!(unfiled(1).await, at(&[1, 2, 3]));
+    house.store.filed("box", 1, &[&MailId::Uid(1), &MailId::Uid(3)]).await.unwrap();
+    assert_eq!(unfiled(1).await, at(&[2]));
+    // Renumbered: where it was is nowhere now.
+    house.receive(2, vec![(1, mail())]).await;
+    assert_eq!(unfiled(2).await, at(&[1]));
+    house.store.filed("box", 2, &[&MailId::Uid(1)]).await.unwrap();
+    assert_eq!((unfiled(1).await, unfiled(2).await), (vec![], vec![]));
+    assert_eq!(house.counts().await, (1, 1, 1));
 }
 
 #[tokio::test]
@@ -128,6 +177,56 @@ async fn machines_get_no_answer_and_start_nothing() {
     let filed = house.receive(1, vec![(1, mail)]).await;
     assert_eq!(filed, [(MailId::Uid(1), "Automatic".to_owned())]);
     assert_eq!(house.counts().await, (1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_right_is_not_lost_to_a_mark_that_ticket_systems_write_on_people() {
+    const DELETE: &str = "Please delete all my personal data.";
+    const WEAK: [&str; 4] = [
+        "Auto-Submitted: auto-generated",
+        "Precedence: bulk",
+        "X-Auto-Response-Suppress: All",
+        "Auto-Submitted: auto-generated (ticket)\nPrecedence: bulk\nX-Auto-Response-Suppress: OOF",
+    ];
+    const STRONG: [&str; 6] = [
+        "Auto-Submitted: auto-replied",
+        "Auto-Submitted: auto-generated\nX-Autoreply: yes",
+        "Auto-Submitted: auto-generated\nReturn-Path: <>",
+        "Precedence: bulk\nList-Id: <news.example.org>",
+        "Precedence: junk",
+        "Precedence: bulk\nAuto-Submitted: auto-notified",
+    ];
+    let marked = |mark: &str, words: &str| {
+        let mut mail = format!("{mark}\n").into_bytes();
+        mail.extend(letter("jane@example.org", words));
+        mail
+    };
+    for mark in WEAK {
+        let house = House::new().await;
+        let filed = house.receive(1, vec![(1, marked(mark, DELETE))]).await;
+        assert_eq!(filed, [(MailId::Uid(1), "Held".to_owned())], "{mark}");
+        let request = house.store.requests(None, 10).await.unwrap().remove(0);
+        assert_eq!((request.kind.as_str(), request.status.as_str()), ("deletion", "held"), "{mark}");
+        assert_eq!(
+            (request.due_on.as_str(), request.subject.as_deref()),
+            ("2026-12-23", Some("jane@example.org"))
+        );
+        // Not a word to anybody, and a person sees that there was none.
+        assert_eq!(house.counts().await, (1, 1, 0), "{mark}");
+        assert_eq!(house.latest().await.0, "review", "{mark}");
+        // Words that every circular has are none; and without a right it is a machine's mail as before.
+        for (uid, words) in [(2, STOP), (3, "How do you use my data?"), (4, "Lovely weather today.")] {
+            let filed = house.receive(1, vec![(uid, marked(mark, words))]).await;
+            assert_eq!(filed, [(MailId::Uid(uid), "Automatic".to_owned())], "{mark} {words}");
+        }
+        assert_eq!(house.counts().await, (4, 1, 0), "{mark}");
+    }
+    let house = House::new().await;
+    for (uid, mark) in (1..).zip(STRONG) {
+        let filed = house.receive(1, vec![(uid, marked(mark, &format!("{DELETE} {uid}")))]).await;
+        assert_eq!(filed, [(MailId::Uid(uid), "Automatic".to_owned())], "{mark}");
+    }
+    assert_eq!(house.counts().await, (STRONG.len(), 0, 0));
 }
 
 #[tokio::test]
@@ -201,12 +300,12 @@ async fn a_reply_that_was_being_sent_when_the_process_ended_is_never_sent_again(
     assert_eq!(house.store.flag_interrupted(now).await.unwrap(), 1);
     let memory = Arc::new(Mutex::new(MemoryBox::default()));
     let outbox = Outbox::new(house.store.clone(), Mailer::Memory(memory));
-    assert_eq!(outbox.drain(|| false).await.unwrap().sent, 0);
+    assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 0);
     let reply = house.store.replies(Some("unknown"), 10).await.unwrap();
     assert_eq!(reply.len(), 1);
     // Only a person may send it again.
     assert_eq!(house.store.retry(reply.first().unwrap().id, now).await.unwrap().as_deref(), Some("unknown"));
-    assert_eq!(outbox.drain(|| false).await.unwrap().sent, 1);
+    assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 1);
 }
 
 #[tokio::test]
@@ -520,6 +619,35 @@ async fn without_keys_a_token_is_nothing() {
         .await;
     assert_eq!(house.counts().await, (1, 0, 0));
     assert_eq!(house.latest().await.1, "automatic: Auto-Submitted");
+}
+
+#[tokio::test]
+async fn a_code_beside_a_token_counts_when_there_are_words() {
+    for (words, expected) in [
+        ("Yes, that was me.\n", "approved"),
+        ("No, I never asked for this.\n", "withdrawn"),
+        ("Yes, that was me. Please unsubscribe me.\n", "awaiting_proof"),
+        ("", "awaiting_proof"),
+    ] {
+        let house = house_with_tokens(false).await;
+        house.receive(1, vec![(1, letter("jane@example.com", "Please delete all my personal data."))]).await;
+        let (_, template, question) = house.letters().await.remove(0);
+        assert_eq!(template, "confirm");
+        let is_code = |word: &&str| word.starts_with("c.") && word.len() == 28;
+        let code = question.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').find(is_code).unwrap();
+        let answer = |from: &str| to_token(&format!("From: {from}\nSubject: Re: {code}\n"), words);
+        // From another address the code is nothing, with the token or without.
+        house.receive(1, vec![(2, answer("mallory@example.org"))]).await;
+        house.receive(1, vec![(3, answer("jane@example.com"))]).await;
+        let requests = house.store.requests(None, 10).await.unwrap();
+        let statuses: Vec<&str> =
+            requests.iter().filter(|row| row.kind == "deletion").map(|row| row.status.as_str()).collect();
+        assert_eq!(statuses, [expected], "{words}");
+        assert_eq!(house.suppressed(["jane@example.com"]).await, [true], "{words}");
+        // "Yes, and something else" is no clear yes: a person reads it, as without a token.
+        let (disposition, _) = house.latest().await;
+        assert_eq!(disposition == "review", words.contains("unsubscribe"), "{words}");
+    }
 }
 
 #[tokio::test]

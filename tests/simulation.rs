@@ -23,6 +23,8 @@ const BOUNCES: &str = "privacy-bounces@example.org";
 const BY_TIME: [&str; 2] = ["reminder", "expired"];
 const LIST: &str = "talk@lists.example.net";
 
+/// What programs write that would be acted on if people wrote it.
+const REMOVE: &str = "Please remove me from your mailing list!";
 const OPT_OUT: &str = "Please unsubscribe me from your newsletter.";
 const DELETE: &str = "Please delete all my personal data.";
 const COPY: &str = "Please send me a copy of all the personal data you hold about me.";
@@ -135,6 +137,8 @@ enum Reader {
     Vacation { heeds: bool, since: HashMap<String, Timestamp> },
     /// Answers every mail, without any mark.
     Babbler { words: &'static str, subject: &'static str, ties: Ties, quote: Quote },
+    /// Answers every mail from the null sender (RFC 3834 section 3.3), and without any other mark.
+    Nameless,
     /// Acknowledges every mail under a new number, without any mark or tie.
     Tickets { next: u32, words: &'static str, keeps_subject: bool },
     /// There is nobody. The report is by RFC 3464, from the null sender to the envelope's sender; an old
@@ -188,7 +192,7 @@ impl World {
         let vacation = |heeds| Reader::Vacation { heeds, since: HashMap::new() };
         let babbler = |words, subject, ties, quote| Reader::Babbler { words, subject, ties, quote };
         let away = "I am away until the spring and will read your mail then.";
-        let remove = "Please remove me from your mailing list!";
+        let remove = REMOVE;
         let bots = [("all", Ties::Full), ("some", Ties::InReplyTo), ("none", Ties::None)];
         for (name, ties) in bots {
             for (quoting, quote) in
@@ -210,6 +214,7 @@ impl World {
         );
         self.add("strict@example.net", vacation(true));
         self.add("marks@example.net", vacation(false));
+        self.add("nameless@m.example.net", Reader::Nameless);
         self.add("gone@m.example.net", Reader::Gone { standard: true });
         self.add("old@m.example.net", Reader::Gone { standard: false });
         let opened = "Thank you for your mail. We have opened a ticket and will be in touch.";
@@ -264,7 +269,7 @@ impl World {
         for (index, address) in machines.map(String::as_str).chain(OWN).enumerate() {
             let hour = i64::try_from(index).unwrap();
             write(hour, address, OWN[index % 2], OPT_OUT);
-            write(hour + 120, address, OWN[index % 2], DELETE);
+            write(hour + 120, address, OWN[(index + 1) % 2], DELETE);
         }
         for (from, to) in [(OWN[0], OWN[1]), (OWN[1], OWN[0]), (OWN[0], OWN[0])] {
             write(240, from, to, OPT_OUT);
@@ -397,7 +402,7 @@ fn answer(reader: &mut Reader, mail: &Mail, now: Timestamp, number: u32) -> Vec<
             since.insert(back.clone(), now);
             let fields = format!("Auto-Submitted: auto-replied (vacation)\n{}", Ties::Full.fields(mail));
             // Not from the null sender: some are set up so, and then the field alone tells.
-            let words = format!("Please remove me from your mailing list!\n{}", Quote::Marked.text(mail));
+            let words = format!("{REMOVE}\n{}", Quote::Marked.text(mail));
             write(
                 Writer::Marked,
                 own,
@@ -409,6 +414,9 @@ fn answer(reader: &mut Reader, mail: &Mail, now: Timestamp, number: u32) -> Vec<
             let subject = if tag.ends_with(' ') { format!("{tag}{subject}") } else { (*tag).to_owned() };
             let text = format!("{}\n{words}\n{}", header(&subject, &ties.fields(mail)), quote.text(mail));
             write(Writer::Unmarked, own, &back, text)
+        }
+        Reader::Nameless => {
+            write(Writer::Marked, "", &back, format!("{}\n{REMOVE}\n", header("Not now", "")))
         }
         Reader::Tickets { next, words, keeps_subject } => {
             let ticket = *next;
@@ -423,7 +431,7 @@ fn answer(reader: &mut Reader, mail: &Mail, now: Timestamp, number: u32) -> Vec<
         Reader::Gone { standard: true } => {
             let fields = "MIME-Version: 1.0\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\n";
             let parts = [
-                ("text/plain", "This address does not exist.".to_owned()),
+                ("text/plain", format!("{own} does not exist. {REMOVE}")),
                 (
                     "message/delivery-status",
                     format!(
@@ -443,7 +451,7 @@ fn answer(reader: &mut Reader, mail: &Mail, now: Timestamp, number: u32) -> Vec<
         Reader::Gone { standard: false } => {
             let text = format!(
                 "From: MAILER-DAEMON@mx.example.net\nTo: {back}\nSubject: failure notice\nMessage-ID: {id}\n\n\
-                 Sorry, no mailbox here by that name: <{own}>\n\n--- Below this line is a copy of the message.\n\n{}",
+                 Sorry, no mailbox here by that name: <{own}>. {REMOVE}\n\n--- Below this line is a copy of the message.\n\n{}",
                 mail.text.replace("\r\n", "\n")
             );
             write(Writer::Marked, "mailer-daemon@mx.example.net", &back, text)
@@ -454,7 +462,12 @@ fn answer(reader: &mut Reader, mail: &Mail, now: Timestamp, number: u32) -> Vec<
                 envelope: "talk-bounces@lists.example.net".into(),
                 to: to.clone(),
                 upon: mail.upon.clone(),
-                text: format!("List-Id: <talk.lists.example.net>\n{}", mail.text),
+                // Made out to each member, as some lists do.
+                text: format!("List-Id: <talk.lists.example.net>\n{}", mail.text).replacen(
+                    &format!("To: {LIST}\n"),
+                    &format!("To: {to}\n"),
+                    1,
+                ),
             };
             members.iter().map(resent).collect()
         }

@@ -99,6 +99,54 @@ fn many_addresses_come_by_standard_input() {
 }
 
 #[test]
+fn classify_knows_the_tokens_of_a_configuration_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let mail = root.join("1.eml");
+    let to = JANE.trim_start_matches("List-Unsubscribe: <mailto:").trim_end_matches('>');
+    let path = mail.to_str().unwrap();
+    let classify = || {
+        let (code, line, fault) = said(&privacyd(root, &["classify", "--json", path], b""));
+        assert_eq!(code, Some(0), "{fault}");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let kinds: Vec<&str> =
+            line["requests"].as_array().unwrap().iter().map(|row| row["type"].as_str().unwrap()).collect();
+        (line["disposition"].as_str().unwrap().to_owned(), kinds.join(" "), fault)
+    };
+    let is = |disposition: &str, kinds: &str| (disposition.to_owned(), kinds.to_owned(), String::new());
+    let write = |from: &str, to: &str, words: &str| {
+        std::fs::write(&mail, format!("From: {from}\nTo: {to}\n\n{words}\n")).unwrap();
+    };
+
+    configure(root, TWO_KEYS);
+    std::fs::write(&mail, format!("Auto-Submitted: auto-generated\nTo: {to}\n\n")).unwrap();
+    assert_eq!(classify(), is("requests", "opt_out"));
+    let (_, explained, _) = said(&privacyd(root, &["classify", path], b""));
+    assert!(explained.contains("bears the unsubscribe token of jane@example.com"), "{explained}");
+    write("jane@example.com", to, "Please unsubscribe me and delete all my personal data.");
+    assert_eq!(classify(), is("requests", "opt_out deletion"));
+    write("ann@example.org", to, "Please unsubscribe me.");
+    assert_eq!(classify(), is("requests", "opt_out opt_out"));
+    write("jane@example.com", to, "Please do not delete my account.");
+    assert_eq!(classify().0, "review");
+    // One that no key of ours has made.
+    std::fs::write(
+        &mail,
+        format!("Auto-Submitted: auto-generated\nTo: {}\n\n", to.replacen("u.d", "u.e", 1)),
+    )
+    .unwrap();
+    assert_eq!(classify(), is("automated", ""));
+
+    std::fs::write(&mail, format!("Auto-Submitted: auto-generated\nTo: {to}\n\n")).unwrap();
+    configure(root, "[unsubscribe]\nkeys = [{ file = \"ROOT/missing\" }]\n");
+    let (disposition, _, fault) = classify();
+    assert_eq!(disposition, "automated");
+    assert!(fault.starts_with("privacyd: unsubscribe tokens are not recognised: "), "{fault}");
+    configure(root, "");
+    assert_eq!(classify(), is("automated", ""));
+}
+
+#[test]
 fn what_is_missing_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

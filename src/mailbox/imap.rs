@@ -179,7 +179,8 @@ impl Imap {
         let verb = if session.can("MOVE") { "UID MOVE" } else { "UID COPY" };
         let refused = self.put_into_folders(&mut session, verb, &folders).await?;
         if verb == "UID COPY" {
-            // Only what has its copy may go.
+            // Only what has its copy may go. A process that ends between the two leaves a mail in both
+            // folders, and the next pass copies it once more: a copy too many is the price of none lost.
             let copied = folders.into_values().flatten().filter(|uid| !refused.contains(uid));
             self.remove(&mut session, &copied.collect()).await?;
         }
@@ -287,12 +288,14 @@ impl Imap {
     /// Fetches the first of the listed mails. Mails that are gone by now are left out.
     async fn fetch_listed(&mut self, session: &mut Session) -> Result<Vec<Fetched>> {
         let mut window = self.pass.take(&self.bounds, self.window_mails);
-        let wanted: Vec<Listed> = window.iter().filter(|mail| self.is_wanted(mail)).copied().collect();
+        let wanted = window.iter().filter(|mail| self.is_wanted(mail)).copied();
+        let (large, wanted): (Vec<Listed>, Vec<Listed>) = wanted.partition(|mail| self.is_too_large(mail));
         let mut bodies = self.fetch(session, &wanted).await?;
+        bodies.extend(self.fetch(session, &large).await?);
         let mut mails = Vec::with_capacity(window.len());
         while let Some(mail) = window.pop_front() {
-            let (size, body) = if mail.size > self.bounds.max_message_size {
-                (mail.size, Body::TooLarge)
+            let (size, body) = if self.is_too_large(&mail) {
+                (mail.size, Body::TooLarge(bodies.remove(&mail.uid).flatten().unwrap_or_default()))
             } else if !self.is_wanted(&mail) {
                 (mail.size, Body::Missing)
             } else if let Some(bytes) = bodies.remove(&mail.uid).flatten() {
@@ -342,10 +345,13 @@ impl Imap {
         }
     }
 
-    /// Whether a mail's body is to be fetched: it is not too large, and has not failed too often.
+    fn is_too_large(&self, mail: &Listed) -> bool {
+        mail.size > self.bounds.max_message_size
+    }
+
+    /// Whether a mail's bytes are to be fetched: that has not failed too often.
     fn is_wanted(&self, mail: &Listed) -> bool {
-        mail.size <= self.bounds.max_message_size
-            && self.failures.get(&mail.uid).is_none_or(|failed| *failed < ATTEMPTS)
+        self.failures.get(&mail.uid).is_none_or(|failed| *failed < ATTEMPTS)
     }
 
     fn note_failure(&mut self, uid: u32) {
@@ -355,7 +361,7 @@ impl Imap {
         warn!(mailbox = %self.settings.name, mail.uid = uid, failed, "a mail could not be fetched");
     }
 
-    /// The bodies of `mails` by UID: absent when the server did not list the mail, `None` when it
+    /// The bodies of `mails`, or their beginnings, by UID: absent when the server did not list the mail, `None` when it
     /// listed the mail and gave no body.
     async fn fetch(
         &mut self,
@@ -366,7 +372,11 @@ impl Imap {
         if mails.is_empty() {
             return Ok(bodies);
         }
-        let limit = self.bounds.read_limit;
+        // All of them are too large, or none is: see `fetch_listed`.
+        let limit = match mails.iter().all(|mail| self.is_too_large(mail)) {
+            true => self.bounds.fetched_of(u64::MAX),
+            false => self.bounds.read_limit,
+        };
         let sizes: HashMap<u32, u64> = mails.iter().map(|mail| (mail.uid, mail.size)).collect();
         let set = uid_set(&mails.iter().map(|mail| mail.uid).collect::<Vec<_>>());
         let command = format!("UID FETCH {set} (UID BODY.PEEK[]<0.{limit}>)");
@@ -542,9 +552,7 @@ impl Pass {
     fn take(&mut self, bounds: &Bounds, most: usize) -> VecDeque<Listed> {
         let mut bytes = 0;
         let fits = |mail: &&Listed| {
-            if mail.size <= bounds.max_message_size {
-                bytes += mail.size.min(bounds.read_limit);
-            }
+            bytes += bounds.fetched_of(mail.size);
             bytes <= bounds.window_bytes
         };
         let count = self.listed.iter().take(most).take_while(fits).count();

@@ -178,7 +178,7 @@ fn read_window(
         match read_mail(path, bounds) {
             Ok(Some((size, received, body))) => {
                 failures.remove(&name);
-                if let Body::Whole(read) | Body::Head(read) = &body {
+                if let Body::Whole(read) | Body::Head(read) | Body::TooLarge(read) = &body {
                     bytes += read.len() as u64;
                 }
                 mails.push(Fetched { id: MailId::File(name), size, received, body });
@@ -220,12 +220,16 @@ fn read_mail(path: &Path, bounds: &Bounds) -> io::Result<Option<(u64, Timestamp,
     }
     let received = Timestamp::try_from(metadata.modified()?).unwrap_or(Timestamp::UNIX_EPOCH);
     let size = metadata.len();
-    if size > bounds.max_message_size {
-        return Ok(Some((size, received, Body::TooLarge)));
-    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(bounds.read_limit).read_to_end(&mut bytes)?;
-    let body = if size > bounds.read_limit { Body::Head(bytes) } else { Body::Whole(bytes) };
+    let limit = if size > bounds.max_message_size { bounds.fetched_of(size) } else { bounds.read_limit };
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    let body = if size > bounds.max_message_size {
+        Body::TooLarge(bytes)
+    } else if size > bounds.read_limit {
+        Body::Head(bytes)
+    } else {
+        Body::Whole(bytes)
+    };
     Ok(Some((size, received, body)))
 }
 

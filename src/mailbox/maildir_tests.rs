@@ -64,7 +64,7 @@ async fn mails_are_read_in_order_and_cut() {
         "1.a Whole(10 bytes) of 10",
         "2.b Head(10 bytes) of 11",
         "3.c Whole(5 bytes) of 5",
-        "4.d TooLarge of 101",
+        "4.d TooLarge(10 bytes) of 101",
     ];
     assert_eq!(house.pass().await, expected);
     assert_eq!(house.pass().await, expected, "until it is filed");

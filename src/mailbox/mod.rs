@@ -95,8 +95,9 @@ pub enum Body {
     Whole(Vec<u8>),
     /// The first [`Bounds::read_limit`] bytes of a longer mail.
     Head(Vec<u8>),
-    /// It is over [`Bounds::max_message_size`] and was not fetched.
-    TooLarge,
+    /// It is over [`Bounds::max_message_size`]: its first bytes, as many as tell it from other mails. None
+    /// when the server does not give even those.
+    TooLarge(Vec<u8>),
     /// It is there, but could not be had in three attempts.
     Missing,
 }
@@ -107,7 +108,7 @@ impl fmt::Debug for Body {
         match self {
             Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
             Self::Head(bytes) => write!(f, "Head({} bytes)", bytes.len()),
-            Self::TooLarge => f.write_str("TooLarge"),
+            Self::TooLarge(bytes) => write!(f, "TooLarge({} bytes)", bytes.len()),
             Self::Missing => f.write_str("Missing"),
         }
     }
@@ -122,12 +123,16 @@ pub struct Window {
     pub mails: Vec<Fetched>,
 }
 
+/// What is fetched of a mail that is too large to be read, in bytes. The fields that servers add and the
+/// Message-ID are in it; with the size of the whole they make an identity that lasts.
+const HEAD_OF_LARGE: u64 = 16 * 1024;
+
 /// How much is read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Of each mail, in bytes.
     pub read_limit: u64,
-    /// Longer mails are not fetched at all, in bytes.
+    /// Of longer mails only the first 16 KiB are fetched, to know them again by; in bytes.
     pub max_message_size: u64,
     /// Mails in a window, at the most.
     pub window_mails: usize,
@@ -139,6 +144,12 @@ impl Bounds {
     /// The usual window, 500 mails and 4 MiB, with the given bounds on a mail, in bytes.
     pub fn new(read_limit: u64, max_message_size: u64) -> Self {
         Self { read_limit, max_message_size, window_mails: 500, window_bytes: 4 * 1024 * 1024 }
+    }
+
+    /// How many bytes of a mail of `size` bytes are fetched.
+    fn fetched_of(&self, size: u64) -> u64 {
+        let most = if size > self.max_message_size { HEAD_OF_LARGE } else { size };
+        most.min(self.read_limit)
     }
 }
 

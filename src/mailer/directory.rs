@@ -15,6 +15,18 @@ pub(super) async fn prepare(folder: &Path) -> Result<(), ConnectError> {
     })
 }
 
+/// What is there, without making anything.
+pub(super) async fn probe(folder: &Path) -> Result<&'static str, ConnectError> {
+    match fs::metadata(folder).await {
+        Ok(found) if found.is_dir() => Ok("a folder"),
+        Ok(_) => Err(ConnectError::Unreachable(format!("{} is not a folder", folder.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok("a folder, not there yet, will be made"),
+        Err(error) => {
+            Err(ConnectError::Unreachable(format!("Cannot look at the folder {}: {error}", folder.display())))
+        }
+    }
+}
+
 pub(super) async fn deliver(folder: &Path, letters: &[Letter]) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(letters.len());
     for letter in letters {
@@ -60,6 +72,7 @@ async fn write(folder: &Path, name: &str, raw: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::mailer::Mailer;
+    use crate::stop::Stop;
 
     fn letter(message_id: &str) -> Letter {
         Letter {
@@ -77,7 +90,7 @@ mod tests {
         let mut session = Mailer::Directory(folder.clone()).connect().await.unwrap();
         let letters =
             [letter("<r-1.a@example.com>"), letter("r-1.a@example.com"), letter("<r-2@example.com>")];
-        for outcome in session.deliver(&letters).await {
+        for outcome in session.deliver(&letters, &Stop::never()).await {
             assert_eq!(outcome, Outcome::Sent("written".into()));
         }
         let mut names: Vec<_> =
@@ -88,11 +101,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_probe_makes_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let (folder, file) = (temp.path().join("out"), temp.path().join("file"));
+        let mailer = Mailer::Directory(folder.clone());
+        assert_eq!(mailer.probe().await.unwrap(), "a folder, not there yet, will be made");
+        assert!(!folder.exists());
+        mailer.connect().await.unwrap();
+        assert_eq!(mailer.probe().await.unwrap(), "a folder");
+        std::fs::write(&file, "").unwrap();
+        assert!(Mailer::Directory(file).probe().await.is_err());
+    }
+
+    #[tokio::test]
     async fn a_message_id_cannot_leave_the_folder() {
         let temp = tempfile::tempdir().unwrap();
         let mut session = Mailer::Directory(temp.path().to_owned()).connect().await.unwrap();
         for id in ["<../x@y>", "</etc/x@y>", "<.x@y>", "<@y>", "<x>", "<a b@y>", ""] {
-            let outcomes = session.deliver(&[letter(id)]).await;
+            let outcomes = session.deliver(&[letter(id)], &Stop::never()).await;
             assert!(matches!(outcomes.as_slice(), [Outcome::Bounced(_)]), "{id}: {outcomes:?}");
         }
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
@@ -104,7 +130,7 @@ mod tests {
         let folder = temp.path().join("out");
         let mut session = Mailer::Directory(folder.clone()).connect().await.unwrap();
         std::fs::remove_dir(&folder).unwrap();
-        let outcomes = session.deliver(&[letter("<a@b>")]).await;
+        let outcomes = session.deliver(&[letter("<a@b>")], &Stop::never()).await;
         assert!(matches!(outcomes.as_slice(), [Outcome::Deferred(_)]), "{outcomes:?}");
     }
 }

@@ -57,6 +57,7 @@ mod tests {
 
     use super::*;
     use crate::mailer::Mailer;
+    use crate::stop::Stop;
 
     fn letter(id: i64) -> Letter {
         Letter {
@@ -73,7 +74,7 @@ mod tests {
         shared.lock().unwrap().script = [Outcome::Deferred("451".into()), Outcome::NotTried].into();
         let mailer = Mailer::Memory(Arc::clone(&shared));
         let mut session = mailer.connect().await.unwrap();
-        let outcomes = session.deliver(&[letter(1), letter(2), letter(3)]).await;
+        let outcomes = session.deliver(&[letter(1), letter(2), letter(3)], &Stop::never()).await;
         assert_eq!(
             outcomes,
             [Outcome::Deferred("451".into()), Outcome::NotTried, Outcome::Sent("250 2.0.0".into())]

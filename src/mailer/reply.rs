@@ -23,6 +23,8 @@ pub(super) enum Lost {
     Connection,
     /// The server's time was up.
     Timeout,
+    /// We were asked to end, and the time for that was up.
+    Stopped,
     /// What came is no SMTP reply, or one that has no place here.
     Nonsense,
 }
@@ -141,6 +143,7 @@ impl fmt::Display for Lost {
         f.write_str(match self {
             Self::Connection => "connection lost",
             Self::Timeout => "timeout",
+            Self::Stopped => "stopped",
             Self::Nonsense => "unintelligible reply",
         })
     }

@@ -21,12 +21,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use lettre::transport::smtp::client::AsyncSmtpConnection;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::reply::{Lost, Reply, Stage};
 use super::smtp::Times;
 use super::wire::Meter;
 use super::{Letter, Outcome};
+use crate::stop::Stop;
 
 /// A connection to a mail server, greeted and logged in.
 pub struct SmtpSession {
@@ -52,7 +53,7 @@ impl SmtpSession {
     }
 
     /// See [`super::Session::deliver`].
-    pub async fn deliver(&mut self, letters: &[Letter]) -> Vec<Outcome> {
+    pub async fn deliver(&mut self, letters: &[Letter], stop: &Stop) -> Vec<Outcome> {
         let mut outcomes: Vec<_> = letters.iter().map(before_the_wire).collect();
         let Some(mut link) = self.link.take() else {
             return outcomes;
@@ -63,8 +64,11 @@ impl SmtpSession {
             link.announce(first);
         }
         while let Some((letter, outcome)) = turns.next() {
+            if stop.is_asked() && link.is_between_letters() {
+                break;
+            }
             let next = turns.peek().map(|(next, _)| *next);
-            match link.carry(letter, next).await {
+            match link.carry(letter, next, stop).await {
                 Ok(settled) => *outcome = settled,
                 Err(last) => {
                     *outcome = last;
@@ -127,9 +131,19 @@ impl Link {
 
     /// One letter, from the replies to its envelope to the reply to its content; the envelope of
     /// `next` goes out with the content. An `Err` is the outcome after which the connection is of
-    /// no use.
-    async fn carry(&mut self, letter: &Letter, next: Option<&Letter>) -> Result<Outcome, Outcome> {
-        let envelope = self.envelope(letter).await?;
+    /// no use: also of a letter whose envelope is out when `stop` comes. Without its content no server
+    /// delivers it, and to end it in order could take the server minutes.
+    async fn carry(
+        &mut self,
+        letter: &Letter,
+        next: Option<&Letter>,
+        stop: &Stop,
+    ) -> Result<Outcome, Outcome> {
+        let envelope = tokio::select! {
+            biased;
+            () = stop.asked() => return Err(Outcome::NotTried),
+            envelope = self.envelope(letter) => envelope?,
+        };
         match &envelope {
             Envelope::Accepted => self.say_message(&letter.raw),
             Envelope::Refused { granted: true, .. } => self.unsaid.push_str(".\r\n"),
@@ -139,13 +153,23 @@ impl Link {
         if let Some(next) = next {
             self.announce(next);
         }
-        let reply = self.reply(self.times.message).await;
+        let Times { message, ending, .. } = self.times;
+        let reply = tokio::select! {
+            biased;
+            reply = self.reply(message) => reply,
+            () = async { stop.asked().await; sleep(ending).await } => Err(Lost::Stopped),
+        };
         match (envelope, reply) {
             (Envelope::Accepted, reply) => self.settle(reply, message_end),
             // The server may well refuse a message for nobody.
             (Envelope::Refused { outcome, .. }, Ok(reply)) if !reply.ends_session() => Ok(outcome),
             (Envelope::Refused { outcome, .. }, _) => Err(outcome),
         }
+    }
+
+    /// Whether nothing is said, or about to be said, of a letter that is not yet done.
+    fn is_between_letters(&self) -> bool {
+        !self.pipelining
     }
 
     /// Says MAIL, RCPT and DATA ahead, where the server allows it.

@@ -42,6 +42,9 @@ pub(super) struct Times {
     pub(super) stall: Duration,
     /// From the final dot to its reply.
     pub(super) message: Duration,
+    /// What is left of a message and of the wait for its reply, once we have been asked to end. Shorter
+    /// than TimeoutStopSec in systemd/privacyd.service.
+    pub(super) ending: Duration,
     /// QUIT.
     pub(super) quit: Duration,
 }
@@ -55,6 +58,7 @@ impl Default for Times {
             data: Duration::from_secs(2 * 60),
             stall: Duration::from_secs(3 * 60),
             message: Duration::from_secs(10 * 60),
+            ending: Duration::from_secs(10 * 60),
             quit: Duration::from_secs(5),
         }
     }

@@ -46,6 +46,7 @@ fn mailer(settings: SmtpConfig) -> Mailer {
         data: patience,
         stall: patience,
         message: patience,
+        ending: patience,
         quit: patience,
     };
     let mut mailer = Mailer::smtp(settings, "mail.example.com".into()).unwrap();
@@ -73,7 +74,7 @@ fn letters(count: i64) -> Vec<Letter> {
 async fn deliver(pipelining: bool, script: &str, letters: &[Letter]) -> (Vec<Outcome>, bool, Vec<String>) {
     let server = Scripted::start(&(greeted(pipelining) + script), None).await;
     let mut session = mailer(settings(server.port)).connect().await.unwrap();
-    let outcomes = session.deliver(letters).await;
+    let outcomes = session.deliver(letters, &Stop::never()).await;
     let open = session.is_open();
     drop(session);
     (outcomes, open, server.messages().await)
@@ -135,7 +136,7 @@ async fn pipelines_the_next_envelope_behind_the_message() {
     );
     let server = Scripted::start(&(greeted(true) + &script), None).await;
     let mut session = mailer(settings(server.port)).connect().await.unwrap();
-    assert_eq!(session.deliver(&letters(2)).await, [sent(), sent()]);
+    assert_eq!(session.deliver(&letters(2), &Stop::never()).await, [sent(), sent()]);
     session.quit().await;
     assert_eq!(server.messages().await.len(), 2);
 }
@@ -145,9 +146,9 @@ async fn a_session_takes_one_batch_after_the_other() {
     let once = format!("{ENVELOPE_1}{TAKEN}message\nS 250 2.0.0 queued\n");
     let server = Scripted::start(&(greeted(true) + &once + &once), None).await;
     let mut session = mailer(settings(server.port)).connect().await.unwrap();
-    assert_eq!(session.deliver(&letters(1)).await, [sent()]);
-    assert_eq!(session.deliver(&[]).await, []);
-    assert_eq!(session.deliver(&letters(1)).await, [sent()]);
+    assert_eq!(session.deliver(&letters(1), &Stop::never()).await, [sent()]);
+    assert_eq!(session.deliver(&[], &Stop::never()).await, []);
+    assert_eq!(session.deliver(&letters(1), &Stop::never()).await, [sent()]);
     drop(session);
     assert_eq!(server.messages().await.len(), 2);
 }
@@ -169,7 +170,7 @@ async fn the_bounce_address_is_the_envelope_sender() {
     let mut settings = settings(server.port);
     settings.bounce_address = Some("bounces@example.com".parse().unwrap());
     let mut session = mailer(settings).connect().await.unwrap();
-    assert_eq!(session.deliver(&letters(1)).await, [deferred("451 at MAIL")]);
+    assert_eq!(session.deliver(&letters(1), &Stop::never()).await, [deferred("451 at MAIL")]);
     server.messages().await;
 }
 
@@ -393,9 +394,9 @@ async fn what_follows_a_refusal_does_not_change_it() {
 async fn a_closed_session_tries_nothing() {
     let server = Scripted::start(&(greeted(true) + ENVELOPE_1 + "close"), None).await;
     let mut session = mailer(settings(server.port)).connect().await.unwrap();
-    assert_eq!(session.deliver(&letters(1)).await, [deferred("connection lost at MAIL")]);
+    assert_eq!(session.deliver(&letters(1), &Stop::never()).await, [deferred("connection lost at MAIL")]);
     assert!(!session.is_open());
-    assert_eq!(session.deliver(&letters(2)).await, [Outcome::NotTried, Outcome::NotTried]);
+    assert_eq!(session.deliver(&letters(2), &Stop::never()).await, [Outcome::NotTried, Outcome::NotTried]);
     session.quit().await;
 }
 
@@ -405,9 +406,9 @@ async fn a_deliver_dropped_half_way_closes_the_connection() {
     let mut session = mailer(settings(server.port)).connect().await.unwrap();
     let batch = letters(1);
     let patience = Duration::from_millis(100);
-    assert!(tokio::time::timeout(patience, session.deliver(&batch)).await.is_err());
+    assert!(tokio::time::timeout(patience, session.deliver(&batch, &Stop::never())).await.is_err());
     assert!(!session.is_open());
-    assert_eq!(session.deliver(&batch).await, [Outcome::NotTried]);
+    assert_eq!(session.deliver(&batch, &Stop::never()).await, [Outcome::NotTried]);
     server.messages().await;
 }
 
@@ -454,7 +455,7 @@ async fn a_server_that_stops_reading_within_the_message_defers() {
         tokio::time::sleep(Duration::from_secs(5)).await;
     });
     let mut session = mailer(settings(port)).connect().await.unwrap();
-    assert_eq!(session.deliver(&[large()]).await, [deferred("timeout at the message")]);
+    assert_eq!(session.deliver(&[large()], &Stop::never()).await, [deferred("timeout at the message")]);
     server.abort();
 }
 
@@ -479,7 +480,7 @@ async fn a_slow_reader_gets_all_the_time_it_needs() {
     });
     let mut session = mailer(settings(port)).connect().await.unwrap();
     let start = Instant::now();
-    assert_eq!(session.deliver(&[large()]).await, [sent()]);
+    assert_eq!(session.deliver(&[large()], &Stop::never()).await, [sent()]);
     assert!(start.elapsed() > Duration::from_millis(400), "{:?}", start.elapsed());
     drop(session);
     server.await.unwrap();
@@ -650,5 +651,52 @@ async fn nothing_may_follow_the_go_ahead_for_tls() {
         let error = mailer(starttls(server.port)).connect().await.err().unwrap();
         assert_eq!(error, expected, "{script}");
         server.messages().await;
+    }
+}
+
+// ---- Being asked to end
+
+/// Delivers two letters to a server that follows `script`, asks us to end, and says nothing more.
+async fn deliver_until_stopped(script: &str, letters: &[Letter]) -> (Vec<Outcome>, bool) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (ask, stopped) = tokio::sync::watch::channel(false);
+    let (finish, done) = tokio::sync::oneshot::channel::<()>();
+    let script = greeted(true) + script;
+    let server = tokio::spawn(async move {
+        let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+        smtp_script::play(&script, &mut stream, &mut Vec::new()).await;
+        ask.send(true).unwrap();
+        // Not a byte is read any more: a text that is not yet out stays where it is.
+        let _ = done.await;
+    });
+    let mut mailer = mailer(settings(port));
+    if let Mailer::Smtp(smtp) = &mut mailer {
+        let (ending, long) = (Duration::from_millis(200), Duration::from_secs(600));
+        smtp.times = Times { ending, envelope: long, data: long, stall: long, message: long, ..smtp.times };
+    }
+    let mut session = mailer.connect().await.unwrap();
+    let stop = Stop::from(stopped);
+    let delivering = session.deliver(letters, &stop);
+    let outcomes = tokio::time::timeout(Duration::from_secs(30), delivering).await.expect("the bound");
+    let open = session.is_open();
+    drop((session, finish));
+    server.await.unwrap();
+    (outcomes, open)
+}
+
+#[tokio::test]
+async fn asked_to_end_it_gives_up_after_a_bounded_time_and_says_what_is_known() {
+    let large = Letter { raw: format!("{}\r\n", "x".repeat(98)).repeat(200_000).into_bytes(), ..letter(1) };
+    for (script, first, expected) in [
+        ("C MAIL\n".to_owned(), letter(1), Outcome::NotTried),
+        (format!("{ENVELOPE_1}{TAKEN}take 100000\n"), large, deferred("stopped at the message")),
+        (format!("{ENVELOPE_1}{TAKEN}message\n"), letter(1), unknown("stopped after the message")),
+        // The next letter is announced and granted, and nobody waits for its message.
+        (format!("{ENVELOPE_1}{TAKEN}message\n{ENVELOPE_2}S 250 2.0.0 ok\nS 250 ok\n"), letter(1), sent()),
+    ] {
+        let (outcomes, open) = deliver_until_stopped(&script, &[first, letter(2)]).await;
+        assert_eq!(outcomes, [expected, Outcome::NotTried], "{script}");
+        assert!(!open, "{script}");
     }
 }

@@ -107,17 +107,14 @@ mod tests {
         ] {
             assert_eq!(report(script).await, Report::retry(reason), "{script}");
         }
-        let nowhere = run(
-            &["/nowhere/at/all".to_owned()],
-            Duration::from_secs(1),
-            &Order {
-                version: VERSION,
-                verb: Verb::Collect,
-                reference: String::new(),
-                kind: String::new(),
-                subject: Subject { address: "jane@example.org".parse().unwrap() },
-            },
-        );
-        assert!(nowhere.await.reason.starts_with("the command cannot be started"));
+        let order = Order {
+            version: VERSION,
+            verb: Verb::Collect,
+            reference: String::new(),
+            kind: String::new(),
+            subject: Subject { address: "jane@example.org".parse().unwrap() },
+        };
+        let nowhere = run(&["/nowhere/at/all".to_owned()], Duration::from_secs(1), &order).await;
+        assert!(nowhere.reason.starts_with("the command cannot be started"));
     }
 }

@@ -71,6 +71,23 @@ const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.status, r.received_at
     r.extended_at IS NOT NULL AS is_extended, r.proof_needed, r.words,
     (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters FROM requests r";
 
+/// Mails with requests on which time has run out, or half of it, at `$1`. Asked every minute, while nearly
+/// nothing of what waits is due: so by the time alone. Left to itself, SQLite reads all that waits, by the
+/// index that begins with the status.
+const LAPSED: &str = "SELECT r.message_id, m.rfc_message_id, r.subject, r.language, min(r.proof_until) <= $1, min(r.proof_until)
+    FROM requests r JOIN messages m ON m.id = r.message_id
+    WHERE +r.status = 'awaiting_proof' AND r.subject IS NOT NULL
+      AND r.id IN (SELECT id FROM requests INDEXED BY requests_expiry
+                   WHERE status = 'awaiting_proof' AND proof_until <= $1
+                   UNION SELECT id FROM requests INDEXED BY requests_reminder
+                   WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL AND remind_at <= $1)
+    GROUP BY r.message_id ORDER BY min(r.proof_until) LIMIT 100";
+
+/// Whether every question about the requests of the mail `$1` came back.
+const UNDELIVERED: &str = "SELECT count(*) > 0 AND count(*) = sum(state = 'bounced') FROM outbox
+    WHERE template IN ('confirm', 'reminder') AND (message_id = $1
+       OR reference IN (SELECT reference FROM requests WHERE message_id = $1))";
+
 fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{EARLIER} {rest}"))
 }
@@ -226,18 +243,11 @@ impl Visit {
     /// The database does not work.
     pub async fn lapses(&mut self, now: Timestamp) -> Result<Vec<Lapse>> {
         // Requests of one mail may end at different times: one of them may have been asked about again.
-        let mails: Vec<(i64, Option<String>, String, String, bool, i64)> = sqlx::query_as(
-            "SELECT r.message_id, m.rfc_message_id, r.subject, r.language, min(r.proof_until) <= $1, min(r.proof_until)
-             FROM requests r JOIN messages m ON m.id = r.message_id
-             WHERE r.status = 'awaiting_proof' AND r.subject IS NOT NULL
-               AND r.id IN (SELECT id FROM requests WHERE status = 'awaiting_proof' AND proof_until <= $1
-                            UNION SELECT id FROM requests WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL AND remind_at <= $1)
-             GROUP BY r.message_id ORDER BY min(r.proof_until) LIMIT 100",
-        )
-        .bind(now.as_second())
-        .fetch_all(&mut *self.tx)
-        .await
-        .context("Cannot read whose time is over")?;
+        let mails: Vec<(i64, Option<String>, String, String, bool, i64)> = sqlx::query_as(LAPSED)
+            .bind(now.as_second())
+            .fetch_all(&mut *self.tx)
+            .await
+            .context("Cannot read whose time is over")?;
         let mut lapses = Vec::with_capacity(mails.len());
         for (message, rfc_message_id, subject, language, expires, until) in mails {
             let rows = sqlx::query_as(sql(
@@ -256,15 +266,11 @@ impl Visit {
                     .fetch_one(&mut *self.tx)
                     .await
                     .context("Cannot count the letters about a mail")?;
-            let is_undelivered: bool = sqlx::query_scalar(
-                "SELECT count(*) > 0 AND count(*) = sum(state = 'bounced') FROM outbox
-                 WHERE template IN ('confirm', 'reminder') AND (message_id = $1
-                    OR reference IN (SELECT reference FROM requests WHERE message_id = $1))",
-            )
-            .bind(message)
-            .fetch_one(&mut *self.tx)
-            .await
-            .context("Cannot read what became of a question")?;
+            let is_undelivered: bool = sqlx::query_scalar(UNDELIVERED)
+                .bind(message)
+                .fetch_one(&mut *self.tx)
+                .await
+                .context("Cannot read what became of a question")?;
             let subject: Address =
                 subject.parse().map_err(|_| anyhow::anyhow!("A stored request has no sound address"))?;
             lapses.push(Lapse {
@@ -334,4 +340,55 @@ fn earlier(rows: Vec<EarlierRow>) -> Result<Vec<Earlier>> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    /// Ten thousand requests that wait, with a question each.
+    const ROWS: &str = "
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+        INSERT INTO messages (id, digest, size, mailbox, validity, mail_id, proof, proof_why, received_at,
+            recorded_at, disposition, kind, why, findings, folder)
+        SELECT i, CAST(i AS BLOB), 1, 'box', 1, '1', 'none', '', 0, 0, 'requests', '', '', '[]', '' FROM n;
+        INSERT INTO requests (reference, message_id, kind, status, proof_needed, proof_given, words, asked_at,
+            proof_until, remind_at, subject, language, confidence, received_at, due_on, due_source)
+        SELECT id, id, 'deletion', 'awaiting_proof', 2, 0, zeroblob(32), 0, 2 * id, id, 'a@example.org', 'en', 1,
+            0, '2026-12-23', '' FROM messages;
+        INSERT INTO outbox (message_id, reference, proven, recipient, template, language, rfc_message_id,
+            in_thread, raw, state, created_at, next_attempt_at, updated_at)
+        SELECT id, id, 0, 'a@example.org', 'confirm', 'en', id, 1, x'00', 'sent', 0, 0, 0 FROM messages;";
+
+    async fn plan(store: &Store, query: &str) -> String {
+        let text = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
+        let rows: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(text).bind(1).fetch_all(&store.read).await.unwrap();
+        rows.into_iter().map(|(.., step)| step + "\n").collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_due_is_found_without_reading_what_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        sqlx::raw_sql(ROWS).execute(&store.write).await.unwrap();
+        for statistics in ["", "ANALYZE"] {
+            sqlx::raw_sql(statistics).execute(&store.write).await.unwrap();
+            let lapsed = plan(&store, LAPSED).await;
+            let undelivered = plan(&store, UNDELIVERED).await;
+            for index in
+                ["requests_expiry (proof_until<?)", "requests_reminder (remind_at>? AND remind_at<?)"]
+            {
+                assert!(lapsed.contains(index), "{lapsed}");
+            }
+            for (plan, step) in [(&lapsed, "SCAN"), (&lapsed, "status=?"), (&undelivered, "SCAN")] {
+                assert!(!plan.contains(step), "{plan}");
+            }
+        }
+        let mut visit = store.visit(Timestamp::from_second(4).unwrap()).await.unwrap();
+        let lapses = visit.lapses(Timestamp::from_second(4).unwrap()).await.unwrap();
+        let found: Vec<(i64, bool)> = lapses.iter().map(|lapse| (lapse.message, lapse.expires)).collect();
+        assert_eq!(found, [(1, true), (2, true), (3, false), (4, false)]);
+    }
 }

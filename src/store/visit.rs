@@ -184,7 +184,11 @@ impl Store {
     /// The database does not work.
     pub async fn unfiled(&self, mailbox: &str, kind: Kind, validity: u32) -> Result<Vec<(MailId, String)>> {
         let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT mail_id, folder FROM messages WHERE mailbox = ? AND validity = ? AND filed = 0 ORDER BY id LIMIT 10000",
+            "SELECT mail_id, folder FROM messages WHERE mailbox = $1 AND validity = $2 AND filed = 0
+             UNION ALL
+             SELECT c.mail_id, folder FROM copies c JOIN messages m ON m.id = c.message_id
+             WHERE c.mailbox = $1 AND c.validity = $2
+             LIMIT 10000",
         )
         .bind(mailbox)
         .bind(validity)
@@ -199,17 +203,26 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn filed(&self, mailbox: &str, validity: u32, ids: &[&MailId]) -> Result<()> {
-        sqlx::query(
-            "UPDATE messages SET filed = 1 WHERE mailbox = ? AND validity = ? AND filed = 0
-             AND mail_id IN (SELECT value FROM json_each(?))",
-        )
-        .bind(mailbox)
-        .bind(validity)
-        .bind(json_list(ids)?)
-        .execute(&self.write)
-        .await
-        .context("Cannot record what is filed")
-        .map(drop)
+        let mut batch = Batch::default();
+        batch
+            .add(
+                "UPDATE messages SET filed = 1 WHERE mailbox = ? AND validity = ? AND filed = 0
+                 AND mail_id IN (SELECT value FROM json_each(?));",
+            )?
+            .bind(mailbox.to_owned())?
+            .bind(validity)?
+            .bind(json_list(ids)?)?
+            // Where the numbers have changed, the old ones lead nowhere.
+            .add(
+                "DELETE FROM copies WHERE mailbox = ?
+                 AND (validity <> ? OR mail_id IN (SELECT value FROM json_each(?)))",
+            )?
+            .bind(mailbox.to_owned())?
+            .bind(validity)?
+            .bind(json_list(ids)?)?;
+        let mut tx = self.begin().await?;
+        batch.run(&mut tx).await.context("Cannot record what is filed")?;
+        tx.commit().await.context("Cannot commit what is filed")
     }
 }
 
@@ -454,20 +467,30 @@ impl Visit {
         Ok(id)
     }
 
-    /// Records where a known mail lies now, still to be filed.
+    /// Records where a known mail lies now, still to be filed. Where it lay until now is not forgotten while
+    /// it may lie there as well: both are filed.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn seen_again(&mut self, known: i64, mailbox: &str, validity: u32, id: &MailId) -> Result<()> {
-        sqlx::query("UPDATE messages SET mailbox = ?, validity = ?, mail_id = ?, filed = 0 WHERE id = ?")
-            .bind(mailbox)
-            .bind(validity)
-            .bind(id.to_string())
-            .bind(known)
-            .execute(&mut *self.tx)
-            .await
-            .context("Cannot record where a known mail lies")
-            .map(drop)
+        let mut batch = Batch::default();
+        batch
+            .add(
+                "INSERT INTO copies (mailbox, validity, mail_id, message_id)
+                 SELECT mailbox, validity, mail_id, id FROM messages
+                 WHERE id = ? AND filed = 0 AND NOT (mailbox = ? AND (validity <> ? OR mail_id = ?))
+                 ON CONFLICT DO NOTHING;",
+            )?
+            .bind(known)?
+            .bind(mailbox.to_owned())?
+            .bind(validity)?
+            .bind(id.to_string())?
+            .add("UPDATE messages SET mailbox = ?, validity = ?, mail_id = ?, filed = 0 WHERE id = ?")?
+            .bind(mailbox.to_owned())?
+            .bind(validity)?
+            .bind(id.to_string())?
+            .bind(known)?;
+        batch.run(&mut self.tx).await.context("Cannot record where a known mail lies")
     }
 
     /// Moves the cursor where `last_uid` says so, forgets the attempts at these mails, and commits.

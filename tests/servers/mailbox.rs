@@ -170,7 +170,7 @@ async fn long_mails_are_cut_and_too_long_ones_left() {
             "1000 Head(1000 bytes)",
             "1001 Head(1000 bytes)",
             "100000 Head(1000 bytes)",
-            "100001 TooLarge"
+            "100001 TooLarge(1000 bytes)"
         ]
     );
 }

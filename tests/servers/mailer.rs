@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use privacyd::config::{SmtpConfig, SmtpTls};
 use privacyd::mailer::{ConnectError, Letter, Mailer, Outcome, Session};
+use privacyd::stop::Stop;
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -185,7 +186,10 @@ async fn the_boundary_between_deferred_and_unknown_holds_under_tls() {
         let script = format!("tls\n{}{ENVELOPE_1}{TAKEN}{end}", greeted(true));
         let server = Scripted::start(&script, Some(acceptor(&certificates))).await;
         let mut session = connect(over(SmtpTls::Implicit, server.port, &certificates.ca)).await.unwrap();
-        assert_eq!(session.deliver(&[large.clone(), letter(2)]).await, [expected, Outcome::NotTried]);
+        assert_eq!(
+            session.deliver(&[large.clone(), letter(2)], &Stop::never()).await,
+            [expected, Outcome::NotTried]
+        );
         server.messages().await;
     }
 }
@@ -197,7 +201,7 @@ async fn a_real_postfix_takes_letters_over_tls_and_starttls() {
     let postfix = Postfix::start("example.org", Delivery::Maildirs, &certificates);
     for (port, tls) in [(postfix.implicit, SmtpTls::Implicit), (postfix.starttls, SmtpTls::Starttls)] {
         let mut session = connect(over(tls, port, &certificates.ca)).await.unwrap();
-        assert!(session.deliver(&letters(2)).await.iter().all(is_sent));
+        assert!(session.deliver(&letters(2), &Stop::never()).await.iter().all(is_sent));
         session.quit().await;
         let refused = connect(over(tls, port, AUTHORITY)).await.err();
         assert!(matches!(refused, Some(ConnectError::Tls(_))), "a certificate that nobody vouches for");
@@ -222,7 +226,7 @@ async fn postfix_delivers_over_plaintext_starttls_and_implicit_tls() {
         batch[1].recipient = "unknown@example.org".into();
         batch[2].recipient = "ann@elsewhere.example".into();
         batch[3].raw = b"Subject: dots\r\n\r\n.\r\n..\r\n.end\r\n".to_vec();
-        let outcomes = session.deliver(&batch).await;
+        let outcomes = session.deliver(&batch, &Stop::never()).await;
         assert!(session.is_open());
         session.quit().await;
         assert_eq!(outcomes.len(), 6);
@@ -258,7 +262,12 @@ async fn a_sink_takes_two_thousand_letters() {
                 let mut session = mailer.connect().await.unwrap();
                 let mut sent = 0;
                 for letters in share.chunks(batch) {
-                    sent += session.deliver(letters).await.iter().filter(|outcome| is_sent(outcome)).count();
+                    sent += session
+                        .deliver(letters, &Stop::never())
+                        .await
+                        .iter()
+                        .filter(|outcome| is_sent(outcome))
+                        .count();
                 }
                 session.quit().await;
                 sent

@@ -28,6 +28,7 @@ mod authentication;
 mod house;
 mod mailbox;
 mod mailer;
+mod stopping;
 
 type Outcome = Result<(), Failed>;
 /// Its name, what it needs, and itself.
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         ("mailbox", mailbox::SCENARIOS),
         ("mailer", mailer::SCENARIOS),
         ("house", house::SCENARIOS),
+        ("stopping", stopping::SCENARIOS),
     ];
     let trials = rooms.into_iter().flat_map(|(room, scenarios)| {
         scenarios
