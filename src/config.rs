@@ -352,12 +352,21 @@ pub struct SourceConfig {
 }
 
 /// How a system is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum SourceSort {
     /// `local = true`: the contacts in privacyd's own database.
     Local,
     /// `command = ["/path/to/program", "argument"]`.
     Command(Vec<String>),
+    /// `url = "https://…"`, with `secret` and perhaps `ca_file`.
+    Http {
+        /// Where orders are POSTed.
+        url: hyper::Uri,
+        /// What they are signed with.
+        secret: SecretSource,
+        /// Authorities to trust besides the system's, PEM.
+        ca_file: Option<PathBuf>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -368,10 +377,31 @@ struct SourceFile {
     local: bool,
     #[serde(default)]
     command: Vec<String>,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    secret: Option<SecretSource>,
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
     #[serde(default = "every_verb")]
     verbs: Vec<Verb>,
     #[serde(default = "minute", deserialize_with = "duration")]
     timeout: Duration,
+}
+
+/// HTTPS, or HTTP to this machine itself.
+fn source_url(text: &str) -> Result<hyper::Uri, String> {
+    let url: hyper::Uri =
+        text.parse().map_err(|_| "is not a URL like \"https://crm.example.com/privacy\"")?;
+    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_here = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match url.scheme_str() {
+        _ if host.is_empty() => Err("names no host".into()),
+        Some("https") => Ok(url),
+        Some("http") if is_here => Ok(url),
+        Some("http") => Err("must be https://; plain http:// only to 127.0.0.1 or [::1]".into()),
+        _ => Err("must begin with https://".into()),
+    }
 }
 
 fn every_verb() -> Vec<Verb> {
@@ -386,14 +416,21 @@ impl TryFrom<SourceFile> for SourceConfig {
     type Error = String;
 
     fn try_from(file: SourceFile) -> Result<Self, String> {
-        let SourceFile { name, local, command, verbs, timeout } = file;
-        let sort = match (local, command.as_slice()) {
-            (true, []) => SourceSort::Local,
-            (false, [program, ..]) if Path::new(program).is_absolute() => SourceSort::Command(command),
-            (false, [_, ..]) => {
+        let SourceFile { name, local, command, url, secret, ca_file, verbs, timeout } = file;
+        let sort = match (local, command.as_slice(), url) {
+            (true, [], None) => SourceSort::Local,
+            (false, [program, ..], None) if Path::new(program).is_absolute() => SourceSort::Command(command),
+            (false, [_, ..], None) => {
                 return Err(format!("source {name:?}: command: name the program with its whole path"));
             }
-            _ => return Err(format!("source {name:?}: give it either local = true or a command")),
+            (false, [], Some(url)) => {
+                let url = source_url(&url).map_err(|why| format!("source {name:?}: url: {why}"))?;
+                let secret = secret.ok_or_else(|| {
+                    format!("source {name:?}: secret: name where the secret is that signs the orders, such as {{ file = \"…\" }}")
+                })?;
+                SourceSort::Http { url, secret, ca_file }
+            }
+            _ => return Err(format!("source {name:?}: give it one of local = true, a command and a url")),
         };
         if name.trim().is_empty() || name.chars().any(char::is_control) {
             return Err("source.name: write a name that people will read, on one line".into());

@@ -61,6 +61,7 @@ pub struct Parts {
     mailboxes: Vec<Mailbox>,
     mailer: Mailer,
     verifier: Option<Verifier>,
+    sources: Vec<Source>,
 }
 
 impl Parts {
@@ -75,6 +76,7 @@ impl Parts {
             mailboxes: mailboxes(config)?,
             mailer: mailer(config)?,
             verifier: verifier(config)?,
+            sources: config.source.iter().map(Source::new).collect::<Result<_>>()?,
         })
     }
 }
@@ -231,7 +233,8 @@ impl Daemon {
     /// # Errors
     /// The database cannot be used, or another daemon works on it.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self> {
-        let Parts { rules: Rules { table, reader, replies, clock }, mailboxes, mailer, verifier } = parts;
+        let Parts { rules: Rules { table, reader, replies, clock }, mailboxes, mailer, verifier, sources } =
+            parts;
         let sole = Sole::claim(&config.database)?;
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
@@ -265,7 +268,6 @@ impl Daemon {
             queued: Arc::new(Notify::new()),
         };
         let intake = Arc::new(intake);
-        let sources = config.source.iter().map(Source::new).collect();
         let key = store.tombstone_key().await?;
         let work = Work::new(Arc::clone(&intake), sources, config.erasure.clone(), config.copy.clone(), key);
         Ok(Self {

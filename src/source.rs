@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{SourceConfig, SourceSort};
@@ -14,6 +15,7 @@ use crate::request::Verb;
 use crate::sender::Address;
 
 pub mod command;
+pub mod http;
 
 /// Version of the contract, in every order.
 pub const VERSION: u32 = 1;
@@ -184,18 +186,32 @@ pub enum Way {
         /// It is ended after that.
         timeout: Duration,
     },
+    /// A server that gets the order by HTTPS.
+    Http(http::Http),
 }
 
 impl Source {
     /// The source that this configuration describes.
-    pub fn new(config: &SourceConfig) -> Self {
+    ///
+    /// # Errors
+    /// A secret or a CA file that cannot be read.
+    pub fn new(config: &SourceConfig) -> anyhow::Result<Self> {
         let way = match &config.sort {
             SourceSort::Local => Way::Local,
             SourceSort::Command(command) => {
                 Way::Command { command: command.clone(), timeout: config.timeout }
             }
+            SourceSort::Http { url, secret, ca_file } => {
+                let place = || format!("source {:?}", config.name);
+                let secret =
+                    secret.read().map_err(|error| anyhow::anyhow!("{}: secret: {error}", place()))?;
+                let is_plain = url.scheme_str() == Some("http");
+                let tls = (!is_plain).then(|| crate::tls::client_config(ca_file.as_deref())).transpose();
+                let tls = tls.with_context(place)?;
+                Way::Http(http::Http { url: url.clone(), secret, timeout: config.timeout, tls })
+            }
         };
-        Self { name: config.name.clone(), verbs: config.verbs.clone(), way }
+        Ok(Self { name: config.name.clone(), verbs: config.verbs.clone(), way })
     }
 
     /// Whether it does `verb`.

@@ -151,6 +151,7 @@ impl Work {
                         (Some(Way::Command { command, timeout }), Some(order)) => {
                             command::run(&command, timeout, &order).await
                         }
+                        (Some(Way::Http(http)), Some(order)) => http.run(&order, now).await,
                         _ => unable(),
                     };
                     (task, report)

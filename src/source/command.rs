@@ -89,7 +89,7 @@ mod tests {
         let script = r#"read -r order
             test "$order" = '{"version":1,"verb":"erase","reference":"PR-234567","type":"deletion","subject":{"address":"jane@example.org"}}' || exit 9
             test -z "$HOME" || exit 8
-            echo '{"outcome":"done","kept":[{"what":"invoices","why":"tax\n law"}]}'"#;
+            printf '%s' '{"outcome":"done","kept":[{"what":"invoices","why":"tax\n law"}]}'"#;
         let kept = vec![Kept { what: "invoices".into(), why: "tax law".into() }];
         let expected = Report { outcome: Outcome::Done, kept, data: None, reason: String::new() };
         assert_eq!(report(script).await, expected);
