@@ -18,12 +18,13 @@ use crate::cli::{
     Suppressions, Token,
 };
 use crate::clock::{Clock, UNKNOWN};
-use crate::config::{Authentication, Config};
+use crate::config::{Authentication, Config, SourceSort};
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
 use crate::evidence::{Evidence, Proof};
 use crate::request::Table;
 use crate::sender::Address;
+use crate::source::Source;
 use crate::store::{Store, Taken};
 use crate::token;
 use crate::understand::Reader;
@@ -116,6 +117,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     println!("clock          {}", ticking(config, &rules.clock));
     println!("authentication {}", believed(&config.authentication));
     println!("unsubscribe    {}", unsubscribe(config));
+    println!("systems        {}", systems(config)?);
     for imap in &config.imap {
         println!(
             "imap {:10} {} port {}, {:?} TLS, user {}, password {}",
@@ -155,6 +157,28 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         println!("name servers   answer");
     }
     Ok(())
+}
+
+/// The company's systems that requests are carried out in.
+fn systems(config: &Config) -> Result<String> {
+    let mut names = Vec::new();
+    for source in &config.source {
+        Source::new(source).map_err(as_mistake)?;
+        if let SourceSort::Command(command) = &source.sort
+            && let Some(program) = command.first()
+            && !std::path::Path::new(program).is_file()
+        {
+            return Err(as_mistake(anyhow::anyhow!(
+                "source {:?}: command: there is no file {program}",
+                source.name
+            )));
+        }
+        names.push(source.name.as_str());
+    }
+    Ok(match names.as_slice() {
+        [] => "none: a person carries requests out".to_owned(),
+        names => names.join(", "),
+    })
 }
 
 /// Which laws run, and by which calendar.
@@ -299,8 +323,9 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
             let Some((request, events)) = store.request(&reference).await? else {
                 return not_found(&format!("There is no request {reference}"));
             };
+            let tasks = store.tasks(&reference).await?;
             if json {
-                return print_json(&json!({ "request": request, "events": events }));
+                return print_json(&json!({ "request": request, "events": events, "tasks": tasks }));
             }
             println!("{}  {}  {}", request.reference, request.kind, request.status);
             println!("received  {}", time(request.received_at));
@@ -312,6 +337,16 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 println!("flag      {}", request.flag);
             }
             println!("message   {}", request.message_id);
+            for task in tasks {
+                let next = match task.state.as_str() {
+                    "waiting" => format!(", next at {}", time(task.next_attempt_at)),
+                    _ => String::new(),
+                };
+                println!(
+                    "system    {}: {} after {} tries{next} {}",
+                    task.source, task.state, task.attempts, task.outcome
+                );
+            }
             for event in events {
                 println!("{}  {}  {}: {}", time(event.at), event.actor, event.event, event.reason);
             }

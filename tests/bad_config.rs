@@ -98,7 +98,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `authentication`, `folders`, `unsubscribe`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -270,6 +270,45 @@ fn keys_of_unsubscribe_tokens() {
     assert_eq!(
         refusal(&long, &[("good", good)]),
         "c.toml:2: own_addresses: the first one bears the unsubscribe tokens and is too long to take \"+u\"; put a shorter one first"
+    );
+}
+
+#[test]
+fn systems() {
+    let case = |keys: &str, expected: &str| {
+        let config = GOOD.replace("[directory]", &format!("[[source]]\n{keys}\n[directory]"));
+        assert_eq!(refusal(&config, &[("empty", "\n"), ("secret", "0123456789abcdef")]), expected);
+    };
+    let one_of = "c.toml:11: source \"a\": give it one of local = true, a command and a url";
+    case("name = \"a\"", one_of);
+    case("name = \"a\"\nlocal = true\ncommand = [\"/bin/true\"]", one_of);
+    case(
+        "name = \"a\"\ncommand = [\"true\"]",
+        "c.toml:11: source \"a\": command: name the program with its whole path",
+    );
+    case(
+        "name = \"a\"\ncommand = [\"/nowhere/at/all\"]",
+        "source \"a\": command: there is no file /nowhere/at/all",
+    );
+    case(
+        "name = \"a\"\nurl = \"http://crm.example.com/\"",
+        "c.toml:11: source \"a\": url: must be https://; plain http:// only to 127.0.0.1 or [::1]",
+    );
+    case(
+        "name = \"a\"\nurl = \"https://crm.example.com/\"",
+        "c.toml:11: source \"a\": secret: name where the secret is that signs the orders, such as { file = \"…\" }",
+    );
+    case(
+        "name = \"a\"\nurl = \"https://crm.example.com/\"\nsecret = { file = \"ROOT/empty\" }",
+        "source \"a\": secret: The secret file empty is empty",
+    );
+    case(
+        "name = \"a\"\nlocal = true\nverbs = []",
+        "c.toml:11: source \"a\": verbs: name at least one, or leave the key out for all",
+    );
+    case(
+        "name = \"a\"\nlocal = true\n[[source]]\nname = \"a\"\nlocal = true",
+        "c.toml:15: source.name: there are two sources \"a\"",
     );
 }
 

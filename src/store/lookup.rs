@@ -13,7 +13,7 @@ pub struct RequestRow {
     pub reference: String,
     /// Its type.
     pub kind: String,
-    /// awaiting_proof, approved, held, completed, withdrawn or expired.
+    /// The name of a [`Status`](crate::ladder::Status).
     pub status: String,
     /// suspected_fraud, or nothing.
     pub flag: String,

@@ -60,6 +60,21 @@ pub struct Task {
     pub begun: Timestamp,
 }
 
+/// A task, for the operator.
+#[derive(Debug, Clone, serde::Serialize, sqlx::FromRow)]
+pub struct TaskRow {
+    /// The system.
+    pub source: String,
+    /// waiting, done, nothing, kept, failed or cancelled.
+    pub state: String,
+    /// How often it was asked.
+    pub attempts: u32,
+    /// When it is asked next, while it waits; seconds since 1970 UTC.
+    pub next_attempt_at: i64,
+    /// What is kept, or why it failed, as the system says.
+    pub outcome: String,
+}
+
 #[derive(sqlx::FromRow)]
 struct JobRow {
     request_id: i64,
@@ -129,6 +144,21 @@ impl Store {
     /// The database cannot be read.
     pub async fn due_tasks(&self, local: &[&str], now: Timestamp) -> Result<Vec<Task>> {
         due_tasks(&self.read, local, false, now).await
+    }
+
+    /// The tasks of a request.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn tasks(&self, reference: &str) -> Result<Vec<TaskRow>> {
+        sqlx::query_as(
+            "SELECT source, state, attempts, next_attempt_at, outcome FROM tasks
+             WHERE request_id = (SELECT id FROM requests WHERE reference = ?) ORDER BY id",
+        )
+        .bind(reference)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read the tasks of a request")
     }
 
     /// Takes what was erased out of the write-ahead log as well.

@@ -25,6 +25,7 @@ mod postfix;
 mod smtp_script;
 
 mod authentication;
+mod examples;
 mod house;
 mod mailbox;
 mod mailer;
@@ -45,6 +46,9 @@ enum Need {
     /// And root, to become somebody else.
     SmtpSink,
     Openssl,
+    Python,
+    /// And psql, jq, and root, to become its user.
+    Postgresql,
     /// An address that is not loopback. Nothing is sent to anybody.
     Network,
 }
@@ -58,6 +62,8 @@ impl Need {
             Self::Milters => milters::missing(),
             Self::SmtpSink => postfix::missing_sink(),
             Self::Openssl => certificates::missing(),
+            Self::Python => examples::missing_python(),
+            Self::Postgresql => examples::missing_postgresql(),
             Self::Network => mailer::own_address().is_none().then_some("only loopback is there"),
         }
     }
@@ -66,6 +72,7 @@ impl Need {
 fn main() -> ExitCode {
     let rooms = [
         ("authentication", authentication::SCENARIOS),
+        ("examples", examples::SCENARIOS),
         ("mailbox", mailbox::SCENARIOS),
         ("mailer", mailer::SCENARIOS),
         ("house", house::SCENARIOS),

@@ -1,0 +1,151 @@
+//! The example systems in `examples/`, each on real data: a CSV file, and a table in a private PostgreSQL.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{Need, Scenario};
+
+pub const SCENARIOS: &[Scenario] =
+    &[("csv", &[Need::Python], csv), ("postgresql", &[Need::Postgresql], postgresql)];
+
+/// Where PostgreSQL's programs are, the newest version's.
+fn programs() -> Option<PathBuf> {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    versions.retain(|bin| bin.join("initdb").exists());
+    versions.sort();
+    versions.pop()
+}
+
+pub fn missing_postgresql() -> Option<&'static str> {
+    let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    match () {
+        () if programs().is_none() || !has("psql") => Some("no PostgreSQL"),
+        () if !has("jq") => Some("no jq"),
+        () if !Path::new("/proc/self")
+            .metadata()
+            .is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0) =>
+        {
+            Some("not root: PostgreSQL runs as its own user")
+        }
+        () => None,
+    }
+}
+
+pub fn missing_python() -> Option<&'static str> {
+    Command::new("python3").arg("--version").output().is_err().then_some("no python3")
+}
+
+/// What the example says to an order about this address.
+fn order(example: &str, argument: &str, verb: &str, address: &str) -> Value {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
+    let order = json!({
+        "version": 1, "verb": verb, "reference": "PR-234567", "type": "deletion", "subject": { "address": address },
+    });
+    let mut child =
+        Command::new(program).arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(order.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{verb}");
+    // As privacyd reads it.
+    privacyd::source::Report::parse(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn csv() -> super::Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("customers.csv");
+    std::fs::write(&file, "name,email\nJane,Jane@example.org\n\"Ann, the other\",ann@example.org\n")?;
+    let order = |verb: &str, address: &str| order("csv-source", file.to_str().unwrap(), verb, address);
+    assert_eq!(
+        order("collect", "jane@example.org"),
+        json!({ "outcome": "done", "data": { "customers": [{ "name": "Jane", "email": "Jane@example.org" }] } })
+    );
+    assert_eq!(order("erase", "jane@example.org"), json!({ "outcome": "done" }));
+    assert_eq!(order("erase", "jane@example.org"), json!({ "outcome": "nothing" }));
+    let left = std::fs::read_to_string(&file)?.replace("\r\n", "\n");
+    assert_eq!(left, "name,email\n\"Ann, the other\",ann@example.org\n");
+    Ok(())
+}
+
+/// A cluster of the test's own, reachable by a socket in its folder alone; stopped at the end.
+struct Cluster {
+    folder: tempfile::TempDir,
+    programs: PathBuf,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let cluster = Self { folder: tempfile::tempdir().unwrap(), programs: programs().unwrap() };
+        let root = cluster.folder.path().display().to_string();
+        assert!(Command::new("chown").args(["postgres", &root]).status().unwrap().success());
+        cluster.run("initdb", &["-D", &format!("{root}/data"), "-A", "trust", "-N"]);
+        let options = format!("-k {root} -c listen_addresses=''");
+        let (data, log) = (format!("{root}/data"), format!("{root}/log"));
+        cluster.run("pg_ctl", &["-D", &data, "-o", &options, "-l", &log, "-w", "start"]);
+        cluster
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let done = Command::new("runuser")
+            .args(["-u", "postgres", "--"])
+            .arg(self.programs.join(program))
+            .args(arguments)
+            .current_dir("/")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(done.unwrap().success(), "{program} {arguments:?}");
+    }
+
+    fn connection(&self) -> String {
+        format!("host={} user=postgres dbname=postgres", self.folder.path().display())
+    }
+
+    fn sql(&self, text: &str) -> String {
+        let output = Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", "-d", &self.connection(), "-c", text])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let data = self.folder.path().join("data").display().to_string();
+        self.run("pg_ctl", &["-D", &data, "-m", "fast", "stop"]);
+    }
+}
+
+fn postgresql() -> super::Outcome {
+    let cluster = Cluster::start();
+    cluster.sql(
+        "CREATE TABLE customers (id int PRIMARY KEY, email text, name text, phone text, password_hash text);
+         CREATE TABLE orders (id int, customer_id int, item text);
+         INSERT INTO customers VALUES (1, 'Jane@example.org', 'Jane', '1', 'x'), (2, 'o''hara@example.org', 'O', '2', 'x'), (3, 'ann@example.org', 'Ann', '3', 'x');
+         INSERT INTO orders VALUES (7, 1, 'boots')",
+    );
+    let connection = cluster.connection();
+    let order = |verb: &str, address: &str| order("postgresql-source", &connection, verb, address);
+    let copy = order("collect", "jane@example.org");
+    assert_eq!(
+        copy["data"]["customer"],
+        json!([{ "id": 1, "email": "Jane@example.org", "name": "Jane", "phone": "1" }])
+    );
+    assert_eq!(copy["data"]["orders"][0]["item"], "boots");
+    assert_eq!(order("erase", "jane@example.org")["kept"][0]["what"], "invoices, without your name");
+    assert_eq!(order("erase", "jane@example.org"), json!({ "outcome": "nothing" }));
+    // Quoted by psql, whatever is in it.
+    assert_eq!(order("erase", "o'hara@example.org"), json!({ "outcome": "done" }));
+    assert_eq!(order("erase", "x' OR 'a'='a@example.org"), json!({ "outcome": "nothing" }));
+    assert_eq!(cluster.sql("SELECT string_agg(email, ',') FROM customers"), "ann@example.org");
+    assert_eq!(order("correct", "ann@example.org")["outcome"], "failed");
+    Ok(())
+}
