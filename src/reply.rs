@@ -29,8 +29,8 @@ use crate::source::{Ended, Kept};
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
 /// the end of the work on a request.
 pub const GENERAL: [&str; 14] = [
-    "several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DENIED, DEADLINES, ERASED,
-    CANCELLED, COPY, CATEGORIES,
+    "several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DENIED, DEADLINES,
+    ERASED, CANCELLED, COPY, CATEGORIES,
 ];
 
 /// The template that tells by when a request will be answered instead.

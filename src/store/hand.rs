@@ -1,18 +1,24 @@
 //! What a person's own hand needs of the store: all that is known of one request, and what is done with it,
 //! in one transaction with its history, its clocks, its tasks and the mail about it.
 //!
-//! Work that has not begun is taken back with the request; work that has begun is not touched here.
+//! A request that is at work is not touched here. The tasks of any other are taken back with it, so that a later
+//! approval begins all of them anew.
+
+use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use sqlx::FromRow;
 
+use super::Store;
 use super::clocks::Case;
 use super::proof::Challenge;
 use super::visit::{Batch, Visit, suppression_kind};
+use crate::clock::Timetable;
 use crate::decide::{Planned, Proven};
 use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, Status, Step};
+use crate::mailbox::Mark;
 use crate::reply::Outgoing;
 
 /// A request, as far as a person's decision about it depends on it.
@@ -76,7 +82,115 @@ pub struct Reclassified<'a> {
     pub reply: Option<&'a Outgoing>,
 }
 
+/// A mail in the ledger, and the requests that it has opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// What it turned out to be.
+    pub disposition: String,
+    /// The types of its requests, or of those it is about.
+    pub kind: String,
+    /// When our server received it.
+    pub received: Timestamp,
+    /// Reference, type and status of its own requests.
+    pub requests: Vec<(String, String, Status)>,
+}
+
+impl Store {
+    /// How far the folders of a mailbox have been looked through.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn folder_marks(&self, mailbox: &str) -> Result<HashMap<String, Mark>> {
+        let rows: Vec<(String, u32, u32)> =
+            sqlx::query_as("SELECT folder, validity, uid_next FROM folder_marks WHERE mailbox = ?")
+                .bind(mailbox)
+                .fetch_all(&self.read)
+                .await
+                .context("Cannot read how far the folders have been looked through")?;
+        Ok(rows
+            .into_iter()
+            .map(|(folder, validity, uid_next)| (folder, Mark { validity, uid_next }))
+            .collect())
+    }
+}
+
 impl Visit {
+    /// Records how far a folder has been looked through.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn mark_folder(&mut self, mailbox: &str, folder: &str, mark: Mark) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO folder_marks (mailbox, folder, validity, uid_next) VALUES (?, ?, ?, ?)
+             ON CONFLICT (mailbox, folder) DO UPDATE SET validity = excluded.validity, uid_next = excluded.uid_next",
+        )
+        .bind(mailbox)
+        .bind(folder)
+        .bind(mark.validity)
+        .bind(mark.uid_next)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot record how far a folder has been looked through")
+        .map(drop)
+    }
+
+    /// Records that a mail lies in another folder now, and answers what it has opened.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn moved(&mut self, message: i64, folder: &str) -> Result<Opened> {
+        let (disposition, kind, received): (String, String, i64) = sqlx::query_as(
+            "UPDATE messages SET folder = ?, filed = 1 WHERE id = ? RETURNING disposition, kind, received_at",
+        )
+        .bind(folder)
+        .bind(message)
+        .fetch_one(&mut *self.tx)
+        .await
+        .context("Cannot record where a mail lies")?;
+        let rows: Vec<(String, String, String)> =
+            sqlx::query_as("SELECT reference, kind, status FROM requests WHERE message_id = ? ORDER BY id")
+                .bind(message)
+                .fetch_all(&mut *self.tx)
+                .await
+                .context("Cannot read the requests of a mail")?;
+        let requests = rows.into_iter().map(|(reference, kind, status)| {
+            Ok((reference, kind, Status::parse(&status).context("A stored request has no known status")?))
+        });
+        Ok(Opened {
+            disposition,
+            kind,
+            received: Timestamp::from_second(received)?,
+            requests: requests.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Opens a request for a mail in which nothing was found: held, for a person to say what it is.
+    ///
+    /// # Errors
+    /// The database does not work, or the reference is taken.
+    pub async fn adopt(&mut self, message: i64, reference: &str, timetable: &Timetable) -> Result<()> {
+        let answer = &timetable.answer;
+        let request: i64 = sqlx::query_scalar(
+            "INSERT INTO requests (reference, message_id, kind, status, proof_needed, proof_given, words, subject,
+                language, confidence, received_at, due_on, due_source)
+             SELECT ?, id, 'unclear', 'held', 0, 0, zeroblob(32), sender, coalesce(language, 'und'), 0, received_at, ?, ?
+             FROM messages WHERE id = ? RETURNING id",
+        )
+        .bind(reference)
+        .bind(answer.due.to_string())
+        .bind(&answer.source)
+        .bind(message)
+        .fetch_one(&mut *self.tx)
+        .await
+        .context("Cannot open a request for a mail")?;
+        let mut batch = Batch::default();
+        batch.event(request, self.now, "person", "received", "a person has seen a request in it")?;
+        for deadline in timetable.owed() {
+            batch.deadline(request, &deadline)?;
+        }
+        batch.run(&mut self.tx).await.context("Cannot open a request for a mail")
+    }
+
     /// The request of this reference.
     ///
     /// # Errors
@@ -120,6 +234,7 @@ impl Visit {
     /// The database does not work.
     pub async fn approve_by_hand(&mut self, proof: u8, proven: &Proven, reason: String) -> Result<()> {
         let mut batch = Batch::default();
+        batch.take_back(proven.request)?;
         batch.step(&by_person(proven.request, Change::Approve { proof }, reason), self.now, None)?;
         batch.proven(proven, self.now)?;
         batch.run(&mut self.tx).await.context("Cannot record the approval")
@@ -165,6 +280,7 @@ impl Visit {
     /// The database does not work.
     pub async fn release_approved(&mut self, case: &Case, proof: u8) -> Result<()> {
         let mut batch = Batch::default();
+        batch.take_back(case.id)?;
         batch.event(case.id, self.now, "person", "released", "its proof has come before")?;
         batch.step(&by_person(case.id, Change::Approve { proof }, "released".to_owned()), self.now, None)?;
         batch.run(&mut self.tx).await.context("Cannot record the release")
@@ -291,9 +407,10 @@ impl Visit {
 }
 
 impl Batch {
-    /// Work for a request that has not begun.
+    /// The tasks of a request that is not at work: if it is ever approved again, all of its systems are asked
+    /// anew.
     fn take_back(&mut self, request: i64) -> Result<&mut Self> {
-        self.add("DELETE FROM tasks WHERE request_id = ? AND state = 'waiting';")?.bind(request)
+        self.add("DELETE FROM tasks WHERE request_id = ?;")?.bind(request)
     }
 }
 
