@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::clock::Reason;
 use crate::evidence::{is_authserv_id, is_receiving_host};
-use crate::ladder::Status;
+use crate::ladder::{Denial, Status};
 use crate::sender::{Address, NotAnAddress};
 
 /// Where the configuration is when nobody says.
@@ -202,6 +202,99 @@ pub enum Requests {
         #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.map(Reason::name)).map(|name| Reason::parse(&name).unwrap_or(Reason::Other)))]
         reason: Reason,
     },
+    /// Let a request be carried out that is held or waits for proof: your word is its proof.
+    #[command(
+        after_help = "Examples:\n  privacyd requests approve PR-7F3K2M\n  privacyd requests approve PR-7F3K2M --proof 2"
+    )]
+    Approve {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+        /// The step of the ladder of proof that you have seen. Default: the one its type asks for. Of a copy of
+        /// the data, a step below 3 is good for categories only.
+        #[arg(long, value_name = "STEP", value_parser = clap::value_parser!(u8).range(0..=3))]
+        proof: Option<u8>,
+    },
+    /// Decline a request, and tell its sender why, in fixed words, and where to complain.
+    #[command(after_help = "Example:\n  privacyd requests deny PR-7F3K2M --reason no_match")]
+    Deny {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+        /// Why: the reply puts it into words, in the language of the request.
+        #[arg(long, value_parser = PossibleValuesParser::new(Denial::ALL.map(Denial::name)).map(|name| Denial::parse(&name).unwrap_or(Denial::Other)))]
+        reason: Denial,
+    },
+    /// Stop a request until you release it. Its clock runs on.
+    #[command(
+        after_help = "Example:\n  privacyd requests hold PR-7F3K2M --reason 'legal hold, asked on 24 Nov'"
+    )]
+    Hold {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+        /// Why, in your own words, for its history alone; 500 characters at the most.
+        #[arg(long, value_name = "TEXT", value_parser = operators_words)]
+        reason: Option<String>,
+    },
+    /// Let a held request go on: approved if its proof has come, otherwise it waits for it again.
+    #[command(after_help = "Example:\n  privacyd requests release PR-7F3K2M")]
+    Release {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+    },
+    /// Say what a request asks for. It goes on as if its mail had been understood so: an opt-out is done at
+    /// once, a deletion is asked for confirmation.
+    #[command(after_help = "Example:\n  privacyd requests reclassify PR-7F3K2M deletion")]
+    Reclassify {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+        /// The type, as `privacyd check` lists them.
+        #[arg(value_name = "TYPE")]
+        kind: String,
+    },
+    /// Close a request that its sender has taken back. No mail goes out.
+    #[command(after_help = "Example:\n  privacyd requests withdraw PR-7F3K2M")]
+    Withdraw {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+    },
+    /// Write something into the history of a request, for `requests show` alone.
+    #[command(
+        after_help = "Example:\n  privacyd requests note PR-7F3K2M 'called back, wants the invoices kept'"
+    )]
+    Note {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+        /// Your words; 500 characters at the most.
+        #[arg(value_parser = operators_words)]
+        text: String,
+    },
+}
+
+/// One request that something is done with.
+#[derive(Debug, Args)]
+pub struct One {
+    /// Its reference.
+    pub reference: String,
+    /// Say what has become of it as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Words of the operator's for a history that is read line by line.
+fn operators_words(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    match text.chars().count() {
+        0 => Err("there is not a word in it"),
+        1..=500 if text.chars().any(char::is_control) => Err("one line, without control characters"),
+        1..=500 => Ok(text.to_owned()),
+        _ => Err("longer than 500 characters"),
+    }
 }
 
 /// `privacyd messages`

@@ -9,6 +9,7 @@
 //! The dear things, a commit and a command to the server, cost the same for one mail as for hundreds.
 //! So mails go through in windows: the pure rooms in parallel, one transaction, one filing.
 
+mod folders;
 mod warn;
 
 use std::collections::HashMap;
@@ -154,9 +155,16 @@ impl Intake {
                 }
             }
             if is_last {
-                return Ok(passed);
+                break;
             }
         }
+        // The mails are in; what people have put elsewhere must not bring the pass down.
+        if !stop()
+            && let Err(error) = self.by_folder(mailbox, Timestamp::now()).await
+        {
+            error!(mailbox = name, "the folders could not be looked into: {error:#}");
+        }
+        Ok(passed)
     }
 
     /// Files mails and records it; answers how many the mailbox refused to file. They stay in the inbox,

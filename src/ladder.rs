@@ -91,6 +91,57 @@ impl Status {
     }
 }
 
+/// Why a person declines a request: a fixed vocabulary (11 CCR 7102 counts by such), which the templates put
+/// into words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// Somebody else seems to ask in this person's name.
+    SuspectedFraud,
+    /// Whose request it is could not be verified.
+    InsufficientVerification,
+    /// Nothing is held that belongs to it.
+    NoMatch,
+    /// No law grants what is asked for, or one forbids it.
+    ClaimNotCovered,
+    /// The law that grants it does not hold for this person.
+    OutsideJurisdiction,
+    /// The same was asked for too often (GDPR art. 12(5)).
+    TooManyRequests,
+    /// Something else.
+    Other,
+}
+
+impl Denial {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::SuspectedFraud,
+        Self::InsufficientVerification,
+        Self::NoMatch,
+        Self::ClaimNotCovered,
+        Self::OutsideJurisdiction,
+        Self::TooManyRequests,
+        Self::Other,
+    ];
+
+    /// The word for it in the history of a request, in templates and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SuspectedFraud => "suspected_fraud",
+            Self::InsufficientVerification => "insufficient_verification",
+            Self::NoMatch => "no_match",
+            Self::ClaimNotCovered => "claim_not_covered",
+            Self::OutsideJurisdiction => "outside_jurisdiction",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Other => "other",
+        }
+    }
+
+    /// Reads what [`Denial::name`] says.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|denial| denial.name() == name)
+    }
+}
+
 /// A request of an earlier mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earlier {

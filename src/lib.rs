@@ -16,7 +16,7 @@
 //!
 //! * [`config`]: one TOML file, checked wholly at the start; [`tls`]: the one TLS configuration.
 //! * [`mailbox`] (effect): IMAP or Maildir; fetches windows of mail and files them.
-//! * [`intake`]: the corridor itself.
+//! * [`intake`]: the corridor itself, and behind it what people do by moving a mail to another folder.
 //! * [`understand`] (pure): bytes to an understanding, by the rooms
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's

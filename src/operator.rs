@@ -1,6 +1,7 @@
 //! The operator's verbs behind the command line.
 
 pub mod clocks;
+pub mod hand;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -354,6 +355,21 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         }
         Requests::Explain { reference, json } => clocks::explain(store, config, &reference, json).await,
         Requests::Extend { reference, reason } => clocks::extend_by(store, config, &reference, reason).await,
+        Requests::Approve { one, proof } => {
+            hand::act_by(store, config, &one, hand::Verb::Approve { proof }).await
+        }
+        Requests::Deny { one, reason } => {
+            hand::act_by(store, config, &one, hand::Verb::Deny { reason }).await
+        }
+        Requests::Hold { one, reason } => {
+            hand::act_by(store, config, &one, hand::Verb::Hold { reason }).await
+        }
+        Requests::Release { one } => hand::act_by(store, config, &one, hand::Verb::Release).await,
+        Requests::Reclassify { one, kind } => {
+            hand::act_by(store, config, &one, hand::Verb::Reclassify { kind }).await
+        }
+        Requests::Withdraw { one } => hand::act_by(store, config, &one, hand::Verb::Withdraw).await,
+        Requests::Note { one, text } => hand::act_by(store, config, &one, hand::Verb::Note { text }).await,
     }
 }
 

@@ -19,22 +19,25 @@ use crate::clock::{Duty, Reason};
 use crate::code::Code;
 use crate::config::{Company, FileError, ProofConfig};
 use crate::decide::{Answer, CONFIRM, CONFIRMED, EXPIRED, REMINDER, UNCLEAR, WITHDRAWN};
-use crate::ladder::Status;
+use crate::ladder::{Denial, Status};
 use crate::message::MessageId;
 use crate::request::Table;
 use crate::sender::Address;
 use crate::source::{Ended, Kept};
 
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
-/// sure about, for the steps of the ladder of proof, for an extension, for the operator, and for the end of the
-/// work on a request.
-pub const GENERAL: [&str; 13] = [
-    "several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DEADLINES, ERASED,
-    CANCELLED, COPY, CATEGORIES,
+/// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
+/// the end of the work on a request.
+pub const GENERAL: [&str; 14] = [
+    "several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DENIED, DEADLINES,
+    ERASED, CANCELLED, COPY, CATEGORIES,
 ];
 
 /// The template that tells by when a request will be answered instead.
 pub const EXTENDED: &str = "extended";
+
+/// The template that tells that a request is declined, and what can be done about that.
+pub const DENIED: &str = "denied";
 
 /// The template that tells the operator what runs short of time.
 pub const DEADLINES: &str = "deadlines";
@@ -314,13 +317,13 @@ impl Replies {
                         kept: &kept,
                     });
                     let names = ["x".to_owned()];
-                    for reason in Reason::ALL {
+                    for reason in reasons(template) {
                         let values = self.values(&Values {
                             requests: &sample,
                             code: "c.x",
                             until: "x",
                             data_points: "x",
-                            reason: reason.name(),
+                            reason,
                             deadlines: &deadlines,
                             systems: &systems,
                             withheld: &names,
@@ -336,10 +339,6 @@ impl Replies {
                         if text.trim().is_empty() || half == "subject" && text.trim().contains('\n') {
                             let rule = if half == "subject" { "must be one line" } else { "is empty" };
                             return Err(FileError { file: shown.clone(), line: 1, message: rule.into() });
-                        }
-                        // The other reasons make a difference in one template only.
-                        if template != EXTENDED {
-                            break;
                         }
                     }
                 }
@@ -431,7 +430,23 @@ impl Replies {
         stamp: Stamp,
         reason: Reason,
     ) -> Result<Outgoing, ComposeError> {
-        self.write(answer, told, thread, table, stamp, None, Some(reason), None)
+        self.write(answer, told, thread, table, stamp, None, Some(reason.name()), None)
+    }
+
+    /// Writes that the request `told` is declined, why, and where its sender can complain.
+    ///
+    /// # Errors
+    /// See [`ComposeError`].
+    pub fn denial(
+        &self,
+        answer: &Answer,
+        told: &[Told<'_>],
+        thread: Thread<'_>,
+        table: &Table,
+        stamp: Stamp,
+        denial: Denial,
+    ) -> Result<Outgoing, ComposeError> {
+        self.write(answer, told, thread, table, stamp, None, Some(denial.name()), None)
     }
 
     /// Writes to the operator what runs short of time, in the fallback language.
@@ -471,7 +486,7 @@ impl Replies {
         table: &Table,
         stamp: Stamp,
         question: Option<&Question>,
-        reason: Option<Reason>,
+        reason: Option<&str>,
         work: Option<&Work<'_>>,
     ) -> Result<Outgoing, ComposeError> {
         let language = self.language(&answer.template, &answer.language);
@@ -502,7 +517,7 @@ impl Replies {
             code: &code,
             until: &until,
             data_points: &data_points,
-            reason: reason.map_or("", Reason::name),
+            reason: reason.unwrap_or_default(),
             deadlines: &[],
             systems: &systems,
             withheld: work.map_or(&[], |work| &work.withheld),
@@ -623,6 +638,15 @@ pub struct Thread<'a> {
     pub message_id: Option<&'a MessageId>,
     /// Those before it, oldest first.
     pub references: &'a [MessageId],
+}
+
+/// The reasons that make a difference in a template.
+fn reasons(template: &str) -> Vec<&'static str> {
+    match template {
+        EXTENDED => Reason::ALL.map(Reason::name).to_vec(),
+        DENIED => Denial::ALL.map(Denial::name).to_vec(),
+        _ => vec![""],
+    }
 }
 
 fn one_line(error: &minijinja::Error) -> String {

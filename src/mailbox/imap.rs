@@ -10,6 +10,8 @@
 //! error, a time limit or a dropped future thus cannot leave a session behind that still owes the
 //! answer to an earlier command.
 
+mod folders;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::RangeInclusive;
 
@@ -49,6 +51,8 @@ pub struct Imap {
     /// Failed attempts by UID, of [`Pass::validity`].
     failures: HashMap<u32, u8>,
     warned_of_leftovers: bool,
+    /// What we have filed since the folders were last looked into.
+    filed: folders::Filed,
 }
 
 /// How far the listing of the folder has come, and what of it is not yet handed out.
@@ -108,6 +112,7 @@ impl Imap {
             window_mails: bounds.window_mails,
             failures: HashMap::new(),
             warned_of_leftovers: false,
+            filed: folders::Filed::default(),
         })
     }
 
@@ -215,7 +220,11 @@ impl Imap {
     }
 
     async fn select(&self, session: &mut Session, verb: &str) -> Result<Selected> {
-        let command = format!("{verb} {}", quoted(&self.settings.inbox)?);
+        self.select_folder(session, verb, &self.settings.inbox).await
+    }
+
+    async fn select_folder(&self, session: &mut Session, verb: &str, folder: &str) -> Result<Selected> {
+        let command = format!("{verb} {}", quoted(folder)?);
         let mut selected = Selected::default();
         session
             .command(command, SMALL, self.patience.quick, |response| match response {
@@ -458,7 +467,10 @@ impl Imap {
         while filings.peek().is_some() {
             let batch: Vec<Filing<'a>> = filings.by_ref().take(IN_FLIGHT).collect();
             let commands: Vec<String> = batch.iter().map(|filing| filing.command.clone()).collect();
-            let replies = session.batch(&commands, FILING, self.patience.file, |_| {}).await?;
+            let mut copied = Vec::new();
+            let each = |response: &Response<'_>| copied.extend(folders::copied(response));
+            let replies = session.batch(&commands, FILING, self.patience.file, each).await?;
+            self.filed.note(&batch, copied);
             for (filing, reply) in batch.into_iter().zip(replies) {
                 match reply {
                     Ok(()) => {

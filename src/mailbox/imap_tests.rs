@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::SecretSource;
-use crate::mailbox::LoginRefused;
 use crate::mailbox::session::Wait;
+use crate::mailbox::{LoginRefused, Mark};
 use scripted::{Scripted, Step, expect, send};
 
 #[path = "../../tests/support/scripted.rs"]
@@ -575,4 +575,65 @@ fn dates() {
     for (text, expected) in table {
         assert_eq!(internal_date(text).to_string(), expected, "{text:?}");
     }
+}
+
+#[tokio::test]
+async fn what_we_have_filed_ourselves_is_not_fetched_again() {
+    let status = |next: u32| {
+        [
+            expect("STATUS \"A\" (UIDNEXT UIDVALIDITY)"),
+            send(format!("* STATUS \"A\" (UIDNEXT {next} UIDVALIDITY 5)\r\n$1 OK\r\n")),
+        ]
+        .to_vec()
+    };
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(1, Some(12)),
+        vec![expect("UID MOVE 1:2 \"A\""), send("* OK [COPYUID 5 1:2 8:9] moved\r\n$1 OK\r\n")],
+        status(10),
+        select(1, Some(12)),
+        vec![expect("UID MOVE 3 \"A\""), send("* OK [COPYUID 5 3 11] moved\r\n$1 OK\r\n")],
+        status(12),
+        // Somebody has put a mail between ours.
+        vec![expect("EXAMINE \"A\""), send("* OK [UIDVALIDITY 5] valid\r\n$1 OK\r\n")],
+        list("UID FETCH 10:10 ", &[10]),
+        bodies("UID FETCH 10 ", &[10]),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    let mark = |uid_next| Some(Mark { validity: 5, uid_next });
+    house.imap.look(SEEN).await.unwrap();
+    house.imap.file(&to("A", [1, 2])).await.unwrap();
+    let found = house.imap.look_into(&[("A".to_owned(), mark(8))]).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((Some(found[0].mark), found[0].mails.len()), (mark(10), 0));
+    house.imap.look(SEEN).await.unwrap();
+    house.imap.file(&to("A", [3])).await.unwrap();
+    let found = house.imap.look_into(&[("A".to_owned(), mark(10))]).await.unwrap();
+    let uids: Vec<u32> = found[0].mails.iter().map(uid).collect();
+    assert_eq!((Some(found[0].mark), uids), (mark(12), vec![10]));
+    server.assert_followed();
+}
+
+#[tokio::test]
+async fn a_folder_without_news_costs_one_command_and_old_mail_is_left_alone() {
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(1, Some(12)),
+        vec![expect("STATUS \"A\""), expect("STATUS \"B\""), expect("STATUS \"C\"")],
+        vec![send("* STATUS A (UIDNEXT 9 UIDVALIDITY 5)\r\nt4 OK\r\nt5 NO what\r\n")],
+        vec![send("* STATUS \"C\" (UIDVALIDITY 6 UIDNEXT 900)\r\nt6 OK\r\n")],
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    house.imap.look(SEEN).await.unwrap();
+    let folders = [
+        ("A".to_owned(), Some(Mark { validity: 5, uid_next: 9 })),
+        ("B".to_owned(), None),
+        ("C".to_owned(), None),
+    ];
+    let found = house.imap.look_into(&folders).await.unwrap();
+    let found: Vec<_> = found.iter().map(|f| (f.folder.as_str(), f.mark.validity, f.mark.uid_next)).collect();
+    assert_eq!(found, [("B", 0, 1), ("C", 6, 900)]);
+    server.assert_followed();
 }

@@ -127,6 +127,26 @@ pub struct Window {
 /// Message-ID are in it; with the size of the whole they make an identity that lasts.
 const HEAD_OF_LARGE: u64 = 16 * 1024;
 
+/// How far a folder that mail is filed in has been looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// UIDVALIDITY; 0 while there is no such folder.
+    pub validity: u32,
+    /// The first UID that was not looked at.
+    pub uid_next: u32,
+}
+
+/// What was found in a folder that mail is filed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub folder: String,
+    /// How far it is looked through with these.
+    pub mark: Mark,
+    /// The mails that have come there since the last look, but for what is known to be of our own filing.
+    pub mails: Vec<Fetched>,
+}
+
 /// How much is read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -228,6 +248,20 @@ impl Mailbox {
         match self {
             Self::Imap(imap) => imap.file(moves).await,
             Self::Maildir(maildir) => maildir.file(moves).await.map(|()| HashSet::new()),
+        }
+    }
+
+    /// Looks into folders that mail is filed in for what has come there since the given marks, which tells of
+    /// mail that a person has put there; answers those of which there is something to tell. What lay in a
+    /// folder at the first look is left alone. To be called at the end of a pass, of which nothing can be read
+    /// or filed after it. A Maildir has no numbers to tell new mail by: there, nothing is ever found.
+    ///
+    /// # Errors
+    /// When no pass has begun, or the mailbox fails.
+    pub async fn look_into(&mut self, folders: &[(String, Option<Mark>)]) -> Result<Vec<Found>> {
+        match self {
+            Self::Imap(imap) => imap.look_into(folders).await,
+            Self::Maildir(_) => Ok(Vec::new()),
         }
     }
 

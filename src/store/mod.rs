@@ -12,6 +12,7 @@
 //! operator's questions.
 
 pub mod clocks;
+pub mod hand;
 pub mod lookup;
 pub mod outbox;
 pub mod proof;

@@ -529,7 +529,7 @@ impl Visit {
     }
 }
 
-fn suppression_kind(action: Action) -> Option<&'static str> {
+pub(super) fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
         Action::SuppressMarketing => Some("marketing"),
         Action::SuppressAds => Some("targeted_ads"),

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::certificates::Certificates;
 use crate::dovecot::{Dovecot, Options, PASSWORD};
+use crate::imap_client::ImapClient;
 use crate::postfix::{Delivery, Postfix};
 use crate::{Need, Outcome, Scenario};
 
@@ -24,6 +25,7 @@ pub const SCENARIOS: &[Scenario] = &[
         killed_at_any_moment_it_ends_in_the_same_state,
     ),
     ("a_changed_uidvalidity_repeats_nothing", SERVERS, a_changed_uidvalidity_repeats_nothing),
+    ("a_mail_that_is_moved_by_hand_is_reclassified", SERVERS, a_mail_that_is_moved_by_hand_is_reclassified),
     ("sigterm_drains_and_exits_with_0", SERVERS, sigterm_drains_and_exits_with_0),
 ];
 
@@ -364,5 +366,62 @@ fn sigterm_drains_and_exits_with_0() -> Outcome {
     };
     assert_eq!(status.code(), Some(0));
     assert_eq!(house.list(&["outbox", "list", "--state", "sent"]).len(), 1);
+    Ok(())
+}
+
+fn a_mail_that_is_moved_by_hand_is_reclassified() -> Outcome {
+    let house = House::new();
+    let deliver = |mail: Vec<u8>| house.dovecot.deliver("privacy", &mail);
+    let unclear = "Please do not delete my account.";
+    deliver(mail(1, "jane@example.org", "Hi", "", unclear));
+    deliver(mail(2, "ann@example.org", "Hi", "", unclear));
+    house.run(&["run", "--once"]);
+    // Nothing is asked in this one, and no request is opened.
+    deliver(mail(3, "cat@example.org", "Boots", "", "Do the boots in size 42 come in green?"));
+    house.run(&["run", "--once"]);
+    assert_eq!(house.filed("Held").len(), 3);
+    let kinds = |status: &str| -> Vec<String> {
+        let mut kinds: Vec<String> = house
+            .list(&["requests", "list", "--status", status])
+            .iter()
+            .map(|row| text(row, "kind"))
+            .collect();
+        kinds.sort();
+        kinds
+    };
+    assert_eq!(kinds("held"), ["unclear", "unclear"]);
+    let replies = house.list(&["outbox", "list"]).len();
+
+    // A colleague's mail program; and a mail of theirs that never was in the inbox.
+    let mut colleague = ImapClient::login(house.dovecot.plain_port, "privacy", PASSWORD);
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    colleague.run(&words(&["CREATE Deletion", "CREATE Opt-out", "CREATE Question", "SELECT Held"]));
+    colleague.run(&words(&["UID MOVE 1 Deletion", "UID MOVE 2 Opt-out", "UID MOVE 3 Question"]));
+    house.dovecot.deliver_into(
+        "privacy",
+        "Deletion",
+        &mail(4, "ben@example.org", "Hi", "", "Delete my data."),
+    );
+    house.run(&["run", "--once"]);
+    assert_eq!(kinds("awaiting_proof"), ["deletion"]);
+    assert_eq!(kinds("completed"), ["opt_out"]);
+    assert_eq!(kinds("held"), ["question"]);
+    house.run(&["suppressions", "check", "ann@example.org"]);
+    assert_eq!(house.postfix.wait_for_mails("jane@example.org", 2).len(), 2);
+    let requests = house.list(&["requests", "list"]);
+    let deletion = requests.iter().find(|row| text(row, "kind") == "deletion").unwrap();
+    let (shown, _) = house.run(&["requests", "show", &text(deletion, "reference")]);
+    assert!(shown.contains("person  reclassified: from unclear to deletion, by folder"), "{shown}");
+    let folders: Vec<String> =
+        house.list(&["messages", "list"]).iter().map(|row| text(row, "folder")).collect();
+    assert_eq!(folders.len(), 3, "ben's mail is no business of ours: {folders:?}");
+    assert!(!folders.contains(&"Held".to_owned()), "{folders:?}");
+
+    // Nothing again; what we file ourselves is nobody's hand.
+    deliver(mail(5, "dan@example.org", "Hi", "", "Please unsubscribe me."));
+    house.run(&["run", "--once"]);
+    house.run(&["run", "--once"]);
+    assert_eq!(house.list(&["requests", "list"]).len(), 4);
+    assert_eq!(house.list(&["outbox", "list"]).len(), replies + 4);
     Ok(())
 }

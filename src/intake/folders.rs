@@ -1,0 +1,147 @@
+//! What a person does by moving a mail: one that they put into the folder of a type asks for that, as if they
+//! had said `requests reclassify`.
+//!
+//! Only mails of the ledger count, known by their bytes: what else lies in a folder is left alone. Mail that a
+//! machine wrote, or that is about an earlier request, opens nothing, wherever it is put.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tracing::{info, warn};
+
+use super::{Intake, fresh_references};
+use crate::clock::Facts;
+use crate::decide::{Shelf, UNCLEAR};
+use crate::mailbox::{Body, Fetched, Found, Mailbox, Mark};
+use crate::operator::hand::{self, Tools};
+use crate::store::hand::Opened;
+use crate::store::visit::{Identity, Visit};
+
+/// Added to the history of a request.
+const HOW: &str = ", by folder";
+
+impl Intake {
+    /// Looks for mail that a person has put into the folder of a type; answers how many requests that has
+    /// changed. The last thing of a pass.
+    ///
+    /// # Errors
+    /// The mailbox or the store does not work; what was not committed is found again.
+    pub(super) async fn by_folder(&self, mailbox: &mut Mailbox, now: Timestamp) -> Result<u64> {
+        let name = mailbox.name().to_owned();
+        let kinds = self.kinds_by_folder();
+        let mut marks = self.store.folder_marks(&name).await?;
+        let folders: Vec<(String, Option<Mark>)> =
+            kinds.keys().map(|folder| (folder.clone(), marks.remove(folder))).collect();
+        let found = mailbox.look_into(&folders).await?;
+        let mut changed = 0;
+        for Found { folder, mark, mails } in found {
+            let Some(kind) = kinds.get(&folder) else { continue };
+            let mut visit = self.store.visit(now).await?;
+            let mut here = 0;
+            for mail in &mails {
+                here += u64::from(self.put(&mut visit, mail, &folder, kind, now).await?);
+            }
+            visit.mark_folder(&name, &folder, mark).await?;
+            visit.close().await?;
+            changed += here;
+            if here > 0 {
+                self.queued.notify_one();
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The type of every folder that one type alone is filed in.
+    fn kinds_by_folder(&self) -> BTreeMap<String, String> {
+        let mut kinds: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for kind in &self.table.types {
+            let folder = self.folder(&Shelf::Kind(kind.name.clone()));
+            kinds.entry(folder).and_modify(|several| *several = None).or_insert(Some(kind.name.clone()));
+        }
+        for shelf in [Shelf::Held, Shelf::Automatic, Shelf::Unreadable] {
+            kinds.remove(&self.folder(&shelf));
+        }
+        kinds.into_iter().filter_map(|(folder, kind)| Some((folder, kind?))).collect()
+    }
+
+    /// One mail that lies in a folder of this type; answers whether that has changed a request.
+    async fn put(
+        &self,
+        visit: &mut Visit,
+        mail: &Fetched,
+        folder: &str,
+        kind: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let Some(identity) = identity(mail) else { return Ok(false) };
+        let known = visit.known(&[&identity]).await?.pop().flatten();
+        let Some(known) = known.filter(|known| known.same_mail && known.folder != folder) else {
+            return Ok(false);
+        };
+        let opened = visit.moved(known.id, folder).await?;
+        let Some(reference) = self.meant(visit, known.id, &opened, kind).await? else {
+            info!(message = known.id, folder, "a mail was moved by hand: no request of its own can change");
+            return Ok(false);
+        };
+        let grip = visit.grip(&reference).await?.context("A request of the ledger is gone")?;
+        let tools = Tools {
+            table: &self.table,
+            replies: &self.replies,
+            clock: &self.policy.clock,
+            proof: &self.proof,
+        };
+        match hand::reclassify(visit, tools, &grip, kind, HOW, now).await? {
+            Ok(done) => {
+                let (changed, status) = (done.changed, done.status);
+                info!(request.id = reference, request.type = kind, outcome = status, changed, "reclassified by folder");
+                Ok(changed)
+            }
+            Err(refusal) => {
+                warn!(
+                    request.id = reference,
+                    folder, "a mail was moved by hand, and its request stays as it is: {refusal}"
+                );
+                Ok(false)
+            }
+        }
+    }
+
+    /// The request that is meant by moving its mail: the only one of it that is open, or the only one of these
+    /// that waits for a person. Where nothing was found in a mail, one is opened.
+    async fn meant(
+        &self,
+        visit: &mut Visit,
+        message: i64,
+        opened: &Opened,
+        kind: &str,
+    ) -> Result<Option<String>> {
+        if opened.requests.is_empty() {
+            let is_a_letter = ["none", "review"].contains(&opened.disposition.as_str());
+            if !is_a_letter || !opened.kind.is_empty() {
+                return Ok(None);
+            }
+            let reference = fresh_references(1)?.pop().context("There is no reference")?;
+            let timetable = self.policy.clock.run(UNCLEAR, &Facts::new(opened.received));
+            visit.adopt(message, &reference, &timetable).await?;
+            return Ok(Some(reference));
+        }
+        if opened.requests.iter().any(|(_, known, status)| known == kind && !status.is_closed()) {
+            return Ok(None);
+        }
+        let only = |is_it: &dyn Fn(crate::ladder::Status) -> bool| {
+            let mut those = opened.requests.iter().filter(|(_, _, status)| is_it(*status));
+            those.next().filter(|_| those.next().is_none()).map(|(reference, ..)| reference.clone())
+        };
+        let open = only(&|status| !status.is_closed());
+        Ok(open.or_else(|| only(&|status| status == crate::ladder::Status::Held)))
+    }
+}
+
+/// What a mail is known by, if it was read.
+fn identity(mail: &Fetched) -> Option<Identity> {
+    let (Body::Whole(bytes) | Body::Head(bytes)) = &mail.body else { return None };
+    let size = i64::try_from(mail.size).ok()?;
+    (!bytes.is_empty()).then(|| Identity { digest: Sha256::digest(bytes).into(), size, letter: None })
+}

@@ -1,0 +1,486 @@
+//! What a person does with a request: `requests approve`, `deny`, `hold`, `release`, `reclassify`, `withdraw`
+//! and `note`; the first five also decide what its sender is told.
+//!
+//! Each is one transaction, refuses in one sentence what makes no sense as the request is now, and when it
+//! is done already says so and changes nothing. No word of the operator's own goes into a mail.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::{as_mistake, not_found, print, print_json};
+use crate::cli::One;
+use crate::clock::{Clock, Facts, written};
+use crate::code::Code;
+use crate::config::{Config, ProofConfig};
+use crate::daemon;
+use crate::decide::{Answer, CONFIRM, Planned, Proven, UNCLEAR};
+use crate::evidence::Proof;
+use crate::ladder::{Change, Denial, Status, begin};
+use crate::reply::{DENIED, Outgoing, Question, Replies, Stamp, Thread, Told};
+use crate::request::{Action, RequestType, Table};
+use crate::store::Store;
+use crate::store::clocks::Case;
+use crate::store::hand::{Asked, Grip, Reclassified, challenge};
+use crate::store::visit::Visit;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub enum Verb {
+    /// It may be carried out.
+    Approve {
+        /// The step of the ladder that was seen; otherwise the one its type asks for.
+        proof: Option<u8>,
+    },
+    /// It is declined.
+    Deny {
+        /// Why.
+        reason: Denial,
+    },
+    /// It stops.
+    Hold {
+        /// Why, in the operator's words.
+        reason: Option<String>,
+    },
+    /// It goes on.
+    Release,
+    /// It asks for something else.
+    Reclassify {
+        /// The name of the type.
+        kind: String,
+    },
+    /// Its sender has taken it back.
+    Withdraw,
+    /// Nothing but a line in its history.
+    Note {
+        /// In the operator's words.
+        text: String,
+    },
+}
+
+/// What has become of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// Its reference.
+    pub reference: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its status.
+    pub status: &'static str,
+    /// Whether anything has changed; otherwise it was so already.
+    pub changed: bool,
+    /// The template of the mail that was queued to its sender, if one was.
+    pub reply: Option<String>,
+    /// The same in one sentence.
+    pub said: String,
+}
+
+/// Why nothing was done with a request: one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such request.
+    #[error("There is no request {0}")]
+    NotFound(String),
+    /// Nothing is owed any more.
+    #[error("The request {0} is {1}: it cannot be {2} any more")]
+    Closed(String, &'static str, &'static str),
+    /// Its work has begun.
+    #[error("The request {0} is executing: wait until its sources are done")]
+    Executing(String),
+    /// Nobody has said what is asked for.
+    #[error("Nobody has said yet what the request {0} asks for: privacyd requests reclassify {0} TYPE")]
+    Unclear(String),
+    /// It was held when it came, and there is nobody to ask.
+    #[error("The request {0} has no proof, and its sender cannot be asked for one: approve it or deny it")]
+    Unprovable(String),
+    /// There is no such type.
+    #[error("There is no request type {0:?}; there are {1}")]
+    NoType(String, String),
+    /// What the type asks for cannot be done without knowing for whom.
+    #[error("The request {0} has no address, so nobody knows for whom to carry out {1}")]
+    NoAddress(String, String),
+}
+
+/// What it takes to do something with a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Tools<'a> {
+    /// The request types.
+    pub table: &'a Table,
+    /// The templates.
+    pub replies: &'a Replies,
+    /// The legal clocks.
+    pub clock: &'a Clock,
+    /// How people show that a request is theirs.
+    pub proof: &'a ProofConfig,
+}
+
+/// The command line's `requests` with one of the verbs.
+pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb) -> Result<ExitCode> {
+    let table = Table::load(config.rules.as_deref())?;
+    let clock = daemon::clock(config, &table).map_err(as_mistake)?;
+    let replies = daemon::replies(config, &table).map_err(as_mistake)?;
+    let tools = Tools { table: &table, replies: &replies, clock: &clock, proof: &config.proof };
+    match act(store, tools, &one.reference, &verb, Timestamp::now()).await? {
+        Ok(done) if one.json => print_json(&done),
+        Ok(done) => {
+            print(&done.said)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refusal) => not_found(&refusal.to_string()),
+    }
+}
+
+/// Does one thing with a request at `now`, with its history and the mail about it in one transaction;
+/// answers what has become of it, or why nothing was done.
+///
+/// # Errors
+/// The store does not work, or the mail cannot be written; then nothing has changed.
+pub async fn act(
+    store: &Store,
+    tools: Tools<'_>,
+    reference: &str,
+    verb: &Verb,
+    now: Timestamp,
+) -> Result<Result<Done, Refusal>> {
+    let mut visit = store.visit(now).await?;
+    let Some(grip) = visit.grip(reference).await? else {
+        return Ok(Err(Refusal::NotFound(reference.to_owned())));
+    };
+    let hand = Hand { tools, grip: &grip, now };
+    let done = match verb {
+        Verb::Approve { proof } => hand.approve(&mut visit, *proof).await?,
+        Verb::Deny { reason } => hand.deny(&mut visit, *reason).await?,
+        Verb::Hold { reason } => hand.hold(&mut visit, reason.as_deref()).await?,
+        Verb::Release => hand.release(&mut visit).await?,
+        Verb::Reclassify { kind } => hand.reclassify(&mut visit, kind, "").await?,
+        Verb::Withdraw => hand.withdraw(&mut visit).await?,
+        Verb::Note { text } => hand.note(&mut visit, text).await?,
+    };
+    if done.as_ref().is_ok_and(|done| done.changed) {
+        visit.close().await?;
+    }
+    Ok(done)
+}
+
+/// Makes a request one of type `kind` inside a visit; `how` is added to its history.
+///
+/// # Errors
+/// As [`act`].
+pub async fn reclassify(
+    visit: &mut Visit,
+    tools: Tools<'_>,
+    grip: &Grip,
+    kind: &str,
+    how: &str,
+    now: Timestamp,
+) -> Result<Result<Done, Refusal>> {
+    Hand { tools, grip, now }.reclassify(visit, kind, how).await
+}
+
+/// One request in hand.
+struct Hand<'a> {
+    tools: Tools<'a>,
+    grip: &'a Grip,
+    now: Timestamp,
+}
+
+impl Hand<'_> {
+    fn case(&self) -> &Case {
+        &self.grip.case
+    }
+
+    fn reference(&self) -> String {
+        self.case().reference.clone()
+    }
+
+    fn done(&self, status: Status, said: impl std::fmt::Display) -> Done {
+        Done {
+            reference: self.reference(),
+            kind: self.case().kind.clone(),
+            status: status.name(),
+            changed: true,
+            reply: None,
+            said: format!("The request {} {said}", self.case().reference),
+        }
+    }
+
+    fn already(&self, said: impl std::fmt::Display) -> Done {
+        Done { changed: false, ..self.done(self.case().status, said) }
+    }
+
+    /// Refuses what is closed or at work.
+    fn must_be_open(&self, verb: &'static str) -> Result<(), Refusal> {
+        match self.case().status {
+            Status::Executing => Err(Refusal::Executing(self.reference())),
+            status if status.is_closed() => Err(Refusal::Closed(self.reference(), status.name(), verb)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn approve(&self, visit: &mut Visit, proof: Option<u8>) -> Result<Result<Done, Refusal>> {
+        let case = self.case();
+        if matches!(case.status, Status::Approved | Status::Executing) {
+            let step = self.grip.proof_given;
+            return Ok(Ok(
+                self.already(format!("is {} already, with proof of step {step}", case.status.name()))
+            ));
+        }
+        if let Err(refusal) = self.must_be_open("approved") {
+            return Ok(Err(refusal));
+        }
+        if case.kind == UNCLEAR {
+            return Ok(Err(Refusal::Unclear(self.reference())));
+        }
+        let proof = proof.unwrap_or(case.proof_needed.max(self.grip.proof_given));
+        let answer = self.tools.clock.run(&case.kind, &Facts { proven: Some(self.now), ..case.facts }).answer;
+        let later = (answer.due > case.due).then_some(answer);
+        let due = later.as_ref().map_or(case.due, |later| later.due);
+        let proven = Proven { request: case.id, at: self.now, later };
+        visit
+            .approve_by_hand(proof, &proven, format!("a person vouches for step {proof} of the proof"))
+            .await?;
+        Ok(Ok(self.done(Status::Approved, format!("is approved; it is due on {}", written(due)))))
+    }
+
+    async fn deny(&self, visit: &mut Visit, denial: Denial) -> Result<Result<Done, Refusal>> {
+        let case = self.case();
+        if case.status == Status::Denied {
+            let why = self.grip.denied.as_deref().unwrap_or("a reason that is not known");
+            return Ok(Ok(self.already(format!("is denied already, because of {why}"))));
+        }
+        if let Err(refusal) = self.must_be_open("denied") {
+            return Ok(Err(refusal));
+        }
+        let reply = match self.answer(DENIED) {
+            None => None,
+            Some(answer) => {
+                let told = [self.told(&case.kind, Status::Denied, case.due)];
+                let reply = self.tools.replies.denial(
+                    &answer,
+                    &told,
+                    self.thread(),
+                    self.tools.table,
+                    self.stamp()?,
+                    denial,
+                );
+                Some(reply.context("The reply cannot be written, so nothing is denied")?)
+            }
+        };
+        visit.deny(case, denial, reply.as_ref()).await?;
+        let told = match &reply {
+            Some(_) => "the reply is queued",
+            None => "it has no address, so nobody is told: if you know of a way, tell them yourself",
+        };
+        let done = self.done(Status::Denied, format!("is denied; {told}"));
+        Ok(Ok(Done { reply: reply.map(|reply| reply.template), ..done }))
+    }
+
+    async fn hold(&self, visit: &mut Visit, reason: Option<&str>) -> Result<Result<Done, Refusal>> {
+        if self.case().status == Status::Held {
+            return Ok(Ok(self.already("is held already")));
+        }
+        if let Err(refusal) = self.must_be_open("held") {
+            return Ok(Err(refusal));
+        }
+        let reason = reason.unwrap_or("a person wants it so").to_owned();
+        visit.stop(self.case(), Change::Hold, reason).await?;
+        let due = written(self.case().due);
+        Ok(Ok(self.done(Status::Held, format!("is held; its clock runs on, it is due on {due}"))))
+    }
+
+    async fn withdraw(&self, visit: &mut Visit) -> Result<Result<Done, Refusal>> {
+        if self.case().status == Status::Withdrawn {
+            return Ok(Ok(self.already("is withdrawn already")));
+        }
+        if let Err(refusal) = self.must_be_open("withdrawn") {
+            return Ok(Err(refusal));
+        }
+        let reason = "a person says that its sender has taken it back".to_owned();
+        visit.stop(self.case(), Change::Withdraw { fraud: false }, reason).await?;
+        Ok(Ok(self.done(Status::Withdrawn, "is withdrawn; no mail goes out")))
+    }
+
+    async fn note(&self, visit: &mut Visit, text: &str) -> Result<Result<Done, Refusal>> {
+        if self.grip.noted.as_deref() == Some(text) {
+            return Ok(Ok(self.already("bears this note already")));
+        }
+        visit.note(self.case().id, text).await?;
+        Ok(Ok(self.done(self.case().status, "bears the note")))
+    }
+
+    async fn release(&self, visit: &mut Visit) -> Result<Result<Done, Refusal>> {
+        let (case, grip) = (self.case(), self.grip);
+        if let Err(refusal) = self.must_be_open("released") {
+            return Ok(Err(refusal));
+        }
+        if case.status != Status::Held {
+            return Ok(Ok(self.already(format!("is not held: it is {}", case.status.name()))));
+        }
+        if case.kind == UNCLEAR {
+            return Ok(Err(Refusal::Unclear(self.reference())));
+        }
+        if case.facts.proven.is_some() || grip.proof_given >= case.proof_needed {
+            visit.release_approved(case, grip.proof_given).await?;
+            return Ok(Ok(self.done(Status::Approved, "is released: it is approved")));
+        }
+        // Step 1 rests on the mail itself: there is nothing to ask.
+        if case.proof_needed < 2 {
+            return Ok(Err(Refusal::Unprovable(self.reference())));
+        }
+        if grip.letters > 0 && !grip.is_undelivered {
+            visit.release_waiting(grip, None).await?;
+            return Ok(Ok(self.done(Status::AwaitingProof, "is released: it waits for its proof again")));
+        }
+        let Some(asked) = self.ask(&case.kind, case.proof_needed, case.due)? else {
+            return Ok(Err(Refusal::Unprovable(self.reference())));
+        };
+        visit.release_waiting(grip, Some(&asked)).await?;
+        let said = "is released: its sender is asked to confirm it, and the question is queued";
+        let done = self.done(Status::AwaitingProof, said);
+        Ok(Ok(Done { reply: Some(asked.letter.template), ..done }))
+    }
+
+    async fn reclassify(&self, visit: &mut Visit, kind: &str, how: &str) -> Result<Result<Done, Refusal>> {
+        let case = self.case();
+        let Some(kind) = self.tools.table.kind(kind) else {
+            let known: Vec<&str> = self.tools.table.types.iter().map(|kind| kind.name.as_str()).collect();
+            return Ok(Err(Refusal::NoType(kind.to_owned(), known.join(", "))));
+        };
+        if case.kind == kind.name {
+            return Ok(Ok(self.already(format!("is of type {} already", kind.name))));
+        }
+        if let Err(refusal) = self.must_be_open("reclassified") {
+            return Ok(Err(refusal));
+        }
+        let mut planned = self.plan(kind);
+        if planned.status == Status::Completed && case.subject.is_none() {
+            return Ok(Err(Refusal::NoAddress(self.reference(), kind.name.clone())));
+        }
+        let mut asked = None;
+        if planned.status == Status::AwaitingProof {
+            asked = self.ask(&kind.name, kind.proof, planned.due)?;
+            if asked.is_none() {
+                planned.status = Status::Held;
+                planned.held_because = Some("its sender could not be asked: a person must look");
+            }
+        }
+        let reply = if asked.is_some() { None } else { self.acknowledge(kind, &planned)? };
+        let reason = format!("from {} to {}{how}", case.kind, kind.name);
+        visit
+            .reclassify(&Reclassified {
+                case,
+                planned: &planned,
+                proof_given: u8::from(self.proof().is_authenticated()),
+                reason: &reason,
+                asked: asked.as_ref(),
+                reply: reply.as_ref(),
+            })
+            .await?;
+        let then = match planned.status {
+            Status::Completed => "it is completed".to_owned(),
+            Status::AwaitingProof => "its sender is asked to confirm it".to_owned(),
+            Status::Held => format!("it is held: {}", planned.held_because.unwrap_or("a person must look")),
+            status => format!("it is {}, due on {}", status.name(), written(planned.due)),
+        };
+        let done = self.done(planned.status, format!("is of type {} now; {then}", kind.name));
+        let letter = asked.map(|asked| asked.letter).or(reply);
+        Ok(Ok(Done { kind: kind.name.clone(), reply: letter.map(|letter| letter.template), ..done }))
+    }
+
+    /// What proves that the mail is its request's owner's.
+    fn proof(&self) -> Proof {
+        match self.grip.proof {
+            Proof::Conflict => Proof::Conflict,
+            proof if self.grip.is_senders => proof,
+            _ => Proof::None,
+        }
+    }
+
+    /// How a request of this type begins. Whom its mail names besides its sender, a person has seen.
+    fn plan(&self, kind: &RequestType) -> Planned {
+        let (status, held_because) = begin(kind, self.proof(), false);
+        let facts = self.case().facts;
+        let facts = Facts { extended: facts.extended, ..Facts::new(facts.received) };
+        let timetable = self.tools.clock.run(&kind.name, &facts);
+        Planned {
+            kind: kind.name.clone(),
+            action: kind.action,
+            status,
+            proof_needed: kind.proof,
+            confidence: 1.0,
+            due: timetable.answer.due,
+            due_source: timetable.answer.source.clone(),
+            owed: timetable.owed(),
+            reason: String::new(),
+            held_because,
+            subject: None,
+        }
+    }
+
+    /// The reply to a mail that was understood as of this type, if there is anybody to write to. Somebody of
+    /// whom the evidence contradicts itself has been told that a person looks.
+    fn acknowledge(&self, kind: &RequestType, planned: &Planned) -> Result<Option<Outgoing>> {
+        let is_held = planned.status == Status::Held;
+        if is_held && (self.proof() == Proof::Conflict || kind.action != Action::Open) {
+            return Ok(None);
+        }
+        let told = self.told(&kind.name, planned.status, planned.due);
+        let Some(answer) = self.answer(&kind.name) else { return Ok(None) };
+        self.compose(&answer, told, None).map(Some)
+    }
+
+    /// The question whether the request is its reader's own, if there is anybody to ask.
+    fn ask(&self, kind: &str, proof_needed: u8, due: jiff::civil::Date) -> Result<Option<Asked>> {
+        let Some(answer) = self.answer(CONFIRM) else { return Ok(None) };
+        let valid_for = self.tools.proof.valid_for;
+        let until = self.now.saturating_add(valid_for).context("The clock is past all dates")?;
+        let code = Code::new(random()?);
+        let challenge = challenge(code.hash(), valid_for, self.now);
+        let question = Question { code, until: until.to_zoned_datetime(TimeZone::UTC).date() };
+        let told = Told { proof_needed, ..self.told(kind, Status::AwaitingProof, due) };
+        let letter = self.compose(&Answer { asks: true, ..answer }, told, Some(&question))?;
+        Ok(Some(Asked { letter, challenge }))
+    }
+
+    fn compose(&self, answer: &Answer, told: Told<'_>, question: Option<&Question>) -> Result<Outgoing> {
+        self.tools
+            .replies
+            .compose(answer, &[told], self.thread(), self.tools.table, self.stamp()?, question)
+            .context("The reply cannot be written, so nothing is changed")
+    }
+
+    fn told<'a>(&'a self, kind: &'a str, status: Status, due: jiff::civil::Date) -> Told<'a> {
+        let case = self.case();
+        Told { kind, reference: &case.reference, due, status, proof_needed: case.proof_needed }
+    }
+
+    /// A reply to whoever the request is of; `None` where no address is known.
+    fn answer(&self, template: &str) -> Option<Answer> {
+        Some(Answer {
+            to: self.case().subject.clone()?,
+            template: template.to_owned(),
+            language: self.case().language.clone(),
+            subject: None,
+            asks: false,
+            is_proven: self.case().is_proven,
+        })
+    }
+
+    fn thread(&self) -> Thread<'_> {
+        Thread { message_id: self.case().rfc_message_id.as_ref(), references: &[] }
+    }
+
+    fn stamp(&self) -> Result<Stamp> {
+        Ok(Stamp { unique: random()?, now: self.now })
+    }
+}
+
+fn random() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("Cannot get random bytes")?;
+    Ok(bytes)
+}
