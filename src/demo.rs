@@ -79,10 +79,14 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
         "{} replies written, {suppressed} addresses suppressed, {} contacts imported.\n",
         pass.sent, imported.new
     );
-    if let Some(reference) = answered {
-        println!("{reference} could not be undone, so its sender was asked, and answered YES: see 31-yes.\n");
-    }
     let dir = dir.display();
+    if let Some(reference) = answered {
+        println!(
+            "{reference} could not be undone, so its sender was asked, and answered YES (31-yes). Then it"
+        );
+        println!("was carried out, and the answer says so:");
+        println!("  privacyd --config {dir}/privacyd.toml requests show {reference}\n");
+    }
     println!("Where it all is:");
     println!("  {dir}/Maildir       the mails, filed in folders by type (Maildir++)");
     println!("  {dir}/replies       each reply as an .eml file");

@@ -344,7 +344,7 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                     _ => String::new(),
                 };
                 println!(
-                    "system    {}: {} after {} tries{next} {}",
+                    "system    {}: {} (asked {} times{next}) {}",
                     task.source, task.state, task.attempts, task.outcome
                 );
             }
