@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use crate::chain::Hash;
 use crate::clock::Reason;
 use crate::evidence::{is_authserv_id, is_receiving_host};
 use crate::ladder::Status;
@@ -89,6 +90,9 @@ pub enum Command {
     /// People the company knows.
     #[command(subcommand)]
     Contacts(Contacts),
+    /// The event log: whether it is still the one that was written.
+    #[command(subcommand)]
+    Audit(Audit),
 }
 
 /// `privacyd classify`
@@ -291,6 +295,37 @@ pub enum Suppressions {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `privacyd audit`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Work out every hash of the event log anew: what was changed, taken out, put in or moved is found, and
+    /// the first of it named. Exit code 0 if all is sound, 1 if not.
+    #[command(
+        after_help = "Examples:\n  privacyd audit verify\n  privacyd audit verify --head \"$(cat head-of-last-month)\""
+    )]
+    Verify {
+        /// A hash that `audit head` printed earlier: it must still be in the chain, so nothing of what there
+        /// was then was cut off or written anew.
+        #[arg(long, value_name = "HASH", value_parser = hash)]
+        head: Option<Hash>,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the newest hash of the event log. Keep it where nobody can reach it who can write the database.
+    #[command(after_help = "Example:\n  privacyd audit head | mail -s \"privacyd head\" auditor@example.com")]
+    Head {
+        /// As one JSON object, with the id of its event.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn hash(text: &str) -> Result<Hash, &'static str> {
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or("not the 64 hexadecimal digits of `audit head`")
 }
 
 /// `privacyd contacts`

@@ -28,7 +28,7 @@
 //!   [`ladder`] (pure): what proof a request needs, and what a mail means for earlier ones.
 //!   [`decide`] (pure): all that follows from one mail.
 //! * [`reply`] (pure): a decision to the bytes of its reply.
-//! * [`store`] (effect): SQLite; the only place with SQL.
+//! * [`store`] (effect): SQLite; the only place with SQL. [`chain`] (pure): the hash chain of its event log.
 //! * [`outbox`]: due replies, one attempt and one outcome each. [`mailer`] (effect): SMTP, a folder,
 //!   or a test's memory.
 //! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
@@ -40,6 +40,7 @@
 //!
 //! * A mail is known by its bytes; what it causes is one transaction, and it is filed only after that.
 //! * Nothing a sender wrote reaches a reply, a log line, a file name or a query's text.
+//! * Every event of a request is in one chain of hashes; none is committed outside it.
 //! * A reply whose fate is not known is never sent again by the program.
 //! * Pure rooms know no clock, no runtime, no database and no effect room (`tests/house.rs`).
 
@@ -78,6 +79,7 @@ pub mod ladder;
 pub mod reply;
 
 pub mod source;
+pub mod chain;
 pub mod store;
 
 pub mod mailer;

@@ -1,5 +1,6 @@
 //! The operator's verbs behind the command line.
 
+pub mod audit;
 pub mod clocks;
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -261,6 +262,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
         Command::Contacts(Contacts::Import { file }) => import(&store, &file).await?,
+        Command::Audit(command) => audit::audit(&store, command).await?,
         Command::Run { .. }
         | Command::Check { .. }
         | Command::Classify(_)

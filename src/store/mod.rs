@@ -8,9 +8,11 @@
 //!
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
 //! what became of them, [`proof`] knows which earlier requests a mail can speak for,
-//! [`clocks`] by when they are due and who has been warned of it, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
+//! [`clocks`] by when they are due and who has been warned of it, [`audit`]
+//! chains the events, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
 //! operator's questions.
 
+pub mod audit;
 pub mod clocks;
 pub mod lookup;
 pub mod outbox;
@@ -121,7 +123,9 @@ impl Store {
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .with_context(fail)?;
-        Ok(Self { write, read, turns: Arc::default() })
+        let store = Self { write, read, turns: Arc::default() };
+        store.link_old_events().await.with_context(fail)?;
+        Ok(store)
     }
 
     /// Closes the database; what was committed is on disk.
