@@ -21,3 +21,9 @@ INSERT INTO meta (name, value) SELECT 'unlinked_events', x'01' WHERE EXISTS (SEL
 
 -- Ledger rows of which nothing is left but what a mail is known by.
 ALTER TABLE messages ADD COLUMN purged_at INTEGER;
+
+-- What a purge looks for.
+ALTER TABLE outbox ADD COLUMN purged_at INTEGER; -- when its bytes were purged
+CREATE INDEX messages_kept ON messages (recorded_at) WHERE purged_at IS NULL;
+CREATE INDEX requests_closed ON requests (closed_at) WHERE closed_at IS NOT NULL;
+CREATE INDEX outbox_kept ON outbox (updated_at) WHERE purged_at IS NULL AND state IN ('sent', 'bounced', 'unknown');

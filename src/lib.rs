@@ -34,7 +34,8 @@
 //! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
 //!   such a system, reached by a command. [`copy`] (pure): the copy of the data that is handed out.
 //! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
-//! * [`cli`], [`operator`], [`demo`]: the command line. [`log`], [`redact`]: what a log may say.
+//! * [`cli`], [`operator`], [`demo`]: the command line. [`report`] (pure): the yearly numbers.
+//!   [`log`], [`redact`]: what a log may say.
 //!
 //! # Invariants
 //!
@@ -78,8 +79,8 @@ pub mod ladder;
 
 pub mod reply;
 
-pub mod source;
 pub mod chain;
+pub mod source;
 pub mod store;
 
 pub mod mailer;
@@ -94,4 +95,5 @@ pub mod literals;
 pub mod log;
 pub mod operator;
 pub mod redact;
+pub mod report;
 pub mod work;

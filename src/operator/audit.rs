@@ -1,16 +1,19 @@
-//! `audit`: whether the event log is still the one that was written.
+//! `audit`: whether the event log is still the one that was written. `purge`: what is too old.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{print, print_json};
 use crate::chain::Hash;
 use crate::cli::Audit;
+use crate::config::Config;
 use crate::store::Store;
 use crate::store::audit::Verified;
+use crate::store::purge::Purged;
 
 /// `audit`
 pub(super) async fn audit(store: &Store, command: Audit) -> Result<ExitCode> {
@@ -35,6 +38,25 @@ pub(super) async fn audit(store: &Store, command: Audit) -> Result<ExitCode> {
             }
         }
     }
+}
+
+/// `purge`
+pub(super) async fn purge(store: &Store, config: &Config, dry_run: bool, json: bool) -> Result<ExitCode> {
+    let now = Timestamp::now();
+    let cutoffs = config.retention.cutoffs(now)?;
+    let purged = match dry_run {
+        true => store.would_purge(&cutoffs, now).await?,
+        false => store.purge(&cutoffs, now, &|| false).await?,
+    };
+    if json {
+        return print_json(&purged);
+    }
+    let Purged { requests, events, texts, replies, messages } = purged;
+    let word = if dry_run { "Would purge" } else { "Purged" };
+    print(&format!(
+        "{word} {requests} requests with {events} events, the text of {texts} replies, {replies} replies, {messages} mails of the ledger"
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn as_json(found: &Verified, is_sound: bool) -> serde_json::Value {

@@ -9,14 +9,17 @@
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
 //! what became of them, [`proof`] knows which earlier requests a mail can speak for,
 //! [`clocks`] by when they are due and who has been warned of it, [`audit`]
-//! chains the events, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
+//! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
 //! operator's questions.
 
 pub mod audit;
 pub mod clocks;
+pub mod dossier;
 pub mod lookup;
 pub mod outbox;
 pub mod proof;
+pub mod purge;
+pub mod report;
 pub mod subjects;
 pub mod tasks;
 pub mod visit;
