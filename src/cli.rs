@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use jiff::civil::Date;
+
+use crate::chain::Hash;
 use crate::clock::Reason;
 use crate::evidence::{is_authserv_id, is_receiving_host};
 use crate::ladder::{Denial, Status};
@@ -89,6 +92,27 @@ pub enum Command {
     /// People the company knows.
     #[command(subcommand)]
     Contacts(Contacts),
+    /// Purge records of requests that were closed long ago, and the text of replies about them, as [retention] of
+    /// the configuration says. The daemon does the same once a day. The event log's hashes and what mails are
+    /// known by stay.
+    #[command(after_help = "Example:\n  privacyd purge --dry-run")]
+    Purge {
+        /// Only count what would be purged.
+        #[arg(long)]
+        dry_run: bool,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Count the requests that were received from one day to another: what became of them and in how many
+    /// days, by type (11 CCR 7102), and what is open now by due date.
+    #[command(
+        after_help = "Examples:\n  privacyd report --from 2026-01-01 --to 2026-12-31\n  privacyd report --from 2026-01-01 --to 2026-12-31 --html report-2026.html"
+    )]
+    Report(Report),
+    /// The event log: whether it is still the one that was written.
+    #[command(subcommand)]
+    Audit(Audit),
 }
 
 /// `privacyd classify`
@@ -182,6 +206,16 @@ pub enum Requests {
         /// As one JSON object.
         #[arg(long)]
         json: bool,
+    },
+    /// Write all there is about one request into a new folder: its fields, its history with hashes, the replies
+    /// as they were sent, and the arithmetic of its clocks. It is full of personal data.
+    #[command(after_help = "Example:\n  privacyd requests evidence PR-7F3K2M --output ./PR-7F3K2M")]
+    Evidence {
+        /// Its reference.
+        reference: String,
+        /// The folder to make; one that exists is refused.
+        #[arg(long, value_name = "FOLDER")]
+        output: PathBuf,
     },
     /// By when a request is due and why, step by step, and what is done already.
     #[command(after_help = "Example:\n  privacyd requests explain PR-7F3K2M")]
@@ -384,6 +418,54 @@ pub enum Suppressions {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `privacyd report`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The first day, such as 2026-01-01, in the configuration's time zone.
+    #[arg(long, value_name = "DATE")]
+    pub from: Date,
+    /// The last day.
+    #[arg(long, value_name = "DATE")]
+    pub to: Date,
+    /// As one JSON object.
+    #[arg(long, conflicts_with = "html")]
+    pub json: bool,
+    /// Write one HTML file with charts, and nothing in it from elsewhere; never over another file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// `privacyd audit`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Work out every hash of the event log anew: what was changed, taken out, put in or moved is found, and
+    /// the first of it named. Exit code 0 if all is sound, 1 if not.
+    #[command(
+        after_help = "Examples:\n  privacyd audit verify\n  privacyd audit verify --head \"$(cat head-of-last-month)\""
+    )]
+    Verify {
+        /// A hash that `audit head` printed earlier: it must still be in the chain, so nothing of what there
+        /// was then was cut off or written anew.
+        #[arg(long, value_name = "HASH", value_parser = hash)]
+        head: Option<Hash>,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the newest hash of the event log. Keep it where nobody can reach it who can write the database.
+    #[command(after_help = "Example:\n  privacyd audit head | mail -s \"privacyd head\" auditor@example.com")]
+    Head {
+        /// As one JSON object, with the id of its event.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn hash(text: &str) -> Result<Hash, &'static str> {
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or("not the 64 hexadecimal digits of `audit head`")
 }
 
 /// `privacyd contacts`

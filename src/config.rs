@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
@@ -56,6 +57,9 @@ pub struct Config {
     /// Who is told what runs short of time.
     #[serde(default)]
     pub admin: Admin,
+    /// How long what is done with is kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// Whom to believe about who wrote a mail.
     #[serde(default)]
     pub authentication: Authentication,
@@ -247,6 +251,46 @@ pub struct Admin {
     /// Gets a mail with reference, type and due date of the requests that run short of time. Default
     /// nobody: the log alone says it.
     pub notify: Option<Address>,
+}
+
+/// How long what is done with is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Records of requests, counted from their closing, and of mails that asked nothing. Default "24 months",
+    /// which the CCPA wants (11 CCR 7101); at least 90d.
+    #[serde(deserialize_with = "span")]
+    pub keep_requests: Span,
+    /// The text of replies, counted from the closing of what they are about. Default "30d", at least 7d.
+    #[serde(deserialize_with = "span")]
+    pub keep_messages: Span,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { keep_requests: Span::new().months(24), keep_messages: Span::new().days(30) }
+    }
+}
+
+/// What was done with before these moments is purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cutoffs {
+    /// Records of requests.
+    pub requests: Timestamp,
+    /// The text of replies.
+    pub texts: Timestamp,
+}
+
+impl Retention {
+    /// The moments that are so long before `now`.
+    ///
+    /// # Errors
+    /// Such a moment is before all time.
+    pub fn cutoffs(&self, now: Timestamp) -> Result<Cutoffs, jiff::Error> {
+        let now = now.to_zoned_datetime(TimeZone::UTC);
+        let before = |keep: Span| now.checked_sub(keep).map(|then| then.timestamp());
+        Ok(Cutoffs { requests: before(self.keep_requests)?, texts: before(self.keep_messages)? })
+    }
 }
 
 /// Whom to believe about who wrote a mail.
@@ -758,6 +802,14 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         })
 }
 
+/// Reads "30d", "24 months", "2 years", as the calendar has them.
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format!("{text:?} is not a time like \"30d\" or \"24 months\""))
+    })
+}
+
 /// What is wrong with a file of ours: where, and what to do.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{file}:{line}: {message}")]
@@ -886,6 +938,7 @@ impl Config {
         self.check_sources()?;
         self.check_proof()?;
         self.check_clock()?;
+        self.check_retention()?;
         self.check_authentication()?;
         self.check_folders()?;
         self.check_unsubscribe()?;
@@ -942,6 +995,26 @@ impl Config {
                 "admin.notify: is an address of ours, whose mail from ourselves nobody reads; name a person's"
                     .into(),
             ));
+        }
+        Ok(())
+    }
+
+    fn check_retention(&self) -> Result<(), (Vec<String>, String)> {
+        let fault = |key: &str, must: &str| {
+            Err((vec!["retention".to_owned(), key.to_owned()], format!("retention.{key}: must be {must}")))
+        };
+        // Any day will do: February makes the shortest month.
+        let now = Timestamp::UNIX_EPOCH + Duration::from_secs(59 * 24 * 60 * 60);
+        let day = Duration::from_secs(24 * 60 * 60);
+        let Ok(Cutoffs { requests, texts }) = self.retention.cutoffs(now) else {
+            return fault("keep_requests", "less than some thousand years");
+        };
+        if now.duration_since(requests) < (day * 90).try_into().unwrap_or_default() {
+            // Limits on replies look back a month, and codes are good for three at the most.
+            return fault("keep_requests", "at least \"90d\"");
+        }
+        if now.duration_since(texts) < (day * 7).try_into().unwrap_or_default() {
+            return fault("keep_messages", "at least \"7d\"");
         }
         Ok(())
     }

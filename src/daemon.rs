@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{Calendar, Clock};
-use crate::config::{ClockConfig, Config, too_long_with_prefix, whole_is_too_long};
+use crate::config::{ClockConfig, Config, Retention, too_long_with_prefix, whole_is_too_long};
 use crate::decide::Policy;
 use crate::intake::{Intake, Passed};
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
@@ -26,6 +26,7 @@ use crate::reply::Replies;
 use crate::request::Table;
 use crate::source::Source;
 use crate::stop::Stop;
+use crate::store::purge::Purged;
 use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
@@ -52,6 +53,7 @@ pub struct Daemon {
     /// The corridor out.
     pub outbox: Outbox,
     poll_interval: Duration,
+    retention: Retention,
     _sole: Sole,
 }
 
@@ -276,6 +278,7 @@ impl Daemon {
             work,
             outbox: Outbox::new(store, mailer),
             poll_interval: config.poll_interval,
+            retention: config.retention.clone(),
             _sole: sole,
         })
     }
@@ -328,6 +331,9 @@ impl Daemon {
         {
             note(&mut failure, error);
         }
+        if let Err(error) = purge(&self.intake.store, &self.retention, &stopped).await {
+            note(&mut failure, error);
+        }
         let _ = read.send(true);
         if let Err(error) = out.await.context("The outbox broke off")? {
             note(&mut failure, error);
@@ -350,7 +356,7 @@ impl Daemon {
             let intake = Arc::clone(&self.intake);
             loops.spawn(mailbox_loop(mailbox, intake, self.poll_interval, read, stopped.clone()));
         }
-        loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, stopped.clone()));
+        loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, self.retention, stopped.clone()));
         loops.spawn(work_loop(self.work, stopped.clone()));
         loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stopped));
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
@@ -431,12 +437,15 @@ async fn mailbox_loop(
 }
 
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
-/// mailbox has been read, or somebody who answered in time would find his request expired. And warnings.
+/// mailbox has been read, or somebody who answered in time would find his request expired. And warnings, and once a
+/// day the purge.
 async fn clock_loop(
     intake: Arc<Intake>,
     read_until: Vec<watch::Receiver<Option<Timestamp>>>,
+    retention: Retention,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let mut purged: Option<Timestamp> = None;
     while !*stopped.borrow() {
         // None where a mailbox has not been read yet.
         let now = read_until.iter().map(|until| *until.borrow()).min().flatten();
@@ -448,6 +457,13 @@ async fn clock_loop(
         // Whatever the mailboxes do: one that is down must not silence what runs short of time.
         if let Err(error) = intake.warn(Timestamp::now()).await {
             error!("warnings of due dates failed: {error:#}");
+        }
+        let now = Timestamp::now();
+        if purged.is_none_or(|last| now.duration_since(last) >= jiff::SignedDuration::from_hours(24)) {
+            purged = Some(now);
+            if let Err(error) = purge(&intake.store, &retention, &stopped).await {
+                error!("the purge failed: {error:#}");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(60)) => {}
@@ -476,6 +492,17 @@ async fn work_loop(work: Work, mut stopped: watch::Receiver<bool>) {
             _ = stopped.changed() => {}
         }
     }
+}
+
+/// Purges what is older than it may be.
+async fn purge(store: &Store, retention: &Retention, stopped: &watch::Receiver<bool>) -> Result<()> {
+    let now = Timestamp::now();
+    let purged = store.purge(&retention.cutoffs(now)?, now, &|| *stopped.borrow()).await?;
+    if !purged.is_nothing() {
+        let Purged { requests, events, texts, replies, messages } = purged;
+        info!(requests, events, texts, replies, messages, "old records purged");
+    }
+    Ok(())
 }
 
 /// The outbox, for ever: whatever is due, then a rest until more is queued or comes due.

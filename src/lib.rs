@@ -28,18 +28,20 @@
 //!   [`ladder`] (pure): what proof a request needs, and what a mail means for earlier ones.
 //!   [`decide`] (pure): all that follows from one mail.
 //! * [`reply`] (pure): a decision to the bytes of its reply.
-//! * [`store`] (effect): SQLite; the only place with SQL.
+//! * [`store`] (effect): SQLite; the only place with SQL. [`chain`] (pure): the hash chain of its event log.
 //! * [`outbox`]: due replies, one attempt and one outcome each. [`mailer`] (effect): SMTP, a folder,
 //!   or a test's memory.
 //! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
 //!   such a system, reached by a command. [`copy`] (pure): the copy of the data that is handed out.
 //! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
-//! * [`cli`], [`operator`], [`demo`]: the command line. [`log`], [`redact`]: what a log may say.
+//! * [`cli`], [`operator`], [`demo`]: the command line. [`report`] (pure): the yearly numbers.
+//!   [`log`], [`redact`]: what a log may say.
 //!
 //! # Invariants
 //!
 //! * A mail is known by its bytes; what it causes is one transaction, and it is filed only after that.
 //! * Nothing a sender wrote reaches a reply, a log line, a file name or a query's text.
+//! * Every event of a request is in one chain of hashes; none is committed outside it.
 //! * A reply whose fate is not known is never sent again by the program.
 //! * Pure rooms know no clock, no runtime, no database and no effect room (`tests/house.rs`).
 
@@ -77,6 +79,7 @@ pub mod ladder;
 
 pub mod reply;
 
+pub mod chain;
 pub mod source;
 pub mod store;
 
@@ -92,4 +95,5 @@ pub mod literals;
 pub mod log;
 pub mod operator;
 pub mod redact;
+pub mod report;
 pub mod work;

@@ -1,7 +1,10 @@
 //! The operator's verbs behind the command line.
 
+pub mod audit;
 pub mod clocks;
+pub mod dossier;
 pub mod hand;
+pub mod report;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -286,6 +289,9 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
         Command::Contacts(Contacts::Import { file }) => import(&store, &file).await?,
+        Command::Purge { dry_run, json } => audit::purge(&store, config, dry_run, json).await?,
+        Command::Report(options) => report::report(&store, config, &options).await?,
+        Command::Audit(command) => audit::audit(&store, command).await?,
         Command::Run { .. }
         | Command::Check { .. }
         | Command::Classify(_)
@@ -352,6 +358,9 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 println!("{}  {}  {}: {}", time(event.at), event.actor, event.event, event.reason);
             }
             Ok(ExitCode::SUCCESS)
+        }
+        Requests::Evidence { reference, output } => {
+            dossier::evidence(store, config, &reference, &output).await
         }
         Requests::Explain { reference, json } => clocks::explain(store, config, &reference, json).await,
         Requests::Extend { reference, reason } => clocks::extend_by(store, config, &reference, reason).await,
@@ -460,7 +469,9 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
                 println!("Reply {id} was {state} and is queued again");
                 Ok(ExitCode::SUCCESS)
             }
-            None => not_found(&format!("There is no reply {id} that bounced, waits or is of unknown fate")),
+            None => not_found(&format!(
+                "There is no reply {id} that bounced, waits or is of unknown fate and has its text still"
+            )),
         },
     }
 }

@@ -98,7 +98,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -196,6 +196,21 @@ fn folders_and_proof() {
         "[directory]",
         "[folders]\nheld = \"inbox\"\n[directory]",
         "c.toml:12: folders.held: mail would be filed where it is taken from; name another folder",
+    );
+    broken(
+        "[directory]",
+        "[retention]\nkeep_requests = \"2 months\"\n[directory]",
+        "c.toml:12: retention.keep_requests: must be at least \"90d\"",
+    );
+    broken(
+        "[directory]",
+        "[retention]\nkeep_requests = \"ages\"\n[directory]",
+        "c.toml:12: keep_requests: \"ages\" is not a time like \"30d\" or \"24 months\"",
+    );
+    broken(
+        "[directory]",
+        "[retention]\nkeep_messages = \"-30d\"\n[directory]",
+        "c.toml:12: retention.keep_messages: must be at least \"7d\"",
     );
     broken(
         "[directory]",

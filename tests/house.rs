@@ -5,7 +5,7 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 23] = [
+const PURE: [&str; 25] = [
     "patterns",
     "literals",
     "copy",
@@ -25,9 +25,11 @@ const PURE: [&str; 23] = [
     "verify/rules",
     "classify",
     "language",
+    "chain",
     "clock",
     "decide",
     "redact",
+    "report",
     "request",
 ];
 
@@ -68,6 +70,22 @@ fn sql_lives_in_the_store() {
             assert!(!code.into_iter().any(|line| line.contains("sqlx")), "{} knows SQL", path.display());
         }
     }
+}
+
+#[test]
+fn events_are_written_in_one_place() {
+    let statement = "INSERT INTO request_events";
+    let mut found = Vec::new();
+    for folder in ["src", "src/store"] {
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let count = std::fs::read_to_string(&path).unwrap().matches(statement).count();
+                found.extend(std::iter::repeat_n(path, count));
+            }
+        }
+    }
+    assert_eq!(found.len(), 1, "an event without a link in the chain: {found:?}");
 }
 
 #[test]

@@ -224,7 +224,7 @@ impl Store {
             .context("Cannot list the replies")
     }
 
-    /// Queues a reply again that has bounced, is deferred or is of unknown fate; answers the state it
+    /// Queues a reply again that has bounced, is deferred or is of unknown fate, unless its text was purged; answers the state it
     /// was in, if that allowed it.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ impl Store {
     pub async fn retry(&self, id: i64, now: jiff::Timestamp) -> Result<Option<String>> {
         let mut tx = self.begin().await?;
         let state: Option<String> = sqlx::query_scalar(
-            "SELECT state FROM outbox WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown')",
+            "SELECT state FROM outbox WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown') AND purged_at IS NULL",
         )
         .bind(id)
         .fetch_optional(&mut *tx)

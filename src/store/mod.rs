@@ -8,14 +8,19 @@
 //!
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
 //! what became of them, [`proof`] knows which earlier requests a mail can speak for,
-//! [`clocks`] by when they are due and who has been warned of it, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
+//! [`clocks`] by when they are due and who has been warned of it, [`audit`]
+//! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
 //! operator's questions.
 
+pub mod audit;
 pub mod clocks;
+pub mod dossier;
 pub mod hand;
 pub mod lookup;
 pub mod outbox;
 pub mod proof;
+pub mod purge;
+pub mod report;
 pub mod subjects;
 pub mod tasks;
 pub mod visit;
@@ -122,7 +127,9 @@ impl Store {
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .with_context(fail)?;
-        Ok(Self { write, read, turns: Arc::default() })
+        let store = Self { write, read, turns: Arc::default() };
+        store.link_old_events().await.with_context(fail)?;
+        Ok(store)
     }
 
     /// Closes the database; what was committed is on disk.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use sqlx::FromRow;
 
+use super::audit;
 use super::visit::{Batch, Visit};
 use crate::code::Code;
 use crate::ladder::{Earlier, Status, Step};
@@ -318,7 +319,7 @@ impl Visit {
     /// # Errors
     /// The database does not work; then nothing of the visit stands.
     pub async fn close(self) -> Result<()> {
-        self.tx.commit().await.context("Cannot commit what time has brought")
+        audit::commit(self.tx).await.context("Cannot commit what time has brought")
     }
 }
 

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Encode, Row, Sqlite, Transaction, Type};
 
-use super::Store;
 use super::proof::Challenge;
+use super::{Store, audit};
 use crate::decide::Decision;
 use crate::evidence::{Evidence, Proof};
 use crate::ladder::{Change, Status, Step};
@@ -525,7 +525,7 @@ impl Visit {
         .execute(&mut *self.tx)
         .await
         .context("Cannot forget the attempts")?;
-        self.tx.commit().await.context("Cannot commit the window")
+        audit::commit(self.tx).await.context("Cannot commit the window")
     }
 }
 
@@ -558,6 +558,7 @@ impl Batch {
         Ok(self)
     }
 
+    /// An event of a request, and its link, which [`audit::commit`] seals. No other statement writes events.
     pub(super) fn event(
         &mut self,
         request: i64,
@@ -571,7 +572,8 @@ impl Batch {
             .bind(at)?
             .bind(actor)?
             .bind(event)?
-            .bind(reason.to_owned())
+            .bind(reason.to_owned())?
+            .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
     }
 
     /// One step with an earlier request.
@@ -689,6 +691,6 @@ fn json_list(ids: &[&MailId]) -> Result<String> {
     Ok(serde_json::to_string(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())?)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }

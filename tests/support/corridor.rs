@@ -161,6 +161,29 @@ impl House {
         second.close().await.unwrap();
     }
 
+    /// What somebody does who is not privacyd: statements without the checks of foreign keys.
+    pub async fn tamper(&self, statements: &'static str) {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database()).foreign_keys(false);
+        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::raw_sql(statements).execute(&mut second).await.unwrap();
+        second.close().await.unwrap();
+    }
+
+    /// A statement that may be refused, with the database's reason.
+    pub async fn try_execute(&self, statement: &'static str) -> Result<(), String> {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
+        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let done = sqlx::query(statement).execute(&mut second).await;
+        done.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The one number that a query answers.
+    pub async fn scalar(&self, query: &'static str) -> i64 {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
+        let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query_scalar(query).fetch_one(&mut second).await.unwrap()
+    }
+
     pub async fn counts(&self) -> (usize, usize, usize) {
         let messages = self.store.messages(None, 1000).await.unwrap().len();
         let requests = self.store.requests(None, 1000).await.unwrap().len();
