@@ -22,7 +22,8 @@
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
 //!   and [`literals`] (many looked for at once, and those left out that cannot match), [`classify`] (what is
-//!   asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
+//!   asked), [`code`] and [`answer`] (what proves that a request is the sender's own), [`bounce`] (what became
+//!   of our own mail).
 //! * [`verify`] (effect): DKIM signatures, checked with keys from the DNS where our servers say nothing.
 //! * [`clock`] (pure): legal clocks, law by law, their explanation, and when [`intake`] warns of them.
 //!   [`ladder`] (pure): what proof a request needs, and what a mail means for earlier ones.
@@ -58,6 +59,7 @@ pub mod understand;
 pub mod verify;
 
 pub mod answer;
+pub mod bounce;
 pub mod classify;
 pub mod code;
 pub mod evidence;
