@@ -89,6 +89,9 @@ pub enum Command {
     /// People the company knows.
     #[command(subcommand)]
     Contacts(Contacts),
+    /// People who were erased.
+    #[command(subcommand)]
+    Deletions(Deletions),
 }
 
 /// `privacyd classify`
@@ -373,7 +376,14 @@ pub enum Suppressions {
         #[arg(long, default_value = "marketing", value_parser = ["marketing", "targeted_ads"])]
         kind: String,
     },
-    /// Say whether an address is on the list: exit code 0 if it is, 1 if not.
+    /// Write the list for another system to standard output: CSV with the columns address, kind, since, in
+    /// order of address. Addresses are in lower case, without blanks, and that is also what is hashed. Erased
+    /// addresses are not in it: nobody knows them any more.
+    #[command(
+        after_help = "Examples:\n  privacyd suppressions export > suppressed.csv\n  privacyd suppressions export --kind marketing --hash sha256 > for-the-advertiser.csv\n  privacyd suppressions export --hash hmac --key-file ./shared-key > for-the-agency.csv"
+    )]
+    Export(Export),
+    /// Say whether an address is on the list, or was erased: exit code 0 if so, 1 if not.
     #[command(
         after_help = "Example:\n  privacyd suppressions check jane@example.com || send-newsletter jane@example.com"
     )]
@@ -386,11 +396,58 @@ pub enum Suppressions {
     },
 }
 
+/// `privacyd suppressions export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Only those.
+    #[arg(long, value_parser = ["marketing", "targeted_ads"])]
+    pub kind: Option<String>,
+    /// The hash of each address, in lower-case hexadecimal, in place of the address.
+    #[arg(long)]
+    pub hash: Option<Hash>,
+    /// The key of --hash hmac: the first line of this file as it stands, at least 32 bytes.
+    #[arg(long, value_name = "FILE", requires = "hash")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// How addresses are hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Hash {
+    /// SHA-256. Whoever guesses an address can tell whether it is in the list.
+    Sha256,
+    /// HMAC-SHA-256: only who has the key can.
+    Hmac,
+}
+
+/// `privacyd deletions`
+#[derive(Debug, Subcommand)]
+pub enum Deletions {
+    /// Print the tombstones of erased addresses, to be kept outside of the database: a backup of it does not
+    /// know what was erased later. They are keyed hashes; nobody can tell from them who it was.
+    #[command(after_help = "Example:\n  privacyd deletions export > /var/backups/privacyd-tombstones")]
+    Export,
+    /// After a backup was restored: name the contacts that were erased and are back, and erase them again.
+    #[command(
+        after_help = "Examples:\n  privacyd deletions replay --dry-run\n  privacyd deletions replay --from /var/backups/privacyd-tombstones"
+    )]
+    Replay {
+        /// What `deletions export` wrote of the same installation; its tombstones are taken over first.
+        #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+        from: Option<PathBuf>,
+        /// Erase nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// `privacyd contacts`
 #[derive(Debug, Subcommand)]
 pub enum Contacts {
     /// Add or update contacts from a CSV file whose first line names the columns, one of them
-    /// "email" or "address". Bad lines are reported, the rest is imported.
+    /// "email" or "address". Bad lines are reported, the rest is imported; but nobody who was erased.
     #[command(after_help = "Example:\n  privacyd contacts import customers.csv")]
     Import {
         /// The file.

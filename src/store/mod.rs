@@ -9,7 +9,7 @@
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
 //! what became of them, [`proof`] knows which earlier requests a mail can speak for,
 //! [`bounces`] what came back of our own mail,
-//! [`clocks`] by when they are due and who has been warned of it, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
+//! [`clocks`] by when they are due and who has been warned of it, [`subjects`] holds the verbs on people's data, [`tombstones`] who was erased, [`lookup`] answers the
 //! operator's questions.
 
 pub mod bounces;
@@ -20,6 +20,7 @@ pub mod outbox;
 pub mod proof;
 pub mod subjects;
 pub mod tasks;
+pub mod tombstones;
 pub mod visit;
 
 use std::path::Path;
