@@ -89,6 +89,9 @@ pub enum Command {
     /// People the company knows.
     #[command(subcommand)]
     Contacts(Contacts),
+    /// Notices to everybody the company knows, such as that its privacy policy has changed.
+    #[command(subcommand)]
+    Notice(Notice),
     /// People who were erased.
     #[command(subcommand)]
     Deletions(Deletions),
@@ -417,6 +420,63 @@ pub enum Hash {
     Sha256,
     /// HMAC-SHA-256: only who has the key can.
     Hmac,
+}
+
+/// `privacyd notice`
+#[derive(Debug, Subcommand)]
+pub enum Notice {
+    /// Queue a notice to every contact, also to those who have opted out of marketing: a legal notice is none.
+    /// The running daemon sends it. Under the same name nobody gets it twice: run again, it goes on where it
+    /// was, and adds contacts that are new.
+    #[command(
+        after_help = "Examples:\n  privacyd notice send --template policy-change --dry-run\n  privacyd notice send --template policy-change --name policy-2026 --rate 600/min"
+    )]
+    Send(NoticeSend),
+    /// How far notices have come.
+    #[command(after_help = "Example:\n  privacyd notice status policy-2026 --json")]
+    Status {
+        /// Only this one.
+        name: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop a notice. What has been sent is sent.
+    #[command(after_help = "Example:\n  privacyd notice cancel policy-2026")]
+    Cancel {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `privacyd notice send`
+#[derive(Debug, Args)]
+pub struct NoticeSend {
+    /// The template: policy-change, or one of your own with a hyphen in its name. The contact's field
+    /// "language" chooses the language.
+    #[arg(long)]
+    pub template: String,
+    /// What to call the notice. Default: the template and today's date.
+    #[arg(long, value_parser = notice_name)]
+    pub name: Option<String>,
+    /// How many mails a minute, at the most.
+    #[arg(long, value_name = "N/min", default_value = "100/min", value_parser = rate)]
+    pub rate: u32,
+    /// Queue nothing; say who would get it, and show the text.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn notice_name(text: &str) -> Result<String, &'static str> {
+    let is_sound = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if is_sound { Ok(text.to_owned()) } else { Err("use 1 to 64 letters, digits, '-', '_' and '.'") }
+}
+
+fn rate(text: &str) -> Result<u32, &'static str> {
+    let number = text.strip_suffix("/min").unwrap_or(text);
+    let rate = number.trim().parse::<u32>().ok().filter(|rate| (1..=100_000).contains(rate));
+    rate.ok_or("write it as 100/min, from 1/min to 100000/min")
 }
 
 /// `privacyd deletions`

@@ -302,7 +302,8 @@ impl Intake {
                 .unwrap_or_else(|| held("deciding on it hit a fault of privacyd's own"));
         let reported = self.reported(visit, letter, mail.received).await?;
         if let Some((reported, effect)) = &reported {
-            decision.why.push_str(&format!("; our reply {} is {effect}", reported.id));
+            let what = if reported.is_notice { "notice" } else { "reply" };
+            decision.why.push_str(&format!("; our {what} {} is {effect}", reported.id));
         }
         loop {
             let folder = self.folder(&decision.shelf);

@@ -35,6 +35,8 @@
 //! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
 //!   such a system, reached by a command. [`copy`] (pure): the copy of the data that is handed out.
 //! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
+//! * [`notice`]: notices to everybody the company knows, within a rate.
+//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning.
 //! * [`cli`], [`operator`], [`demo`]: the command line. [`log`], [`redact`]: what a log may say.
 //!
 //! # Invariants
@@ -83,6 +85,7 @@ pub mod source;
 pub mod store;
 
 pub mod mailer;
+pub mod notice;
 pub mod outbox;
 
 pub mod daemon;

@@ -4,6 +4,7 @@ pub mod clocks;
 pub mod hand;
 pub mod deletions;
 pub mod export;
+pub mod notice;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -289,6 +290,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
         Command::Contacts(Contacts::Import { file }) => import(&store, &file).await?,
+        Command::Notice(command) => notice::notice(&store, config, command).await?,
         Command::Deletions(command) => deletions::deletions(&store, command).await?,
         Command::Run { .. }
         | Command::Check { .. }

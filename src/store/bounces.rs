@@ -12,11 +12,17 @@ use crate::ladder::{Change, Status, Step};
 use crate::message::MessageId;
 use crate::sender::Address;
 
+const REPLY: &str =
+    "UPDATE outbox SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');";
+const NOTICE: &str = "UPDATE notice_recipients SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');";
+
 /// A mail of ours that somebody reports upon.
 #[derive(Debug, Clone)]
 pub struct Reported {
-    /// Its row in the outbox.
+    /// Its row in the outbox, or among the recipients of a notice.
     pub id: i64,
+    /// Whether it is a notice to everybody, of which no request knows.
+    pub is_notice: bool,
     /// To whom it went.
     pub recipient: Address,
     /// The template it was made from.
@@ -28,22 +34,33 @@ pub struct Reported {
 }
 
 impl Visit {
-    /// The reply of this Message-ID.
+    /// The reply or the notice of this Message-ID.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn reported(&mut self, message_id: &MessageId) -> Result<Option<Reported>> {
-        let found: Option<(i64, String, String, String, i64)> = sqlx::query_as(
-            "SELECT id, recipient, template, state, updated_at FROM outbox WHERE rfc_message_id = ?",
+        let found: Option<(i64, bool, String, String, String, i64)> = sqlx::query_as(
+            "SELECT id, 0, recipient, template, state, updated_at FROM outbox WHERE rfc_message_id = $1
+             UNION ALL
+             SELECT r.id, 1, c.address, n.template, r.state, r.updated_at FROM notice_recipients r
+             JOIN notices n ON n.id = r.notice_id JOIN contacts c ON c.id = r.contact_id
+             WHERE r.rfc_message_id = $1 LIMIT 1",
         )
         .bind(message_id.as_str())
         .fetch_optional(&mut *self.tx)
         .await
         .context("Cannot look up what a bounce is about")?;
-        let Some((id, recipient, template, state, since)) = found else { return Ok(None) };
+        let Some((id, is_notice, recipient, template, state, since)) = found else { return Ok(None) };
         let recipient =
             recipient.parse().map_err(|_| anyhow::anyhow!("A stored reply has no sound address"))?;
-        Ok(Some(Reported { id, recipient, template, state, since: Timestamp::from_second(since)? }))
+        Ok(Some(Reported {
+            id,
+            is_notice,
+            recipient,
+            template,
+            state,
+            since: Timestamp::from_second(since)?,
+        }))
     }
 
     /// Records what the bounce that is `message` in the ledger says of `reported`; answers the references of
@@ -65,12 +82,15 @@ impl Visit {
         };
         let mut batch = Batch::default();
         if let Some(state) = state {
-            batch
-                .add("UPDATE outbox SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');")?
-                .bind(state)?
-                .bind(effect.to_string())?
-                .bind(self.now)?
-                .bind(reported.id)?;
+            let statement = if reported.is_notice { NOTICE } else { REPLY };
+            batch.add(statement)?.bind(state)?.bind(effect.to_string())?.bind(self.now)?.bind(reported.id)?;
+        }
+        if reported.is_notice {
+            // Mostly there is nothing to write down.
+            if state.is_some() {
+                batch.run(&mut self.tx).await.context("Cannot record what a bounce says")?;
+            }
+            return Ok(Vec::new());
         }
         let event = if matches!(effect, Effect::Undelivered(_)) { "undelivered" } else { "note" };
         let reason = format!("our reply {} ({}) was {effect}", reported.id, reported.template);

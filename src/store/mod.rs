@@ -9,13 +9,14 @@
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
 //! what became of them, [`proof`] knows which earlier requests a mail can speak for,
 //! [`bounces`] what came back of our own mail,
-//! [`clocks`] by when they are due and who has been warned of it, [`subjects`] holds the verbs on people's data, [`tombstones`] who was erased, [`lookup`] answers the
+//! [`clocks`] by when they are due and who has been warned of it, [`subjects`] holds the verbs on people's data, [`tombstones`] who was erased, [`notices`] hands out notices to everybody, [`lookup`] answers the
 //! operator's questions.
 
 pub mod bounces;
 pub mod clocks;
 pub mod hand;
 pub mod lookup;
+pub mod notices;
 pub mod outbox;
 pub mod proof;
 pub mod subjects;
