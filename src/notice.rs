@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::intake::Intake;
 use crate::mailer::{Letter, Mailer, Outcome, Session};
@@ -81,6 +81,9 @@ impl Notices {
         if let Some(session) = session {
             session.quit().await;
         }
+        if tried > 0 {
+            info!(sent, other = u64::from(tried) - sent, "notices sent, as far as they are due");
+        }
         Ok(sent)
     }
 
@@ -148,7 +151,12 @@ impl Notices {
         if tried == 0 && !results.is_empty() {
             bail!("The mail server ends the connection before it has taken a notice");
         }
-        info!(notice = notice.name, sent, other = tried - sent, "notice sent to some");
+        let other = tried - sent;
+        if other > 0 {
+            warn!(notice = notice.name, sent, other, "a notice did not go out to some");
+        } else {
+            debug!(notice = notice.name, sent, "notice sent to some");
+        }
         Ok((tried, sent))
     }
 
