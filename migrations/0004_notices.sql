@@ -27,3 +27,6 @@ CREATE INDEX notice_recipients_due ON notice_recipients (notice_id, next_attempt
 CREATE INDEX notice_recipients_transmitting ON notice_recipients (id) WHERE state = 'transmitting';
 CREATE INDEX notice_recipients_contact ON notice_recipients (contact_id);
 CREATE UNIQUE INDEX notice_recipients_message ON notice_recipients (rfc_message_id) WHERE rfc_message_id IS NOT NULL;
+
+-- The list of all requests, the soonest due first.
+CREATE INDEX requests_list ON requests (due_on);
