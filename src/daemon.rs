@@ -238,9 +238,14 @@ impl Daemon {
     /// # Errors
     /// The database cannot be used, or another daemon works on it.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self> {
-        let Parts { rules: Rules { table, reader, replies, clock }, mailboxes, mailer, verifier, sources } =
-        let Parts { rules: Rules { table, reader, replies, clock }, mailboxes, mailer, verifier, tokens } =
-            parts;
+        let Parts {
+            rules: Rules { table, reader, replies, clock },
+            mailboxes,
+            mailer,
+            verifier,
+            sources,
+            tokens,
+        } = parts;
         let sole = Sole::claim(&config.database)?;
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
@@ -283,16 +288,12 @@ impl Daemon {
         let intake = Arc::new(intake);
         let key = store.tombstone_key().await?;
         let work = Work::new(Arc::clone(&intake), sources, config.erasure.clone(), config.copy.clone(), key);
-        Ok(Self {
-            mailboxes,
-            intake,
-            work,
-            outbox: Outbox::new(store, mailer),
         let outbox = Outbox::new(store, mailer);
         Ok(Self {
             mailboxes,
             notices: Notices::new(Arc::clone(&intake), outbox.mailer(), tokens),
             intake,
+            work,
             outbox,
             poll_interval: config.poll_interval,
             _sole: sole,

@@ -34,9 +34,8 @@
 //!   or a test's memory.
 //! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
 //!   such a system, reached by a command. [`copy`] (pure): the copy of the data that is handed out.
-//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
 //! * [`notice`]: notices to everybody the company knows, within a rate.
-//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning.
+//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
 //! * [`cli`], [`operator`], [`demo`]: the command line. [`log`], [`redact`]: what a log may say.
 //!
 //! # Invariants

@@ -62,14 +62,13 @@ impl Outbox {
         Self { store, mailer: Arc::new(mailer) }
     }
 
-    /// Sends everything that is due now. Once `stop` comes no reply is begun any more, see
-    /// [`Session::deliver`]; what was not begun is queued as before, and has cost no attempt.
     /// What it sends through.
     pub fn mailer(&self) -> Arc<Mailer> {
         Arc::clone(&self.mailer)
     }
 
-    /// Sends everything that is due now. `stop` is asked between two handfuls.
+    /// Sends everything that is due now. Once `stop` comes no reply is begun any more, see
+    /// [`Session::deliver`]; what was not begun is queued as before, and has cost no attempt.
     ///
     /// # Errors
     /// No connection could be made (nothing has been tried then), or the store does not work.

@@ -46,7 +46,7 @@ impl Replies {
     ) -> Result<Outgoing, ComposeError> {
         let text = self.render(template, language, &self.values(&Values::default()))?;
         let thread = Thread { message_id: None, references: &[] };
-        let mail = self.build(to, "auto-generated", None, message_id, &thread, text, stamp.now)?;
+        let mail = self.build(to, "auto-generated", None, message_id, &thread, text, &[], stamp.now)?;
         let mut raw = Vec::with_capacity(mail.len() + 300);
         if let Some(field) = unsubscribe {
             raw.extend_from_slice(field.as_bytes());
