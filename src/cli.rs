@@ -113,6 +113,12 @@ pub enum Command {
     /// The event log: whether it is still the one that was written.
     #[command(subcommand)]
     Audit(Audit),
+    /// Notices to everybody the company knows, such as that its privacy policy has changed.
+    #[command(subcommand)]
+    Notice(Notice),
+    /// People who were erased.
+    #[command(subcommand)]
+    Deletions(Deletions),
 }
 
 /// `privacyd classify`
@@ -407,7 +413,14 @@ pub enum Suppressions {
         #[arg(long, default_value = "marketing", value_parser = ["marketing", "targeted_ads"])]
         kind: String,
     },
-    /// Say whether an address is on the list: exit code 0 if it is, 1 if not.
+    /// Write the list for another system to standard output: CSV with the columns address, kind, since, in
+    /// order of address. Addresses are in lower case, without blanks, and that is also what is hashed. Erased
+    /// addresses are not in it: nobody knows them any more.
+    #[command(
+        after_help = "Examples:\n  privacyd suppressions export > suppressed.csv\n  privacyd suppressions export --kind marketing --hash sha256 > for-the-advertiser.csv\n  privacyd suppressions export --hash hmac --key-file ./shared-key > for-the-agency.csv"
+    )]
+    Export(Export),
+    /// Say whether an address is on the list, or was erased: exit code 0 if so, 1 if not.
     #[command(
         after_help = "Example:\n  privacyd suppressions check jane@example.com || send-newsletter jane@example.com"
     )]
@@ -468,11 +481,115 @@ fn hash(text: &str) -> Result<Hash, &'static str> {
     bytes.and_then(|bytes| bytes.try_into().ok()).ok_or("not the 64 hexadecimal digits of `audit head`")
 }
 
+/// `privacyd suppressions export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Only those.
+    #[arg(long, value_parser = ["marketing", "targeted_ads"])]
+    pub kind: Option<String>,
+    /// The hash of each address, in lower-case hexadecimal, in place of the address.
+    #[arg(long)]
+    pub hash: Option<Hiding>,
+    /// The key of --hash hmac: the first line of this file as it stands, at least 32 bytes.
+    #[arg(long, value_name = "FILE", requires = "hash")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// How addresses are hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Hiding {
+    /// SHA-256. Whoever guesses an address can tell whether it is in the list.
+    Sha256,
+    /// HMAC-SHA-256: only who has the key can.
+    Hmac,
+}
+
+/// `privacyd notice`
+#[derive(Debug, Subcommand)]
+pub enum Notice {
+    /// Queue a notice to every contact, also to those who have opted out of marketing: a legal notice is none.
+    /// The running daemon sends it. Under the same name nobody gets it twice: run again, it goes on where it
+    /// was, and adds contacts that are new.
+    #[command(
+        after_help = "Examples:\n  privacyd notice send --template policy-change --dry-run\n  privacyd notice send --template policy-change --name policy-2026 --rate 600/min"
+    )]
+    Send(NoticeSend),
+    /// How far notices have come.
+    #[command(after_help = "Example:\n  privacyd notice status policy-2026 --json")]
+    Status {
+        /// Only this one.
+        name: Option<String>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop a notice. What has been sent is sent.
+    #[command(after_help = "Example:\n  privacyd notice cancel policy-2026")]
+    Cancel {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `privacyd notice send`
+#[derive(Debug, Args)]
+pub struct NoticeSend {
+    /// The template: policy-change, or one of your own with a hyphen in its name. The contact's field
+    /// "language" chooses the language.
+    #[arg(long)]
+    pub template: String,
+    /// What to call the notice. Default: the template and today's date.
+    #[arg(long, value_parser = notice_name)]
+    pub name: Option<String>,
+    /// How many mails a minute, at the most.
+    #[arg(long, value_name = "N/min", default_value = "100/min", value_parser = rate)]
+    pub rate: u32,
+    /// Queue nothing; say who would get it, and show the text.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn notice_name(text: &str) -> Result<String, &'static str> {
+    let is_sound = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if is_sound { Ok(text.to_owned()) } else { Err("use 1 to 64 letters, digits, '-', '_' and '.'") }
+}
+
+fn rate(text: &str) -> Result<u32, &'static str> {
+    let number = text.strip_suffix("/min").unwrap_or(text);
+    let rate = number.trim().parse::<u32>().ok().filter(|rate| (1..=100_000).contains(rate));
+    rate.ok_or("write it as 100/min, from 1/min to 100000/min")
+}
+
+/// `privacyd deletions`
+#[derive(Debug, Subcommand)]
+pub enum Deletions {
+    /// Print the tombstones of erased addresses, to be kept outside of the database: a backup of it does not
+    /// know what was erased later. They are keyed hashes; nobody can tell from them who it was.
+    #[command(after_help = "Example:\n  privacyd deletions export > /var/backups/privacyd-tombstones")]
+    Export,
+    /// After a backup was restored: name the contacts that were erased and are back, and erase them again.
+    #[command(
+        after_help = "Examples:\n  privacyd deletions replay --dry-run\n  privacyd deletions replay --from /var/backups/privacyd-tombstones"
+    )]
+    Replay {
+        /// What `deletions export` wrote of the same installation; its tombstones are taken over first.
+        #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+        from: Option<PathBuf>,
+        /// Erase nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// `privacyd contacts`
 #[derive(Debug, Subcommand)]
 pub enum Contacts {
     /// Add or update contacts from a CSV file whose first line names the columns, one of them
-    /// "email" or "address". Bad lines are reported, the rest is imported.
+    /// "email" or "address". Bad lines are reported, the rest is imported; but nobody who was erased.
     #[command(after_help = "Example:\n  privacyd contacts import customers.csv")]
     Import {
         /// The file.

@@ -20,6 +20,7 @@ use crate::decide::Policy;
 use crate::intake::{Intake, Passed};
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
 use crate::mailer::Mailer;
+use crate::notice::Notices;
 use crate::outbox::Outbox;
 use crate::redact::Pseudonyms;
 use crate::reply::Replies;
@@ -52,6 +53,8 @@ pub struct Daemon {
     pub work: Work,
     /// The corridor out.
     pub outbox: Outbox,
+    /// The way out for notices to everybody.
+    pub notices: Notices,
     poll_interval: Duration,
     retention: Retention,
     _sole: Sole,
@@ -64,6 +67,7 @@ pub struct Parts {
     mailer: Mailer,
     verifier: Option<Verifier>,
     sources: Vec<Source>,
+    tokens: Tokens,
 }
 
 impl Parts {
@@ -79,6 +83,7 @@ impl Parts {
             mailer: mailer(config)?,
             verifier: verifier(config)?,
             sources: config.source.iter().map(Source::new).collect::<Result<_>>()?,
+            tokens: tokens(config)?,
         })
     }
 }
@@ -235,8 +240,14 @@ impl Daemon {
     /// # Errors
     /// The database cannot be used, or another daemon works on it.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self> {
-        let Parts { rules: Rules { table, reader, replies, clock }, mailboxes, mailer, verifier, sources } =
-            parts;
+        let Parts {
+            rules: Rules { table, reader, replies, clock },
+            mailboxes,
+            mailer,
+            verifier,
+            sources,
+            tokens,
+        } = parts;
         let sole = Sole::claim(&config.database)?;
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
@@ -244,6 +255,13 @@ impl Daemon {
             error!(
                 replies = interrupted,
                 "replies of unknown fate: the last run ended while it sent them; see `privacyd outbox list --state unknown`"
+            );
+        }
+        let interrupted = store.flag_interrupted_notices(Timestamp::now()).await?;
+        if interrupted > 0 {
+            error!(
+                notices = interrupted,
+                "notices of unknown fate: the last run ended while it sent them; see `privacyd notice status`"
             );
         }
         let pseudonyms = Pseudonyms::new(store.pseudonym_key().await?);
@@ -272,11 +290,13 @@ impl Daemon {
         let intake = Arc::new(intake);
         let key = store.tombstone_key().await?;
         let work = Work::new(Arc::clone(&intake), sources, config.erasure.clone(), config.copy.clone(), key);
+        let outbox = Outbox::new(store, mailer);
         Ok(Self {
             mailboxes,
+            notices: Notices::new(Arc::clone(&intake), outbox.mailer(), tokens),
             intake,
             work,
-            outbox: Outbox::new(store, mailer),
+            outbox,
             poll_interval: config.poll_interval,
             retention: config.retention.clone(),
             _sole: sole,
@@ -338,6 +358,9 @@ impl Daemon {
         if let Err(error) = out.await.context("The outbox broke off")? {
             note(&mut failure, error);
         }
+        if let Err(error) = self.notices.run(true, stopped).await {
+            note(&mut failure, error);
+        }
         self.intake.store.close().await;
         failure.map_or(Ok(()), Err)
     }
@@ -358,6 +381,7 @@ impl Daemon {
         }
         loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, self.retention, stopped.clone()));
         loops.spawn(work_loop(self.work, stopped.clone()));
+        loops.spawn(notice_loop(self.notices, stopped.clone()));
         loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stopped));
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
         let _ = sd_notify::notify(&[
@@ -531,6 +555,30 @@ async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, mut stopped: watch::Re
         };
         tokio::select! {
             () = queued => {}
+            () = tokio::time::sleep(rest) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+/// Notices to everybody, for ever: what is due, within its rate; whether there is a new one is looked for
+/// several times a minute.
+async fn notice_loop(notices: Notices, mut stopped: watch::Receiver<bool>) {
+    let mut failures = 0;
+    while !*stopped.borrow() {
+        let rest = match notices.run(false, stopped.clone()).await {
+            Ok(_) => {
+                failures = 0;
+                Duration::from_secs(10)
+            }
+            Err(error) => {
+                failures += 1;
+                let wait = back_off(failures);
+                warn!(failures, wait_s = wait.as_secs(), "notices failed: {error:#}");
+                wait
+            }
+        };
+        tokio::select! {
             () = tokio::time::sleep(rest) => {}
             _ = stopped.changed() => {}
         }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::answer::Said;
+use crate::bounce::Report;
 use crate::classify::{Finding, Reading, Verdict};
 use crate::clock::{Clock, Deadline, Facts};
 use crate::code::Code;
@@ -91,6 +92,8 @@ pub struct Letter {
     pub is_addressed: bool,
     /// Whether its words name an address that is neither its sender's nor ours.
     pub names_another: bool,
+    /// What it reports of a mail of ours, if it is a bounce.
+    pub bounce: Option<Report>,
     /// A digest of its own words, to tell a letter that was sent again from another one.
     pub words: [u8; 32],
     /// What the sender wrote; for `classify`, never stored or logged.

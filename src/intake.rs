@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use crate::bounce::{Effect, weigh};
 use crate::classify::Verdict;
 use crate::code::Code;
 use crate::config::{Folders, ProofConfig};
@@ -39,6 +40,7 @@ use crate::reply::{Outgoing, Question, Replies, Stamp, Thread, Told};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
+use crate::store::bounces::Reported;
 use crate::store::proof::{Challenge, Lapse};
 use crate::store::visit::{Entry, Identity, Known, RecordError, Visit};
 use crate::understand::{Reader, letter_digest};
@@ -298,6 +300,11 @@ impl Intake {
         let mut decision =
             no_panic(|| decide(&mail.understanding, &self.table, &self.policy, &case_file, mail.received))
                 .unwrap_or_else(|| held("deciding on it hit a fault of privacyd's own"));
+        let reported = self.reported(visit, letter, mail.received).await?;
+        if let Some((reported, effect)) = &reported {
+            let what = if reported.is_notice { "notice" } else { "reply" };
+            decision.why.push_str(&format!("; our {what} {} is {effect}", reported.id));
+        }
         loop {
             let folder = self.folder(&decision.shelf);
             let references = fresh_references(decision.requests.len())?;
@@ -309,6 +316,10 @@ impl Intake {
             match visit.record(&entry).await {
                 Ok(id) => {
                     memory.remember(mail, id, &folder, &letters.replies);
+                    if let Some((reported, effect)) = &reported {
+                        let held = visit.record_report(reported, *effect, id).await?;
+                        log_report(reported, *effect, &held);
+                    }
                     let line = self.line(mail, &decision, &references, sender, !letters.replies.is_empty());
                     return Ok((folder, line));
                 }
@@ -347,6 +358,19 @@ impl Intake {
         }
         let line = Line { outcome: "duplicate", ..self.line(mail, &decision, &[], sender, false) };
         Ok((known.folder, line))
+    }
+
+    /// The mail of ours that a bounce is about, and what it may change there.
+    async fn reported(
+        &self,
+        visit: &mut Visit,
+        letter: Option<&Letter>,
+        received: Timestamp,
+    ) -> Result<Option<(Reported, Effect)>> {
+        let Some(report) = letter.and_then(|letter| letter.bounce.as_ref()) else { return Ok(None) };
+        let Some(reported) = visit.reported(&report.message_id).await? else { return Ok(None) };
+        let effect = weigh(report, &reported.recipient, &reported.state, reported.since, received);
+        Ok(effect.map(|effect| (reported, effect)))
     }
 
     /// What the store knows of a mail's sender and of what the mail belongs to. Asked under the write
@@ -789,6 +813,16 @@ impl Memory {
                 *self.unproven_today.entry(recipient.domain().to_owned()).or_default() += 1;
             }
             *self.replies_today.entry(recipient).or_default() += 1;
+        }
+    }
+}
+
+fn log_report(reported: &Reported, effect: Effect, held: &[String]) {
+    let (id, template, held) = (reported.id, reported.template.as_str(), held.join(" "));
+    match effect {
+        Effect::Undelivered(_) => warn!(reply.id = id, reply = template, %effect, held, "reply came back"),
+        Effect::Delayed | Effect::Delivered => {
+            info!(reply.id = id, reply = template, %effect, "reply reported upon")
         }
     }
 }

@@ -22,7 +22,8 @@
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
 //!   and [`literals`] (many looked for at once, and those left out that cannot match), [`classify`] (what is
-//!   asked), [`code`] and [`answer`] (what proves that a request is the sender's own).
+//!   asked), [`code`] and [`answer`] (what proves that a request is the sender's own), [`bounce`] (what became
+//!   of our own mail).
 //! * [`verify`] (effect): DKIM signatures, checked with keys from the DNS where our servers say nothing.
 //! * [`clock`] (pure): legal clocks, law by law, their explanation, and when [`intake`] warns of them.
 //!   [`ladder`] (pure): what proof a request needs, and what a mail means for earlier ones.
@@ -33,6 +34,7 @@
 //!   or a test's memory.
 //! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
 //!   such a system, reached by a command. [`copy`] (pure): the copy of the data that is handed out.
+//! * [`notice`]: notices to everybody the company knows, within a rate.
 //! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
 //! * [`cli`], [`operator`], [`demo`]: the command line. [`report`] (pure): the yearly numbers.
 //!   [`log`], [`redact`]: what a log may say.
@@ -60,6 +62,7 @@ pub mod understand;
 pub mod verify;
 
 pub mod answer;
+pub mod bounce;
 pub mod classify;
 pub mod code;
 pub mod evidence;
@@ -84,6 +87,7 @@ pub mod source;
 pub mod store;
 
 pub mod mailer;
+pub mod notice;
 pub mod outbox;
 
 pub mod daemon;

@@ -2,8 +2,11 @@
 
 pub mod audit;
 pub mod clocks;
+pub mod deletions;
 pub mod dossier;
+pub mod export;
 pub mod hand;
+pub mod notice;
 pub mod report;
 
 use std::io::{BufRead, IsTerminal, Write};
@@ -29,6 +32,7 @@ use crate::evidence::{Evidence, Proof};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::source::Source;
+use crate::store::subjects::Upserted;
 use crate::store::{Store, Taken};
 use crate::token;
 use crate::understand::Reader;
@@ -292,6 +296,8 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Purge { dry_run, json } => audit::purge(&store, config, dry_run, json).await?,
         Command::Report(options) => report::report(&store, config, &options).await?,
         Command::Audit(command) => audit::audit(&store, command).await?,
+        Command::Notice(command) => notice::notice(&store, config, command).await?,
+        Command::Deletions(command) => deletions::deletions(&store, command).await?,
         Command::Run { .. }
         | Command::Check { .. }
         | Command::Classify(_)
@@ -526,11 +532,18 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
         }
         Suppressions::Check { address, json } => {
             let found = store.suppressed(&address).await?;
+            let erased = store.buried(&address).await?;
             if json {
-                print_json(&json!({ "address": address.normalised(), "suppressed": found }))?;
-            } else if found.is_empty() {
+                let erased_at = erased.and_then(|at| Timestamp::from_second(at).ok());
+                print_json(
+                    &json!({ "address": address.normalised(), "suppressed": found, "erased_at": erased_at }),
+                )?;
+            } else if found.is_empty() && erased.is_none() {
                 println!("Not suppressed");
             } else {
+                if let Some(at) = erased {
+                    println!("Suppressed from everything: erased at {}", time(at));
+                }
                 for entry in &found {
                     println!(
                         "Suppressed from {} since {} ({})",
@@ -540,8 +553,10 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
                     );
                 }
             }
-            Ok(if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            let is_free = found.is_empty() && erased.is_none();
+            Ok(if is_free { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
+        Suppressions::Export(options) => export::export(store, &options).await,
     }
 }
 
@@ -552,8 +567,17 @@ pub struct Imported {
     pub new: u64,
     /// Contacts that were.
     pub updated: u64,
+    /// Contacts that were erased once, and are refused.
+    pub erased: u64,
     /// Lines that were left out.
     pub bad: u64,
+}
+
+impl Imported {
+    fn add(&mut self, Upserted { new, erased }: Upserted) {
+        self.new += new;
+        self.erased += erased;
+    }
 }
 
 async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
@@ -571,6 +595,9 @@ async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
     .await?;
     bar.finish_and_clear();
     println!("{} new, {} updated, {} lines left out", done.new, done.updated, done.bad);
+    if done.erased > 0 {
+        println!("{} refused: they were erased, and stay so", done.erased);
+    }
     Ok(if done.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -626,12 +653,12 @@ pub async fn import_from(
             }
         }
         if batch.len() == 1000 {
-            done.new += store.upsert_contacts(&batch, Timestamp::now()).await?;
+            done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
             batch.clear();
         }
     }
-    done.new += store.upsert_contacts(&batch, Timestamp::now()).await?;
-    done.updated = seen - done.new;
+    done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
+    done.updated = seen - done.new - done.erased;
     Ok(done)
 }
 

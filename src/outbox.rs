@@ -62,6 +62,11 @@ impl Outbox {
         Self { store, mailer: Arc::new(mailer) }
     }
 
+    /// What it sends through.
+    pub fn mailer(&self) -> Arc<Mailer> {
+        Arc::clone(&self.mailer)
+    }
+
     /// Sends everything that is due now. Once `stop` comes no reply is begun any more, see
     /// [`Session::deliver`]; what was not begun is queued as before, and has cost no attempt.
     ///

@@ -4,6 +4,8 @@
 //! is the reference, the due date and the company's own words; the one exception is the Message-ID,
 //! which threads the reply and has been checked character by character.
 
+mod circular;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
@@ -24,6 +26,8 @@ use crate::message::MessageId;
 use crate::request::Table;
 use crate::sender::Address;
 use crate::source::{Ended, Kept};
+
+pub use circular::POLICY_CHANGE;
 
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answers, Said};
+use crate::bounce;
 use crate::classify::{Classifier, Reading, Verdict};
 use crate::code::Code;
 use crate::decide::{FOLLOW_UP, Letter, Understanding};
@@ -15,7 +16,7 @@ use crate::evidence::{self, Trust};
 use crate::language::LanguageFile;
 use crate::message::Message;
 use crate::request::Table;
-use crate::screen::Screen;
+use crate::screen::{Automatic, Screen};
 use crate::sender::Address;
 use crate::text::{Stripper, Words, fold};
 use crate::token::{Token, Tokens};
@@ -109,6 +110,9 @@ impl Reader {
             from,
             automatic,
             token,
+            bounce: matches!(automatic, Some((Automatic::Bounce, _)))
+                .then(|| bounce::read(&message))
+                .flatten(),
             reading,
             message_id: message.message_id(),
             references: message.references(),

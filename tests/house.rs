@@ -5,7 +5,8 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
+    "bounce",
     "patterns",
     "literals",
     "copy",

@@ -126,13 +126,22 @@ fn sql(select: &'static str, rest: &'static str) -> sqlx::AssertSqlSafe<String> 
     sqlx::AssertSqlSafe(format!("{select} {rest}"))
 }
 
+/// Which requests are listed, and in which order. One text for each filter: with "or" in it, SQLite would walk
+/// through all of them, and a list has to come at once from among a million.
+fn requests_rest(status: Option<&str>) -> &'static str {
+    match status {
+        None => "WHERE $1 IS NULL ORDER BY due_on, id LIMIT $2",
+        Some(_) => "WHERE status = $1 ORDER BY due_on, id LIMIT $2",
+    }
+}
+
 impl Store {
     /// Requests, the soonest due first; of one status or of all.
     ///
     /// # Errors
     /// The database cannot be read.
     pub async fn requests(&self, status: Option<&str>, limit: u32) -> Result<Vec<RequestRow>> {
-        sqlx::query_as(sql(REQUEST, "WHERE $1 IS NULL OR status = $1 ORDER BY due_on, id LIMIT $2"))
+        sqlx::query_as(sql(REQUEST, requests_rest(status)))
             .bind(status)
             .bind(limit)
             .fetch_all(&self.read)
@@ -249,5 +258,39 @@ impl Store {
         }
         tx.commit().await.context("Cannot commit")?;
         Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ladder::Status;
+
+    /// How SQLite goes about a query, step by step.
+    async fn plan(store: &Store, query: &str) -> Vec<String> {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
+        let steps: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(explain).bind("held").bind(50).fetch_all(&store.read).await.unwrap();
+        steps.into_iter().map(|(_, _, _, step)| step).collect()
+    }
+
+    #[tokio::test]
+    async fn lists_of_requests_come_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let all = Status::ALL.map(|status| Some(status.name()));
+        for status in all.into_iter().chain([None]) {
+            let steps = plan(&store, &format!("{REQUEST} {}", requests_rest(status))).await;
+            // In the order of an index it ends with the limit; a sort, or a walk without one, sees every row.
+            let is_bad = |step: &String| {
+                step.contains("TEMP B-TREE")
+                    || step.starts_with("SCAN requests") && !step.contains(" USING INDEX ")
+            };
+            assert!(!steps.iter().any(is_bad), "{status:?}: {steps:?}");
+            let index = if status.is_some() { "requests_due (status=?)" } else { "requests_list" };
+            assert!(steps.iter().any(|step| step.contains(index)), "{status:?}: {steps:?}");
+        }
+        let one = plan(&store, &format!("{REQUEST} WHERE reference = ?1 AND ?2 > 0")).await;
+        assert!(one.iter().all(|step| !step.starts_with("SCAN")), "{one:?}");
     }
 }

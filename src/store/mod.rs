@@ -8,21 +8,26 @@
 //!
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
 //! what became of them, [`proof`] knows which earlier requests a mail can speak for,
-//! [`clocks`] by when they are due and who has been warned of it, [`audit`]
-//! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators, [`subjects`] holds the verbs on people's data, [`lookup`] answers the
-//! operator's questions.
+//! [`bounces`] what came back of our own mail, [`clocks`] by when they are due and who has been warned of it,
+//! [`tasks`] what an approved request has to do where, [`hand`] what the operator does with one, [`audit`]
+//! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators,
+//! [`subjects`] holds people's data, [`tombstones`] who was erased, [`notices`] hands out notices to everybody,
+//! [`lookup`] answers the operator's questions.
 
 pub mod audit;
+pub mod bounces;
 pub mod clocks;
 pub mod dossier;
 pub mod hand;
 pub mod lookup;
+pub mod notices;
 pub mod outbox;
 pub mod proof;
 pub mod purge;
 pub mod report;
 pub mod subjects;
 pub mod tasks;
+pub mod tombstones;
 pub mod visit;
 
 use std::path::Path;

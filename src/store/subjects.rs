@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::Store;
+use super::tombstones::buried_among;
 use crate::sender::Address;
 
 /// One entry of the suppression list.
@@ -22,6 +23,15 @@ pub struct Suppression {
     pub reference: Option<String>,
     /// Seconds since 1970 UTC.
     pub created_at: i64,
+}
+
+/// What became of contacts that were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upserted {
+    /// Those that were not known.
+    pub new: u64,
+    /// Those that were erased once, and are left out.
+    pub erased: u64,
 }
 
 impl Store {
@@ -90,8 +100,33 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Adds or updates contacts in one transaction; answers how many were new. Fields that are given
-    /// replace those of the same name, others stay.
+    /// The same list of one kind or of all, after this address and kind, at most `limit` entries.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn suppressions_after(
+        &self,
+        address: &str,
+        kind: &str,
+        only: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Suppression>> {
+        sqlx::query_as(
+            "SELECT s.address, s.kind, s.source, NULL AS reference, s.created_at FROM suppressions s
+             WHERE (s.address, s.kind) > ($1, $2) AND ($3 IS NULL OR s.kind = $3)
+             ORDER BY s.address, s.kind LIMIT $4",
+        )
+        .bind(address)
+        .bind(kind)
+        .bind(only)
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read the suppression list")
+    }
+
+    /// Adds or updates contacts in one transaction. Fields that are given replace those of the same name,
+    /// others stay. An address that was erased does not come back.
     ///
     /// # Errors
     /// The database does not work; then none of them is stored.
@@ -99,12 +134,16 @@ impl Store {
         &self,
         contacts: &[(Address, serde_json::Map<String, serde_json::Value>)],
         now: Timestamp,
-    ) -> Result<u64> {
+    ) -> Result<Upserted> {
+        let key = self.tombstone_key().await?;
+        let mut tx = self.begin().await?;
+        let buried = buried_among(&mut tx, &key, contacts.iter().map(|(address, _)| address)).await?;
         let list: Vec<_> = contacts
             .iter()
-            .map(|(address, fields)| serde_json::json!({ "address": address.normalised(), "fields": fields }))
+            .enumerate()
+            .filter(|(place, _)| !buried.contains(place))
+            .map(|(_, (address, fields))| serde_json::json!({ "address": address.normalised(), "fields": fields }))
             .collect();
-        let mut tx = self.begin().await?;
         let before: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts").fetch_one(&mut *tx).await?;
         sqlx::query(
             "INSERT INTO contacts (address, fields, created_at, updated_at)
@@ -119,7 +158,7 @@ impl Store {
         .context("Cannot store the contacts")?;
         let after: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts").fetch_one(&mut *tx).await?;
         tx.commit().await.context("Cannot commit the contacts")?;
-        Ok(after.abs_diff(before))
+        Ok(Upserted { new: after.abs_diff(before), erased: buried.len() as u64 })
     }
 
     /// How many contacts there are.

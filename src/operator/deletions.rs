@@ -1,0 +1,90 @@
+//! `deletions replay` and `deletions export`: what was erased stays erased when a backup comes back.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Mistake, print, print_json};
+use crate::cli::Deletions;
+use crate::store::Store;
+
+/// Contacts that are looked at in one go.
+const PAGE: u32 = 5000;
+
+/// `privacyd deletions`
+pub(super) async fn deletions(store: &Store, command: Deletions) -> Result<ExitCode> {
+    match command {
+        Deletions::Export => export(store).await,
+        Deletions::Replay { from, dry_run, json } => {
+            if let Some(file) = from {
+                let kept = read(&file)?;
+                let missing = store.take_tombstones(&kept).await?;
+                eprintln!("{} tombstones in the file, {missing} of them were missing here", kept.len());
+            }
+            let found = replay(store, dry_run, |address| {
+                if json { print_json(&json!({ "address": address })).map(drop) } else { print(address) }
+            })
+            .await?;
+            let done = if dry_run { "would be erased again" } else { "erased again" };
+            eprintln!("{found} contacts {done}");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Finds the contacts that were erased and are back, names each to `report` and, unless `dry_run`, erases it
+/// again; answers how many. Memory does not grow with the contacts.
+///
+/// # Errors
+/// The database does not work; what was named before is erased.
+pub async fn replay(store: &Store, dry_run: bool, mut report: impl FnMut(&str) -> Result<()>) -> Result<u64> {
+    let (mut after, mut found) = (0, 0);
+    while let Some((last, risen)) = store.risen(after, PAGE).await? {
+        after = last;
+        if !dry_run && !risen.is_empty() {
+            store.erase_again(&risen).await?;
+        }
+        for address in &risen {
+            report(address.as_str())?;
+        }
+        found += risen.len() as u64;
+    }
+    Ok(found)
+}
+
+async fn export(store: &Store) -> Result<ExitCode> {
+    let mut after = Vec::new();
+    loop {
+        let page = store.tombstones(&after, PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(ExitCode::SUCCESS) };
+        after.clone_from(last);
+        for (mark, at) in &page {
+            let at = Timestamp::from_second(*at)?;
+            print(&format!("{} {at}", data_encoding::HEXLOWER.encode(mark)))?;
+        }
+    }
+}
+
+/// The lines that `deletions export` has written.
+fn read(file: &Path) -> Result<Vec<([u8; 32], i64)>> {
+    let shown = file.display();
+    let input =
+        std::fs::File::open(file).map_err(|error| Mistake(format!("Cannot read {shown}: {error}")))?;
+    let mut kept = Vec::new();
+    for (index, line) in BufReader::new(input).lines().enumerate() {
+        let line = line.with_context(|| format!("Cannot read {shown}"))?;
+        let parsed = line.trim().split_once(' ').and_then(|(mark, at)| {
+            let mark = data_encoding::HEXLOWER.decode(mark.as_bytes()).ok()?;
+            Some((<[u8; 32]>::try_from(mark).ok()?, at.trim().parse::<Timestamp>().ok()?.as_second()))
+        });
+        let number = index + 1;
+        kept.push(parsed.ok_or_else(|| {
+            Mistake(format!("{shown}, line {number}: is no line of `privacyd deletions export`"))
+        })?);
+    }
+    Ok(kept)
+}

@@ -1,0 +1,132 @@
+//! What bounces change: the state of a mail of ours that is reported upon, and the requests it spoke of.
+//!
+//! What a report may change is decided by [`crate::bounce`]; here it is found and written down. Texts are of
+//! our own making: numbers and names of templates, nothing that a reporter wrote.
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::visit::{Batch, Visit};
+use crate::bounce::{Effect, holds};
+use crate::ladder::{Change, Status, Step};
+use crate::message::MessageId;
+use crate::sender::Address;
+
+const REPLY: &str =
+    "UPDATE outbox SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');";
+const NOTICE: &str = "UPDATE notice_recipients SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');";
+
+/// A mail of ours that somebody reports upon.
+#[derive(Debug, Clone)]
+pub struct Reported {
+    /// Its row in the outbox, or among the recipients of a notice.
+    pub id: i64,
+    /// Whether it is a notice to everybody, of which no request knows.
+    pub is_notice: bool,
+    /// To whom it went.
+    pub recipient: Address,
+    /// The template it was made from.
+    pub template: String,
+    /// Its state.
+    pub state: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Visit {
+    /// The reply or the notice of this Message-ID.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn reported(&mut self, message_id: &MessageId) -> Result<Option<Reported>> {
+        let found: Option<(i64, bool, String, String, String, i64)> = sqlx::query_as(
+            "SELECT id, 0, recipient, template, state, updated_at FROM outbox WHERE rfc_message_id = $1
+             UNION ALL
+             SELECT r.id, 1, c.address, n.template, r.state, r.updated_at FROM notice_recipients r
+             JOIN notices n ON n.id = r.notice_id JOIN contacts c ON c.id = r.contact_id
+             WHERE r.rfc_message_id = $1 LIMIT 1",
+        )
+        .bind(message_id.as_str())
+        .fetch_optional(&mut *self.tx)
+        .await
+        .context("Cannot look up what a bounce is about")?;
+        let Some((id, is_notice, recipient, template, state, since)) = found else { return Ok(None) };
+        let recipient =
+            recipient.parse().map_err(|_| anyhow::anyhow!("A stored reply has no sound address"))?;
+        Ok(Some(Reported {
+            id,
+            is_notice,
+            recipient,
+            template,
+            state,
+            since: Timestamp::from_second(since)?,
+        }))
+    }
+
+    /// Records what the bounce that is `message` in the ledger says of `reported`; answers the references of
+    /// the requests that are held because of it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn record_report(
+        &mut self,
+        reported: &Reported,
+        effect: Effect,
+        message: i64,
+    ) -> Result<Vec<String>> {
+        let state = match effect {
+            Effect::Undelivered(_) => Some("bounced"),
+            // What was perhaps sent was sent.
+            Effect::Delivered if reported.state == "unknown" => Some("sent"),
+            Effect::Delivered | Effect::Delayed => None,
+        };
+        let mut batch = Batch::default();
+        if let Some(state) = state {
+            let statement = if reported.is_notice { NOTICE } else { REPLY };
+            batch.add(statement)?.bind(state)?.bind(effect.to_string())?.bind(self.now)?.bind(reported.id)?;
+        }
+        if reported.is_notice {
+            // Mostly there is nothing to write down.
+            if state.is_some() {
+                batch.run(&mut self.tx).await.context("Cannot record what a bounce says")?;
+            }
+            return Ok(Vec::new());
+        }
+        let event = if matches!(effect, Effect::Undelivered(_)) { "undelivered" } else { "note" };
+        let reason = format!("our reply {} ({}) was {effect}", reported.id, reported.template);
+        let mut held = Vec::new();
+        for (request, reference, status) in self.requests_of(reported.id, &format!("{reason} %")).await? {
+            let status = Status::parse(&status).context("A stored request has no known status")?;
+            batch.event(request, self.now, "rule", event, &format!("{reason} (message {message})"))?;
+            if event == "undelivered" && holds(&reported.template, status) {
+                let reason = "our reply to it could not be delivered".to_owned();
+                let step = Step { request, actor: "rule", change: Change::Hold, reason };
+                batch.step(&step, self.now, Some(message))?;
+                held.push(reference);
+            }
+        }
+        batch.run(&mut self.tx).await.context("Cannot record what a bounce says")?;
+        Ok(held)
+    }
+
+    /// Id, reference and status of the requests that a reply spoke of, but for those that have an event whose
+    /// reason is like `said`: however often the same is reported, it is noted once.
+    async fn requests_of(&mut self, reply: i64, said: &str) -> Result<Vec<(i64, String, String)>> {
+        // Those of one mail and one person belong together: a reply bears the reference of the first alone.
+        sqlx::query_as(
+            "SELECT r.id, r.reference, r.status FROM outbox o
+             JOIN requests f ON f.reference = o.reference
+             JOIN requests r ON r.id = f.id
+                OR (r.message_id = f.message_id AND r.subject IS f.subject
+                    AND (f.message_id = o.message_id OR o.template IN ('confirm', 'reminder', 'confirmed')))
+             WHERE o.id = $1
+               AND NOT EXISTS (SELECT 1 FROM request_events e WHERE e.request_id = r.id AND e.reason LIKE $2)
+             ORDER BY r.id",
+        )
+        .bind(reply)
+        .bind(said)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read the requests of a reply")
+    }
+}

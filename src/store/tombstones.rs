@@ -1,0 +1,184 @@
+//! Tombstones: that an address was erased, so that nothing brings it back, neither an import nor a backup.
+//!
+//! A tombstone is the HMAC-SHA-256 of the normalised address with a key of this installation: a list of
+//! plain hashes would tell whoever guesses an address whether it was here. Nobody can read from it who they
+//! were; whether one address is among them can be asked.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result};
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use sha2::Sha256;
+use sqlx::SqliteConnection;
+
+use super::Store;
+use crate::sender::Address;
+
+/// Tombstones that are written in one transaction.
+const AT_ONCE: usize = 1000;
+
+/// What is left of an erased address.
+fn tombstone(key: &[u8; 32], address: &Address) -> Result<[u8; 32]> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).context("The tombstone key is unfit")?;
+    mac.update(address.normalised().as_str().as_bytes());
+    Ok(mac.finalize().into_bytes().into())
+}
+
+/// Which of `addresses` have a tombstone, by their place.
+pub(super) async fn buried_among(
+    db: &mut SqliteConnection,
+    key: &[u8; 32],
+    addresses: impl Iterator<Item = &Address>,
+) -> Result<HashSet<usize>> {
+    let marks = addresses
+        .map(|address| Ok(data_encoding::HEXLOWER.encode(&tombstone(key, address)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let found: Vec<i64> = sqlx::query_scalar(
+        "SELECT key FROM json_each(?) WHERE unhex(value) IN (SELECT address_hmac FROM tombstones)",
+    )
+    .bind(serde_json::to_string(&marks)?)
+    .fetch_all(db)
+    .await
+    .context("Cannot look up who was erased")?;
+    Ok(found.into_iter().filter_map(|place| usize::try_from(place).ok()).collect())
+}
+
+impl Store {
+    /// Sets a tombstone for `address`; answers whether there was none yet.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn bury(&self, address: &Address, request: Option<i64>, now: Timestamp) -> Result<bool> {
+        let mark = tombstone(&self.tombstone_key().await?, address)?;
+        let done = sqlx::query(
+            "INSERT INTO tombstones (address_hmac, request_id, created_at) VALUES (?, ?, ?)
+             ON CONFLICT (address_hmac) DO NOTHING",
+        )
+        .bind(mark.as_slice())
+        .bind(request)
+        .bind(now.as_second())
+        .execute(&self.write)
+        .await
+        .context("Cannot set a tombstone")?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Since when `address` has had a tombstone, in seconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn buried(&self, address: &Address) -> Result<Option<i64>> {
+        let mark = tombstone(&self.tombstone_key().await?, address)?;
+        sqlx::query_scalar("SELECT created_at FROM tombstones WHERE address_hmac = ?")
+            .bind(mark.as_slice())
+            .fetch_optional(&self.read)
+            .await
+            .context("Cannot look up who was erased")
+    }
+
+    /// Whether `address` was erased.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn is_buried(&self, address: &Address) -> Result<bool> {
+        Ok(self.buried(address).await?.is_some())
+    }
+
+    /// The contacts among the next `limit` behind the row `after` that have a tombstone, and the last row
+    /// that was looked at; `None` at the end.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn risen(&self, after: i64, limit: u32) -> Result<Option<(i64, Vec<Address>)>> {
+        let key = self.tombstone_key().await?;
+        let mut db = self.read.acquire().await.context("Cannot read the contacts")?;
+        let rows: Vec<(i64, String)> =
+            sqlx::query_as("SELECT id, address FROM contacts WHERE id > ? ORDER BY id LIMIT ?")
+                .bind(after)
+                .bind(limit)
+                .fetch_all(&mut *db)
+                .await
+                .context("Cannot read the contacts")?;
+        let Some((last, _)) = rows.last() else { return Ok(None) };
+        let last = *last;
+        let addresses: Vec<Address> = rows
+            .into_iter()
+            .map(|(_, text)| {
+                text.parse().map_err(|_| anyhow::anyhow!("A stored contact has no sound address"))
+            })
+            .collect::<Result<_>>()?;
+        let found = buried_among(&mut db, &key, addresses.iter()).await?;
+        let risen = addresses.into_iter().enumerate().filter(|(place, _)| found.contains(place));
+        Ok(Some((last, risen.map(|(_, address)| address).collect())))
+    }
+
+    /// Erases once more what a backup has brought back of `addresses`: contacts, suppressions that are older
+    /// than the tombstone, and the text of mails that went to them.
+    ///
+    /// # Errors
+    /// The database does not work; then all of them are still there.
+    pub async fn erase_again(&self, addresses: &[Address]) -> Result<()> {
+        let key = self.tombstone_key().await?;
+        let mut tx = self.begin().await?;
+        for address in addresses {
+            let mark = tombstone(&key, address)?;
+            let address = address.normalised();
+            for statement in [
+                "DELETE FROM contacts WHERE address = $1 AND EXISTS (SELECT 1 FROM tombstones WHERE address_hmac = $2)",
+                "DELETE FROM suppressions WHERE address = $1
+                 AND created_at <= (SELECT created_at FROM tombstones WHERE address_hmac = $2)",
+                "UPDATE outbox SET raw = X'' WHERE recipient = $1 AND state = 'sent'
+                 AND updated_at <= (SELECT created_at FROM tombstones WHERE address_hmac = $2)",
+            ] {
+                sqlx::query(statement)
+                    .bind(address.as_str())
+                    .bind(mark.as_slice())
+                    .execute(&mut *tx)
+                    .await
+                    .context("Cannot erase a contact again")?;
+            }
+        }
+        tx.commit().await.context("Cannot commit the erasures")
+    }
+
+    /// The tombstones behind `after`, at most `limit`, with when they were set.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn tombstones(&self, after: &[u8], limit: u32) -> Result<Vec<(Vec<u8>, i64)>> {
+        sqlx::query_as(
+            "SELECT address_hmac, created_at FROM tombstones WHERE address_hmac > ? ORDER BY address_hmac LIMIT ?",
+        )
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read the tombstones")
+    }
+
+    /// Takes over tombstones of this installation that were kept outside of it; answers how many were missing.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn take_tombstones(&self, kept: &[([u8; 32], i64)]) -> Result<u64> {
+        let mut missing = 0;
+        for part in kept.chunks(AT_ONCE) {
+            let list: Vec<_> = part
+                .iter()
+                .map(|(mark, at)| serde_json::json!({ "mark": data_encoding::HEXLOWER.encode(mark), "at": at }))
+                .collect();
+            let done = sqlx::query(
+                "INSERT INTO tombstones (address_hmac, created_at)
+                 SELECT unhex(value ->> 'mark'), value ->> 'at' FROM json_each(?) WHERE true
+                 ON CONFLICT (address_hmac) DO NOTHING",
+            )
+            .bind(serde_json::to_string(&list)?)
+            .execute(&self.write)
+            .await
+            .context("Cannot take over tombstones")?;
+            missing += done.rows_affected();
+        }
+        Ok(missing)
+    }
+}

@@ -1,0 +1,130 @@
+//! Deleted stays deleted: whoever was erased comes back neither by an import nor by a backup.
+
+use jiff::Timestamp;
+use privacyd::operator::deletions::replay;
+use privacyd::operator::export::{Shown, write};
+use privacyd::operator::import_from;
+use privacyd::sender::Address;
+use sha2::{Digest, Sha256};
+
+#[path = "support/corridor.rs"]
+mod support;
+
+use support::House;
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+async fn import(house: &House, csv: &str) -> privacyd::operator::Imported {
+    import_from(&house.store, csv.as_bytes(), |_, _| {}).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_erased_address_is_refused_by_every_import() {
+    let house = House::new().await;
+    let now = Timestamp::now();
+    assert!(house.store.bury(&address("Jane@Example.org"), None, now).await.unwrap());
+    assert!(!house.store.bury(&address("jane@example.org"), None, now).await.unwrap());
+    let done =
+        import(&house, "email,name\nJANE@example.org,J\nann@example.org,A\nbad,B\njane@example.ORG,K\n")
+            .await;
+    assert_eq!((done.new, done.updated, done.erased, done.bad), (1, 0, 2, 1));
+    assert_eq!(house.store.contact_count().await.unwrap(), 1);
+    assert!(house.store.is_buried(&address("jane@EXAMPLE.org")).await.unwrap());
+    assert!(!house.store.is_buried(&address("ann@example.org")).await.unwrap());
+    // Also for a database that is opened anew; and what is kept is no plain hash.
+    let house = house.restarted().await;
+    assert!(house.store.is_buried(&address("jane@example.org")).await.unwrap());
+    let kept = house.store.tombstones(&[], 10).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_ne!(kept[0].0, Sha256::digest("jane@example.org").to_vec());
+}
+
+#[tokio::test]
+async fn what_a_backup_brings_back_is_found_and_erased_again() {
+    let house = House::new().await;
+    let people: String = (0..12_000).map(|n| format!("user{n}@example.org,{n}\n")).collect();
+    let csv = format!("email,number\n{people}");
+    import(&house, &csv).await;
+    let now = Timestamp::now();
+    let gone = ["user0@example.org", "user4999@example.org", "user5000@example.org", "user11999@example.org"];
+    for text in gone {
+        house.store.suppress(&address(text), "marketing", now).await.unwrap();
+        house.store.bury(&address(text), None, now).await.unwrap();
+    }
+    let mut named = Vec::new();
+    let found = replay(&house.store, true, |text| {
+        named.push(text.to_owned());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!((found, named.as_slice()), (4, gone.map(str::to_owned).as_slice()));
+    assert_eq!(house.store.contact_count().await.unwrap(), 12_000);
+    assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 4);
+    assert_eq!(house.store.contact_count().await.unwrap(), 11_996);
+    assert_eq!(house.suppressed([gone[0], gone[3]]).await, [false, false]);
+    assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn tombstones_kept_outside_outlive_the_backup() {
+    let house = House::new().await;
+    import(&house, "email\njane@example.org\n").await;
+    house.store.bury(&address("jane@example.org"), None, Timestamp::now()).await.unwrap();
+    let kept: Vec<([u8; 32], i64)> = house
+        .store
+        .tombstones(&[], 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(mark, at)| (mark.try_into().unwrap(), at))
+        .collect();
+    // The backup is older than the erasure.
+    house.execute("DELETE FROM tombstones").await;
+    assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 0);
+    assert_eq!(house.store.take_tombstones(&kept).await.unwrap(), 1);
+    assert_eq!(house.store.take_tombstones(&kept).await.unwrap(), 0);
+    assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn the_list_is_exported_whole_and_in_the_form_that_is_asked_for() {
+    let house = House::new().await;
+    let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+    for (text, kind) in [
+        ("Jane@example.org", "marketing"),
+        ("jane@example.org", "targeted_ads"),
+        ("ann@example.org", "marketing"),
+    ] {
+        house.store.suppress(&address(text), kind, now).await.unwrap();
+    }
+    let exported = async |kind: Option<&str>, shown: Shown| {
+        let mut out = Vec::new();
+        write(&house.store, kind, &shown, &mut out).await.unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let since = "2026-11-23T12:00:00Z";
+    assert_eq!(
+        exported(None, Shown::Plain).await,
+        format!(
+            "address,kind,since\nann@example.org,marketing,{since}\njane@example.org,marketing,{since}\njane@example.org,targeted_ads,{since}\n"
+        )
+    );
+    assert_eq!(
+        exported(Some("targeted_ads"), Shown::Sha256).await,
+        // echo -n jane@example.org | sha256sum
+        format!(
+            "sha256,kind,since\n{},targeted_ads,{since}\n",
+            data_encoding::HEXLOWER.encode(&Sha256::digest("jane@example.org"))
+        )
+    );
+    // More than a page, none twice.
+    house
+        .execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO suppressions (address, kind, source, created_at) SELECT 'u' || i || '@example.org', 'marketing', 'operator', 0 FROM n")
+        .await;
+    let all = exported(None, Shown::Plain).await;
+    let lines: std::collections::HashSet<&str> = all.lines().collect();
+    assert_eq!((all.lines().count(), lines.len()), (12_004, 12_004));
+}
