@@ -3,7 +3,7 @@ CREATE TABLE tasks (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     request_id      INTEGER NOT NULL REFERENCES requests (id),
     source          TEXT    NOT NULL, -- the name of the system: 'local', or one of the configuration
-    state           TEXT    NOT NULL CHECK (state IN ('waiting', 'done', 'nothing', 'kept', 'failed', 'cancelled')),
+    state           TEXT    NOT NULL CHECK (state IN ('waiting', 'done', 'nothing', 'kept', 'failed')),
     attempts        INTEGER NOT NULL DEFAULT 0,
     next_attempt_at INTEGER NOT NULL,
     outcome         TEXT    NOT NULL DEFAULT '' , -- what was kept and why, or why it failed; the operator's words

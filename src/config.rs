@@ -482,8 +482,8 @@ impl TryFrom<SourceFile> for SourceConfig {
         if verbs.is_empty() {
             return Err(format!("source {name:?}: verbs: name at least one, or leave the key out for all"));
         }
-        if timeout.is_zero() {
-            return Err(format!("source {name:?}: timeout: must be longer than nothing"));
+        if timeout.is_zero() || timeout > Duration::from_secs(5 * 60) {
+            return Err(format!("source {name:?}: timeout: must be longer than nothing and at most 5m"));
         }
         Ok(Self { name, sort, verbs, timeout })
     }
@@ -555,6 +555,16 @@ impl Default for CopyConfig {
             "biometrics",
             "fingerprint",
             "face id",
+            "passwort",
+            "kennwort",
+            "kontonummer",
+            "steuernummer",
+            "ausweis",
+            "gesundheit",
+            "mot de passe",
+            "numero de compte",
+            "contraseña",
+            "cuenta bancaria",
         ];
         Self { withhold: withhold.map(str::to_owned).to_vec(), max_attachment_size: ByteSize::mb(10) }
     }

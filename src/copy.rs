@@ -32,7 +32,13 @@ impl Withheld {
     /// Whether a field of this name is.
     pub fn is(&self, name: &str) -> bool {
         let name = spaced(name);
-        self.0.iter().any(|word| name.contains(word))
+        let squeezed = name.replace(' ', "");
+        // A short word may stand in another by chance: "ssn" in "business name".
+        let is_in = |word: &String| {
+            let bare = word.replace(' ', "");
+            name.contains(word) || bare.len() >= 6 && squeezed.contains(&bare)
+        };
+        self.0.iter().any(is_in)
     }
 }
 
@@ -85,9 +91,20 @@ fn without(data: Value, withheld: &Withheld, taken: &mut Vec<String>, categories
             let mut left = Map::new();
             for (name, value) in fields {
                 if withheld.is(&name) {
+                    categories.push(name.clone());
                     taken.push(name);
                 } else {
-                    if !value.is_object() && !value.is_array() {
+                    let has_fields = |value: &Value| value.is_object() || value.is_array();
+                    let is_field = match &value {
+                        Value::Object(_) => false,
+                        Value::Array(list) => !list.iter().any(has_fields),
+                        _ => true,
+                    };
+                    // A map may have somebody's data as its names.
+                    if is_field
+                        && name.len() <= 60
+                        && name.chars().all(|c| c.is_alphabetic() || " _-".contains(c))
+                    {
                         categories.push(name.clone());
                     }
                     left.insert(name, without(value, withheld, taken, categories));
@@ -143,12 +160,15 @@ mod tests {
             "Account-Number",
             "old account number",
             "SSN",
+            "accountnumbers",
+            "password2",
+            "passwordhash",
             "ssn",
             "Password",
         ] {
             assert!(withheld().is(name), "{name}");
         }
-        for name in ["account", "number", "businessName", "passwordless", ""] {
+        for name in ["account", "number", "businessName", "classname", ""] {
             assert!(!withheld().is(name), "{name}");
         }
         assert!(!Withheld::new(&["".into(), " - ".into()]).is("anything"));
@@ -172,7 +192,7 @@ mod tests {
             })
         );
         assert_eq!(copy.withheld, ["account_number", "password", "ssn"]);
-        assert_eq!(copy.categories, ["item", "name", "since"]);
+        assert_eq!(copy.categories, ["account_number", "item", "name", "password", "since", "ssn"]);
         for secret in ["47110815", "hunter2", "078-05-1120"] {
             assert!(!copy.text.contains(secret));
         }

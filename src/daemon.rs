@@ -347,7 +347,10 @@ impl Daemon {
             note(&mut failure, error);
         }
         if !*stopped.borrow()
-            && let Err(error) = self.work.pass(Timestamp::now()).await
+            && let Err(error) = self
+                .work
+                .pass(Timestamp::now(), failure.is_none().then_some(begun), &Stop::from(stopped.clone()))
+                .await
         {
             note(&mut failure, error);
         }
@@ -379,8 +382,8 @@ impl Daemon {
             let intake = Arc::clone(&self.intake);
             loops.spawn(mailbox_loop(mailbox, intake, self.poll_interval, read, stopped.clone()));
         }
+        loops.spawn(work_loop(self.work, read_until.clone(), stopped.clone()));
         loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, self.retention, stopped.clone()));
-        loops.spawn(work_loop(self.work, stopped.clone()));
         loops.spawn(notice_loop(self.notices, stopped.clone()));
         loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stopped));
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
@@ -497,10 +500,16 @@ async fn clock_loop(
 }
 
 /// The work on approved requests, for ever: looked for every few seconds.
-async fn work_loop(work: Work, mut stopped: watch::Receiver<bool>) {
+async fn work_loop(
+    work: Work,
+    read_until: Vec<watch::Receiver<Option<Timestamp>>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let stop = Stop::from(stopped.clone());
     let mut failures = 0;
     while !*stopped.borrow() {
-        let rest = match work.pass(Timestamp::now()).await {
+        let read = read_until.iter().map(|until| *until.borrow()).min().flatten();
+        let rest = match work.pass(Timestamp::now(), read, &stop).await {
             Ok(_) => {
                 failures = 0;
                 WORK_INTERVAL

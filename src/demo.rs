@@ -43,7 +43,8 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     for mailbox in &mut daemon.mailboxes {
         daemon.intake.pass(mailbox, &|| false).await?;
     }
-    daemon.work.pass(jiff::Timestamp::now()).await?;
+    let now = jiff::Timestamp::now();
+    daemon.work.pass(now, Some(now), &Stop::never()).await?;
     pass.sent += daemon.outbox.drain(&Stop::never()).await?.sent;
     let took = begun.elapsed();
 

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::answer::Said;
+use crate::classify::Verdict;
 use crate::decide::{CaseFile, Letter, Policy};
 use crate::evidence::Proof;
 use crate::request::RequestType;
@@ -280,6 +281,9 @@ pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy) -> Bearin
         by_code(&mut bearing, letter, &live, case_file, policy);
     } else if !case_file.thread.is_empty() {
         by_thread(&mut bearing, letter, &case_file.thread);
+    } else if let Some(used) = case_file.proven.iter().find(|it| stops(it, letter)) {
+        bearing.unclear = true;
+        bearing.take(used, "sender", Change::Hold, STOPPED);
     } else if let Some(used) = case_file.proven.first() {
         // The code hangs on in the subject of later mails; what they want is theirs to say.
         bearing.loose = true;
@@ -361,6 +365,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[Earlier]) {
             Said::No | Said::NeverMind if !request.status.is_closed() => {
                 (Change::Note, "seems to be taken back: a person must read it before anything is done")
             }
+            _ if stops(request, letter) => (Change::Hold, STOPPED),
             said if is_waiting => {
                 // Perhaps only the code was lost; perhaps there is more in it.
                 bearing.unclear |= !matches!(said, Said::Yes | Said::YesAndData);
@@ -379,9 +384,24 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[Earlier]) {
                 continue;
             }
         };
-        bearing.unclear |= change == Change::Note;
+        bearing.unclear |= matches!(change, Change::Note | Change::Hold);
         bearing.take(request, "sender", change, reason);
     }
+}
+
+/// Why a reply stops a request.
+const STOPPED: &str = "a reply came before it was carried out: a person must read it first";
+
+/// Whether a reply that is neither a yes, a no nor a withdrawal stops `request`: what needed a proof, and has
+/// it, and is not begun. "Wait, I need my invoices first" must not be read the day after. A reminder, and a
+/// wish for something else, stop nothing.
+fn stops(request: &Earlier, letter: &Letter) -> bool {
+    let goes_on = matches!(letter.said, Said::Yes | Said::YesAndData | Said::Nothing);
+    let asks_for_else = match letter.reading.as_ref().map(|reading| &reading.verdict) {
+        Some(Verdict::Requests(found)) => found.iter().all(|finding| finding.kind != request.kind),
+        _ => false,
+    };
+    request.status == Status::Approved && request.proof_needed > 1 && !goes_on && !asks_for_else
 }
 
 /// Takes the request that waits for proof already and was asked for in the same words, if there is one: it

@@ -33,7 +33,7 @@
 //! * [`outbox`]: due replies, one attempt and one outcome each. [`mailer`] (effect): SMTP, a folder,
 //!   or a test's memory.
 //! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
-//!   such a system, reached by a command. [`copy`] (pure): the copy of the data that is handed out.
+//!   such a system, reached by a command or over HTTPS. [`copy`] (pure): the copy of the data that is handed out.
 //! * [`notice`]: notices to everybody the company knows, within a rate.
 //! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
 //! * [`cli`], [`operator`], [`demo`]: the command line. [`report`] (pure): the yearly numbers.

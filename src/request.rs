@@ -384,6 +384,12 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
     if row.proof > 3 {
         return wrong(&["proof"], "proof: is a step of the ladder, 0 to 3".into());
     }
+    if let Some(verb) = row.verb
+        && (row.proof < 2 || row.action != Action::Open)
+    {
+        let message = format!("verb: {:?} needs action = \"open\" and a proof of 2 or 3", verb.name());
+        return wrong(&["verb"], message);
+    }
     if row.proof > 0 && matches!(row.action, Action::SuppressMarketing | Action::SuppressAds) {
         return wrong(
             &["proof"],

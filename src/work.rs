@@ -6,9 +6,10 @@
 //! those that no configured system can do, wait for a person.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Result;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -23,6 +24,7 @@ use crate::reply::{
 };
 use crate::request::{RequestType, Verb};
 use crate::source::{Ended, Order, Outcome, Report, Source, Subject, TaskState, VERSION, Way, command};
+use crate::stop::Stop;
 use crate::store::tasks::{Job, Task};
 
 /// So many systems are asked at once.
@@ -51,18 +53,19 @@ impl Work {
         Self { intake, sources, erasure, copy, withheld, tombstone_key }
     }
 
-    /// One pass at `now`: begins what may be begun, asks every system whose turn it is, and closes what is
+    /// One pass at `now`, when every mailbox has been read as it was at `read`, `None` where one has not: begins what may be begun, asks every system whose turn it is, and closes what is
     /// through. Answers how many requests were closed.
     ///
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
-    pub async fn pass(&self, now: Timestamp) -> Result<u64> {
-        if self.sources.is_empty() || !self.intake.store.has_work(now).await? {
+    pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
+        let kinds: Vec<&str> = self.kinds().map(|(kind, _)| kind.name.as_str()).collect();
+        if self.sources.is_empty() || !self.intake.store.has_work(&kinds, now).await? {
             return Ok(0);
         }
-        self.begin(now).await?;
+        self.begin(&kinds, now, read).await?;
         let erased = self.local(now).await?;
-        self.ask(now).await?;
+        self.ask(now, stop).await?;
         let closed = self.close(now).await?;
         if erased {
             self.intake.store.truncate_log().await?;
@@ -82,7 +85,14 @@ impl Work {
         self.intake.table.kind(kind).and_then(|kind| kind.verb)
     }
 
-    async fn begin(&self, now: Timestamp) -> Result<()> {
+    /// Whoever took an erasure back in time must not find it done because we had not read it: it begins only
+    /// as far as every mailbox has been read.
+    async fn begin(&self, kinds: &[&str], now: Timestamp, read: Option<Timestamp>) -> Result<()> {
+        let copies: Vec<&str> = self
+            .kinds()
+            .filter(|(_, verb)| *verb == Verb::Collect)
+            .map(|(kind, _)| kind.name.as_str())
+            .collect();
         let mut visit = self.intake.store.visit(now).await?;
         for (kind, verb) in self.kinds() {
             let able: Vec<&str> =
@@ -90,9 +100,20 @@ impl Work {
             if able.is_empty() {
                 continue;
             }
-            let delay = if verb.destroys() { self.erasure.delay } else { std::time::Duration::ZERO };
-            let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
-            for job in visit.ready(&kind.name, verb.destroys(), delay).await? {
+            let approved_before = match (verb.destroys(), read) {
+                (false, _) => now,
+                (true, None) => continue,
+                (true, Some(read)) => {
+                    read.min(now).saturating_sub(self.erasure.delay).unwrap_or(Timestamp::MIN)
+                }
+            };
+            for job in visit.ready(&kind.name, verb.destroys(), kinds, &copies, approved_before).await? {
+                if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
+                    let reason = "the contact is on legal hold: a person must decide";
+                    visit.give_to_a_person(&job, reason).await?;
+                    warn!(request.id = job.reference, request.type = job.kind, reason, "request is held");
+                    continue;
+                }
                 visit.begin_work(&job, &able).await?;
                 info!(request.id = job.reference, request.type = job.kind, systems = able.len(), "request is being carried out");
             }
@@ -118,7 +139,7 @@ impl Work {
                 Some(Verb::Collect) => visit.collect(&task.job.subject).await?,
                 Some(Verb::Erase) => {
                     erased = true;
-                    visit.erase(&task.job, &self.erasure.hold_column, &self.tombstone_key).await?
+                    visit.erase(&task.job, &self.tombstone_key).await?
                 }
                 Some(Verb::Cancel) | None => unable(),
             };
@@ -130,17 +151,21 @@ impl Work {
     }
 
     /// Asks the other systems, some at once, and writes each answer down when it comes.
-    async fn ask(&self, now: Timestamp) -> Result<()> {
+    async fn ask(&self, begun: Timestamp, stop: &Stop) -> Result<()> {
+        // Orders take their time; each is given and settled at its own.
+        let clock = Instant::now();
+        let time = move || begun.saturating_add(clock.elapsed()).unwrap_or(begun);
         let local: Vec<&str> = self
             .sources
             .iter()
             .filter(|it| matches!(it.way, Way::Local))
             .map(|it| it.name.as_str())
             .collect();
-        let mut tasks = self.intake.store.due_tasks(&local, now).await?.into_iter();
+        let mut tasks = self.intake.store.due_tasks(&local, begun).await?.into_iter();
         let mut asked = JoinSet::new();
         loop {
             while asked.len() < AT_ONCE
+                && !stop.is_asked()
                 && let Some(task) = tasks.next()
             {
                 let way =
@@ -151,7 +176,7 @@ impl Work {
                         (Some(Way::Command { command, timeout }), Some(order)) => {
                             command::run(&command, timeout, &order).await
                         }
-                        (Some(Way::Http(http)), Some(order)) => http.run(&order, now).await,
+                        (Some(Way::Http(http)), Some(order)) => http.run(&order, time()).await,
                         _ => unable(),
                     };
                     (task, report)
@@ -159,6 +184,7 @@ impl Work {
             }
             let Some(answered) = asked.join_next().await else { return Ok(()) };
             let (task, report) = answered?;
+            let now = time();
             let next = next_attempt(task.begun, task.attempts + 1, now);
             let mut visit = self.intake.store.visit(now).await?;
             let ended = visit.settle_task(&task, &report, next).await?;
@@ -178,16 +204,19 @@ impl Work {
     }
 
     async fn close(&self, now: Timestamp) -> Result<u64> {
-        let mut visit = self.intake.store.visit(now).await?;
-        let through = visit.through().await?;
-        for (job, ended) in &through {
-            let Some(verb) = self.verb(&job.kind) else { continue };
-            let (status, reason, reply) = self.end(job, verb, ended, now)?;
-            visit.end_work(job, status, reason, reply.as_ref()).await?;
+        let mut closed = 0;
+        loop {
+            let mut visit = self.intake.store.visit(now).await?;
+            let Some((job, ended)) = visit.through().await? else { return Ok(closed) };
+            let (status, reason, reply) = match self.verb(&job.kind) {
+                Some(verb) => self.end(&job, verb, &ended, now)?,
+                None => (Status::Held, "its type has no verb any more: a person must go on", None),
+            };
+            visit.end_work(&job, status, reason, reply.as_ref()).await?;
+            visit.close().await?;
+            closed += u64::from(status.is_closed());
             info!(request.id = job.reference, request.type = job.kind, outcome = status.name(), reason, "request carried out");
         }
-        visit.close().await?;
-        Ok(through.len() as u64)
     }
 
     /// How a request ends of which every system has done its part.
@@ -198,6 +227,13 @@ impl Work {
         ended: &[Ended],
         now: Timestamp,
     ) -> Result<(Status, &'static str, Option<Outgoing>)> {
+        // Nobody is told that it is done before it is.
+        if ended.iter().any(|part| part.state == TaskState::Failed) {
+            return Ok((Status::Held, "a system failed for good, see its task: a person must go on", None));
+        }
+        if verb != Verb::Cancel && self.sources.iter().any(|source| !source.does(verb)) {
+            return Ok((Status::Held, "not every system does this: a person must do the rest", None));
+        }
         let is_whole = ended.iter().all(|part| matches!(part.state, TaskState::Done | TaskState::Nothing));
         let mut words =
             Words { parts: ended, withheld: Vec::new(), categories: Vec::new(), attachments: Vec::new() };
@@ -238,7 +274,7 @@ impl Work {
             true if template == CATEGORIES => {
                 (Status::PartlyCompleted, "the categories were told: more was not proven")
             }
-            true => (Status::PartlyCompleted, "a system keeps something, or failed: see its tasks"),
+            true => (Status::PartlyCompleted, "a system keeps something: see its tasks"),
         };
         let answer = Answer {
             to: job.subject.clone(),
@@ -246,7 +282,7 @@ impl Work {
             language: job.language.clone(),
             subject: None,
             asks: false,
-            is_proven: true,
+            is_proven: job.proof_given > 1,
         };
         let told = Told {
             kind: &job.kind,

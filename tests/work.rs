@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use privacyd::message::Message;
+use privacyd::stop::Stop;
 use serde_json::json;
 
 #[path = "support/corridor.rs"]
@@ -73,7 +74,7 @@ impl Exchange {
     }
 
     async fn work(&self, at: Timestamp) -> u64 {
-        self.house.work.pass(at).await.unwrap()
+        self.house.work.pass(at, Some(at), &Stop::never()).await.unwrap()
     }
 
     /// Type and status of every request, in their order.
@@ -167,13 +168,74 @@ async fn nothing_is_carried_out_before_its_proof_or_where_no_system_is_named() {
 }
 
 #[tokio::test]
-async fn a_legal_hold_keeps_the_data_and_the_reply_says_so() {
-    let mut exchange = Exchange::with(LOCAL).await;
+async fn a_legal_hold_is_for_a_person_and_no_system_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, shop_calls) = system(folder.path(), "shop", "echo '{\"outcome\":\"done\"}'");
+    let mut exchange = Exchange::with(&format!("{LOCAL}{shop}")).await;
     exchange.approved("ann@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 0);
+    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("held", 2));
+    assert_eq!(calls(&shop_calls).len(), 0);
+}
+
+#[tokio::test]
+async fn an_erasure_begins_only_as_far_as_the_mailboxes_were_read() {
+    let exchange = {
+        let mut exchange = Exchange::with(LOCAL).await;
+        exchange.approved("jane@example.org", DELETE, "Yes").await;
+        exchange
+    };
+    let pass = async |read| exchange.house.work.pass(hours(100), read, &Stop::never()).await.unwrap();
+    assert_eq!(pass(None).await, 0);
+    assert_eq!(pass(Some(hours(23))).await, 0);
+    assert_eq!(exchange.contacts().await, 2);
+    assert_eq!(pass(Some(hours(24))).await, 1);
+    assert_eq!(exchange.contacts().await, 1);
+}
+
+#[tokio::test]
+async fn any_reply_but_a_yes_stops_what_has_not_begun() {
+    for words in ["Wait, I need my invoices first!", "Who did this??"] {
+        let mut exchange = Exchange::with(LOCAL).await;
+        exchange.approved("jane@example.org", DELETE, "Yes").await;
+        exchange.answer(hours(2), words).await;
+        assert_eq!(exchange.status().await, "held", "{words}");
+        assert_eq!(exchange.work(hours(48)).await, 0);
+        assert_eq!(exchange.contacts().await, 2);
+    }
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    exchange.answer(hours(2), "Yes, please!").await;
+    assert_eq!(exchange.work(hours(48)).await, 1);
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_a_copy_of_another_mail_and_for_no_objection() {
+    let mut exchange = Exchange::with(&format!("{LOCAL}[copy]\nmax_attachment_size = \"1B\"\n[proof]\ndata_points = [\"postcode\"]\ndata_points_needed = 1\n")).await;
+    exchange.approved("jane@example.org", COPY, "Yes. 10115").await;
+    exchange.work(start()).await;
+    assert_eq!(exchange.status().await, "held", "too large for a mail");
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(48)).await, 0);
+    assert_eq!(exchange.contacts().await, 2);
+    let mut exchange = Exchange::with(LOCAL).await;
+    let both = "I object to the processing of my personal data on grounds relating to my particular situation. Please delete all my personal data.";
+    exchange.approved("jane@example.org", both, "Yes").await;
+    let kinds: Vec<String> = exchange.requests().await.into_iter().map(|(kind, _)| kind).collect();
+    assert!(kinds.contains(&"objection".to_owned()) && kinds.contains(&"deletion".to_owned()), "{kinds:?}");
+    assert_eq!(exchange.work(hours(48)).await, 1);
+    assert_eq!(exchange.contacts().await, 1);
+}
+
+#[tokio::test]
+async fn an_opt_out_outlives_the_erasure() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange
+        .mail(start(), "jane@example.org", "Newsletter", "", "Please unsubscribe me from your newsletter.")
+        .await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
     assert_eq!(exchange.work(hours(24)).await, 1);
-    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("partly_completed", 2));
-    let (_, text, _) = exchange.last().await;
-    assert!(text.contains("Kept: your contact data. Why: they are subject to a legal hold"), "{text}");
+    assert_eq!(exchange.house.suppressed(["jane@example.org"]).await, [true]);
 }
 
 #[tokio::test]
@@ -271,7 +333,7 @@ async fn every_system_is_asked_and_asked_again_with_the_same_reference() {
 }
 
 #[tokio::test]
-async fn a_system_that_fails_for_good_is_told_and_given_to_a_person() {
+async fn what_a_system_fails_at_for_good_is_given_to_a_person() {
     let folder = tempfile::tempdir().unwrap();
     let (shop, _) = system(
         folder.path(),
@@ -280,12 +342,21 @@ async fn a_system_that_fails_for_good_is_told_and_given_to_a_person() {
     );
     let mut exchange = Exchange::with(&shop).await;
     exchange.approved("jane@example.org", "Please cancel my account.", "Yes").await;
-    assert_eq!(exchange.work(hours(24)).await, 1);
-    assert_eq!(exchange.status().await, "partly_completed");
-    let (template, text, _) = exchange.last().await;
-    assert_eq!(template, "cancelled");
-    assert!(text.contains("- shop: could not be completed yet; a colleague takes care of it"), "{text}");
-    assert!(!text.contains("reseller"));
+    let told = exchange.last().await.2;
+    assert_eq!(exchange.work(hours(24)).await, 0);
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("held", told));
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_all_is_done_while_a_system_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, shop_calls) = system(folder.path(), "shop", "echo '{\"outcome\":\"done\"}'");
+    let mut exchange = Exchange::with(&format!("{LOCAL}{shop}verbs = [\"collect\"]\n")).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    let told = exchange.last().await.2;
+    assert_eq!(exchange.work(hours(24)).await, 0);
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("held", told));
+    assert_eq!((exchange.contacts().await, calls(&shop_calls).len()), (1, 0));
 }
 
 #[tokio::test]

@@ -35,11 +35,11 @@ async fn talk(command: &[String], order: &Order) -> Result<Report, String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        // Its own group, so that what it has started ends with it.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("the command cannot be started: {error}"))?;
+    let _group = Group(child.id());
     let (mut input, output) = match (child.stdin.take(), child.stdout.take()) {
         (Some(input), Some(output)) => (input, output),
         _ => return Err("the command has no input or output".into()),
@@ -64,6 +64,19 @@ async fn talk(command: &[String], order: &Order) -> Result<Report, String> {
         });
     }
     Report::parse(&report)
+}
+
+/// The program's own process group: what it has started ends with it, when it is given up and when it is done.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let leader = self.0.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(leader) = leader {
+            // Mostly there is nobody left.
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 #[cfg(test)]

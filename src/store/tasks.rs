@@ -5,18 +5,17 @@
 //! records it. The others are asked outside of any transaction, and asked again when their answer was lost.
 
 use anyhow::{Context, Result};
-use hmac::{Hmac, KeyInit, Mac};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use sha2::Sha256;
 
 use super::Store;
+use super::tombstones::tombstone;
 use super::visit::{Batch, Visit};
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
 use crate::sender::Address;
-use crate::source::{Ended, Kept, Outcome, Report, TaskState};
+use crate::source::{Ended, Outcome, Report, TaskState};
 
 /// A request that is being carried out.
 #[derive(Debug, Clone)]
@@ -65,7 +64,7 @@ pub struct Task {
 pub struct TaskRow {
     /// The system.
     pub source: String,
-    /// waiting, done, nothing, kept, failed or cancelled.
+    /// waiting, done, nothing, kept or failed.
     pub state: String,
     /// How often it was asked.
     pub attempts: u32,
@@ -125,14 +124,15 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn has_work(&self, now: Timestamp) -> Result<bool> {
+    pub async fn has_work(&self, kinds: &[&str], now: Timestamp) -> Result<bool> {
         sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM requests WHERE status = 'approved')
-                OR EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND next_attempt_at <= ?)
+            "SELECT EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND kind IN (SELECT value FROM json_each(?2)))
+                OR EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND next_attempt_at <= ?1)
                 OR EXISTS (SELECT 1 FROM requests r WHERE r.status = 'executing' AND NOT EXISTS
                     (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting'))",
         )
         .bind(now.as_second())
+        .bind(serde_json::to_string(kinds)?)
         .fetch_one(&self.read)
         .await
         .context("Cannot read whether there is work")
@@ -218,25 +218,39 @@ async fn due_tasks<'e>(
 }
 
 impl Visit {
-    /// Approved requests of this type that may be begun: `delay` has gone by since their proof, and no
-    /// earlier request of the same mail is open, nor for what `destroys` one of the same person that is
-    /// being carried out: a copy is made before what it copies is erased.
+    /// Approved requests of this type that may be begun: `delay` has gone by until `read` since their approval,
+    /// and no earlier request of the same mail that systems carry out is open; `kinds` names those. What
+    /// `destroys` waits besides for every open request of the same person for a copy, `copies` names those, and
+    /// until their copy has gone out: a copy is made before what it copies is erased.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn ready(&mut self, kind: &str, destroys: bool, delay: SignedDuration) -> Result<Vec<Job>> {
+    pub async fn ready(
+        &mut self,
+        kind: &str,
+        destroys: bool,
+        kinds: &[&str],
+        copies: &[&str],
+        approved_before: Timestamp,
+    ) -> Result<Vec<Job>> {
         let rows: Vec<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB}
              WHERE r.status = 'approved' AND r.kind = ?1 AND r.subject IS NOT NULL
-                AND coalesce(r.proven_at, r.received_at) <= ?2
+                AND (SELECT coalesce(max(e.at), r.received_at) FROM request_events e
+                     WHERE e.request_id = r.id AND e.event IN ('approved', 'released', 'reclassified')) <= ?2
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
-                    AND e.closed_at IS NULL)
-                AND NOT (?3 AND EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
-                    AND e.status IN ('approved', 'executing') AND (e.id < r.id OR e.kind = 'access')))
-             ORDER BY r.id LIMIT ?4"
+                    AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?3)))
+                AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
+                        AND e.closed_at IS NULL AND e.status <> 'awaiting_proof'
+                        AND e.kind IN (SELECT value FROM json_each(?4)))
+                    OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
+                        AND o.state IN ('queued', 'transmitting', 'deferred'))))
+             ORDER BY r.id LIMIT ?6"
         )))
         .bind(kind)
-        .bind(self.now.saturating_sub(delay.as_secs()))
+        .bind(approved_before.as_second())
+        .bind(serde_json::to_string(kinds)?)
+        .bind(serde_json::to_string(copies)?)
         .bind(destroys)
         .bind(AT_ONCE)
         .fetch_all(&mut *self.tx)
@@ -298,7 +312,8 @@ impl Visit {
             Some(TaskState::Done | TaskState::Nothing) => "[]".to_owned(),
             Some(TaskState::Failed) | None => report.reason.clone(),
         };
-        let data = report.data.as_ref().filter(|_| ended.is_some()).map(serde_json::to_vec).transpose()?;
+        let is_told = matches!(ended, Some(TaskState::Done | TaskState::Kept));
+        let data = report.data.as_ref().filter(|_| is_told).map(serde_json::to_vec).transpose()?;
         let mut batch = Batch::default();
         batch
             .add(
@@ -319,42 +334,36 @@ impl Visit {
         Ok(ended)
     }
 
-    /// Requests of which every system has done its part.
+    /// The next request of which every system has done its part. One at a time: copies may be large.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn through(&mut self) -> Result<Vec<(Job, Vec<Ended>)>> {
-        let rows: Vec<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+    pub async fn through(&mut self) -> Result<Option<(Job, Vec<Ended>)>> {
+        let row: Option<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB} WHERE r.status = 'executing' AND NOT EXISTS
                 (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting')
-             ORDER BY r.id LIMIT ?"
+             ORDER BY r.id LIMIT 1"
         )))
-        .bind(AT_ONCE)
-        .fetch_all(&mut *self.tx)
+        .fetch_optional(&mut *self.tx)
         .await
         .context("Cannot read which requests are through")?;
-        let mut through = Vec::with_capacity(rows.len());
-        for row in rows {
-            let job = row.job()?;
-            let tasks: Vec<(String, String, String, Option<Vec<u8>>)> = sqlx::query_as(
-                "SELECT source, state, outcome, data FROM tasks WHERE request_id = ? ORDER BY id",
-            )
-            .bind(job.request)
-            .fetch_all(&mut *self.tx)
-            .await
-            .context("Cannot read the tasks of a request")?;
-            let ended = tasks.into_iter().map(|(source, state, outcome, data)| {
-                Ok(Ended {
-                    source,
-                    state: TaskState::parse(&state).context("A stored task has no known state")?,
-                    kept: serde_json::from_str(&outcome).unwrap_or_default(),
-                    data: data.map(|data| serde_json::from_slice(&data)).transpose()?,
-                })
-            });
-            let ended = ended.collect::<Result<_>>()?;
-            through.push((job, ended));
-        }
-        Ok(through)
+        let Some(job) = row.map(JobRow::job).transpose()? else { return Ok(None) };
+        let tasks: Vec<(String, String, String, Option<Vec<u8>>)> =
+            sqlx::query_as("SELECT source, state, outcome, data FROM tasks WHERE request_id = ? ORDER BY id")
+                .bind(job.request)
+                .fetch_all(&mut *self.tx)
+                .await
+                .context("Cannot read the tasks of a request")?;
+        let ended = tasks.into_iter().map(|(source, state, outcome, data)| {
+            Ok(Ended {
+                source,
+                state: TaskState::parse(&state).context("A stored task has no known state")?,
+                kept: serde_json::from_str(&outcome).unwrap_or_default(),
+                data: data.map(|data| serde_json::from_slice(&data)).transpose()?,
+            })
+        });
+        let ended = ended.collect::<Result<_>>()?;
+        Ok(Some((job, ended)))
     }
 
     /// Closes a request that is through, or gives it to a person. What was collected for it leaves the tasks:
@@ -428,62 +437,59 @@ impl Visit {
         })
     }
 
-    /// Erases what privacyd itself holds of a person but for the record of the requests, and leaves a
-    /// tombstone; `hold` is the column that forbids it.
+    /// Whether the contact of this address says in `column` that nothing of it may be erased.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn erase(&mut self, job: &Job, hold: &str, key: &[u8]) -> Result<Report> {
-        let address = job.subject.normalised();
-        let held: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT (SELECT CAST(value AS TEXT) FROM json_each(contacts.fields) WHERE key = ?2)
-             FROM contacts WHERE address = ?1",
+    pub async fn is_on_hold(&mut self, address: &Address, column: &str) -> Result<bool> {
+        let value: Option<String> = sqlx::query_scalar(
+            "SELECT CAST(f.value AS TEXT) FROM contacts, json_each(contacts.fields) AS f
+             WHERE address = ? AND f.key = ? AND f.value IS NOT NULL",
         )
-        .bind(address.as_str())
-        .bind(hold)
+        .bind(address.normalised().as_str())
+        .bind(column)
         .fetch_optional(&mut *self.tx)
         .await
-        .context("Cannot read a contact")?;
+        .context("Cannot read whether a contact is on hold")?;
         let is_held =
             |value: &str| !matches!(value.trim().to_lowercase().as_str(), "" | "0" | "no" | "false");
-        let was_known = held.is_some();
-        if held.flatten().is_some_and(|value| is_held(&value)) {
-            let kept = Kept {
-                what: "your contact data".into(),
-                why: "they are subject to a legal hold and may not be erased now".into(),
-            };
-            return Ok(Report {
-                outcome: Outcome::Done,
-                kept: vec![kept],
-                data: None,
-                reason: String::new(),
-            });
-        }
+        Ok(value.is_some_and(|value| is_held(&value)))
+    }
+
+    /// Erases what privacyd itself holds of a person, but for the record of the requests and that the address
+    /// gets no more mail, and leaves a tombstone.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn erase(&mut self, job: &Job, key: &[u8; 32]) -> Result<Report> {
+        let address = job.subject.normalised();
+        let erased = sqlx::query("DELETE FROM contacts WHERE address = ?")
+            .bind(address.as_str())
+            .execute(&mut *self.tx)
+            .await
+            .context("Cannot erase a contact")?;
         let mut batch = Batch::default();
-        let text = address.to_string();
-        batch.add("DELETE FROM contacts WHERE address = ?;")?.bind(text.clone())?;
-        batch.add("DELETE FROM suppressions WHERE address = ?;")?.bind(text.clone())?;
         batch
-            .add("UPDATE outbox SET raw = X'' WHERE recipient = ? AND state = 'sent';")?
-            .bind(text.clone())?;
+            .add("UPDATE outbox SET raw = X'' WHERE recipient = ? AND state IN ('sent', 'bounced', 'unknown');")?
+            .bind(address.to_string())?;
         batch
             .add(
                 "INSERT INTO tombstones (address_hmac, request_id, created_at) VALUES (?, ?, ?)
                  ON CONFLICT (address_hmac) DO NOTHING;",
             )?
-            .bind(tombstone(key, &address)?)?
+            .bind(tombstone(key, &address)?.to_vec())?
             .bind(job.request)?
             .bind(self.now)?;
         batch.run(&mut self.tx).await.context("Cannot erase a contact")?;
-        let outcome = if was_known { Outcome::Done } else { Outcome::Nothing };
+        let outcome = if erased.rows_affected() > 0 { Outcome::Done } else { Outcome::Nothing };
         Ok(Report { outcome, kept: Vec::new(), data: None, reason: String::new() })
     }
-}
 
-/// What is left of an erased address: nobody without the installation's key can tell whose it was.
-fn tombstone(key: &[u8], address: &Address) -> Result<Vec<u8>> {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key).map_err(|_| anyhow::anyhow!("The tombstone key is unfit"))?;
-    mac.update(address.normalised().as_str().as_bytes());
-    Ok(mac.finalize().into_bytes().to_vec())
+    /// Gives a request to a person; why not to the systems.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn give_to_a_person(&mut self, job: &Job, reason: &str) -> Result<()> {
+        self.end_work(job, Status::Held, reason, None).await
+    }
 }

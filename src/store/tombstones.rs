@@ -19,7 +19,7 @@ use crate::sender::Address;
 const AT_ONCE: usize = 1000;
 
 /// What is left of an erased address.
-fn tombstone(key: &[u8; 32], address: &Address) -> Result<[u8; 32]> {
+pub(super) fn tombstone(key: &[u8; 32], address: &Address) -> Result<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).context("The tombstone key is unfit")?;
     mac.update(address.normalised().as_str().as_bytes());
     Ok(mac.finalize().into_bytes().into())
