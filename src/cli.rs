@@ -295,6 +295,13 @@ pub enum Requests {
         #[arg(value_name = "TYPE")]
         kind: String,
     },
+    /// Close a request that a person has carried out, and told. No mail goes out.
+    #[command(after_help = "Example:\n  privacyd requests complete PR-7F3K2M")]
+    Complete {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+    },
     /// Close a request that its sender has taken back. No mail goes out.
     #[command(after_help = "Example:\n  privacyd requests withdraw PR-7F3K2M")]
     Withdraw {

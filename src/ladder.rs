@@ -196,6 +196,8 @@ pub enum Change {
         /// The latter.
         fraud: bool,
     },
+    /// A person has carried it out.
+    Complete,
     /// No proof came in time.
     Expire,
     /// The question could not be delivered: a person must look.
@@ -246,6 +248,7 @@ impl Bearing {
         let status = match change {
             Change::Approve { .. } => Status::Approved,
             Change::Withdraw { .. } => Status::Withdrawn,
+            Change::Complete => Status::Completed,
             Change::Expire => Status::Expired,
             Change::Hold => Status::Held,
             Change::Remind | Change::AskAgain | Change::Note => earlier.status,

@@ -383,6 +383,7 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         Requests::Reclassify { one, kind } => {
             hand::act_by(store, config, &one, hand::Verb::Reclassify { kind }).await
         }
+        Requests::Complete { one } => hand::act_by(store, config, &one, hand::Verb::Complete).await,
         Requests::Withdraw { one } => hand::act_by(store, config, &one, hand::Verb::Withdraw).await,
         Requests::Note { one, text } => hand::act_by(store, config, &one, hand::Verb::Note { text }).await,
     }

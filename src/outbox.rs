@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -79,29 +80,32 @@ impl Outbox {
         }
         // One connection first: a server that lets nobody in is asked once, not by thirty at once.
         let Some(first) = self.connect(stop).await? else { return Ok(Pass::default()) };
-        let wanted = usize::try_from(due).unwrap_or(usize::MAX).div_ceil(2 * HANDFUL);
+        let full = Arc::new(Notify::new());
         let mut sessions = JoinSet::new();
-        for _ in 1..wanted.clamp(1, self.mailer.max_sessions()) {
-            let (outbox, stop) = (self.clone(), stop.clone());
-            sessions.spawn(async move {
-                match outbox.connect(&stop).await? {
-                    Some(session) => outbox.session(session, &stop).await,
-                    None => Ok(Pass::default()),
-                }
-            });
-        }
-        let (outbox, hears) = (self.clone(), stop.clone());
-        sessions.spawn(async move { outbox.session(first, &hears).await });
+        let (outbox, hears, says) = (self.clone(), stop.clone(), Arc::clone(&full));
+        sessions.spawn(async move { outbox.session(first, &hears, &says).await });
+        self.add_sessions(&mut sessions, due, stop, &full);
         let mut pass = Pass::default();
         let mut failure = None;
-        while let Some(ended) = sessions.join_next().await {
-            match ended? {
-                Ok(part) => {
-                    pass.sent += part.sent;
-                    pass.other += part.other;
-                    pass.untried += part.untried;
+        loop {
+            tokio::select! {
+                ended = sessions.join_next() => match ended {
+                    None => break,
+                    Some(ended) => match ended? {
+                        Ok(part) => {
+                            pass.sent += part.sent;
+                            pass.other += part.other;
+                            pass.untried += part.untried;
+                        }
+                        Err(error) => failure = Some(error),
+                    },
+                },
+                // Mail may be coming in faster than these few can answer it.
+                () = full.notified(), if failure.is_none() && sessions.len() < self.mailer.max_sessions() => {
+                    if let Ok((due, _)) = self.store.due(Timestamp::now()).await {
+                        self.add_sessions(&mut sessions, due, stop, &full);
+                    }
                 }
-                Err(error) => failure = Some(error),
             }
         }
         match failure {
@@ -111,6 +115,20 @@ impl Outbox {
                 anyhow::bail!("The mail server ends the connection before it has taken a letter")
             }
             _ => Ok(pass),
+        }
+    }
+
+    /// As many further connections as `due` replies want.
+    fn add_sessions(&self, sessions: &mut JoinSet<Result<Pass>>, due: u64, stop: &Stop, full: &Arc<Notify>) {
+        let wanted = usize::try_from(due).unwrap_or(usize::MAX).div_ceil(2 * HANDFUL);
+        while sessions.len() < wanted.min(self.mailer.max_sessions()) {
+            let (outbox, stop, full) = (self.clone(), stop.clone(), Arc::clone(full));
+            sessions.spawn(async move {
+                match outbox.connect(&stop).await? {
+                    Some(session) => outbox.session(session, &stop, &full).await,
+                    None => Ok(Pass::default()),
+                }
+            });
         }
     }
 
@@ -125,7 +143,8 @@ impl Outbox {
 
     /// One connection: claim, send, settle, until nothing is due or the connection is gone.
     /// It is there before anything is claimed: a server that is down costs no reply an attempt.
-    async fn session(&self, mut session: Session, stop: &Stop) -> Result<Pass> {
+    /// Rings `full` as long as there is enough for it.
+    async fn session(&self, mut session: Session, stop: &Stop, full: &Notify) -> Result<Pass> {
         let mut pass = Pass::default();
         let mut results: Vec<(Claimed, Outcome)> = Vec::new();
         loop {
@@ -141,6 +160,9 @@ impl Outbox {
             }
             if claim.letters.is_empty() {
                 break;
+            }
+            if claim.letters.len() == HANDFUL {
+                full.notify_one();
             }
             let outcomes = session.deliver(&claim.letters, stop).await;
             results = claim.rows.into_iter().zip(outcomes).collect();

@@ -182,6 +182,7 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
             Verb::Hold { reason: None },
             Verb::Release,
             Verb::Reclassify { kind: "access".into() },
+            Verb::Complete,
             Verb::Withdraw,
         ]
     };
@@ -192,7 +193,9 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
             .await;
         for verb in every() {
             match (&verb, status) {
-                (Verb::Deny { .. }, Status::Denied) | (Verb::Withdraw, Status::Withdrawn) => {
+                (Verb::Deny { .. }, Status::Denied)
+                | (Verb::Complete, Status::Completed)
+                | (Verb::Withdraw, Status::Withdrawn) => {
                     assert!(!desk.act(1, verb).await.unwrap().changed);
                 }
                 _ => desk.refused(1, verb, &format!("is {}: it cannot be", status.name())).await,
@@ -209,6 +212,18 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
     assert!(!desk.act(1, Verb::Approve { proof: None }).await.unwrap().changed);
     let nobody = Desk { reference: "PR-000000".into(), ..desk };
     nobody.refused(1, Verb::Withdraw, "There is no request PR-000000").await;
+}
+
+#[tokio::test]
+async fn what_a_person_has_carried_out_is_completed_without_a_mail() {
+    let desk = Desk::new("", DELETE).await;
+    desk.once(1, Verb::Approve { proof: None }).await;
+    let mails = desk.mails().await;
+    let done = desk.once(2, Verb::Complete).await;
+    assert_eq!((done.status, desk.mails().await), ("completed", mails));
+    assert_eq!(desk.events().await.pop().unwrap(), "person completed a person has carried it out");
+    let closed = desk.rows("SELECT CAST(closed_at AS TEXT) FROM requests").await;
+    assert_eq!(closed, [after(2).as_second().to_string()]);
 }
 
 #[tokio::test]

@@ -52,6 +52,8 @@ pub enum Verb {
         /// The name of the type.
         kind: String,
     },
+    /// A person has carried it out.
+    Complete,
     /// Its sender has taken it back.
     Withdraw,
     /// Nothing but a line in its history.
@@ -157,6 +159,7 @@ pub async fn act(
         Verb::Hold { reason } => hand.hold(&mut visit, reason.as_deref()).await?,
         Verb::Release => hand.release(&mut visit).await?,
         Verb::Reclassify { kind } => hand.reclassify(&mut visit, kind, "").await?,
+        Verb::Complete => hand.complete(&mut visit).await?,
         Verb::Withdraw => hand.withdraw(&mut visit).await?,
         Verb::Note { text } => hand.note(&mut visit, text).await?,
     };
@@ -290,6 +293,17 @@ impl Hand<'_> {
         visit.stop(self.case(), Change::Hold, reason).await?;
         let due = written(self.case().due);
         Ok(Ok(self.done(Status::Held, format!("is held; its clock runs on, it is due on {due}"))))
+    }
+
+    async fn complete(&self, visit: &mut Visit) -> Result<Result<Done, Refusal>> {
+        if self.case().status == Status::Completed {
+            return Ok(Ok(self.already("is completed already")));
+        }
+        if let Err(refusal) = self.must_be_open("completed") {
+            return Ok(Err(refusal));
+        }
+        visit.stop(self.case(), Change::Complete, "a person has carried it out".to_owned()).await?;
+        Ok(Ok(self.done(Status::Completed, "is completed; no mail goes out")))
     }
 
     async fn withdraw(&self, visit: &mut Visit) -> Result<Result<Done, Refusal>> {

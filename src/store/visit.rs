@@ -586,6 +586,7 @@ impl Batch {
                 let flag = fraud.then_some("suspected_fraud");
                 ("withdrawn", Some((Some("withdrawn"), flag, None, Some(now))))
             }
+            Change::Complete => ("completed", Some((Some("completed"), None, None, Some(now)))),
             Change::Expire => ("expired", Some((Some("expired"), None, None, Some(now)))),
             Change::Hold => ("held", Some((Some("held"), None, None, None))),
             Change::Remind => ("reminded", Some((None, None, None, None))),
