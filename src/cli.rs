@@ -92,7 +92,7 @@ pub enum Command {
     /// People the company knows.
     #[command(subcommand)]
     Contacts(Contacts),
-    /// Purge records of requests that were closed long ago, and the text of replies about them, as [retention] of
+    /// Purge records of requests that were closed long ago, and the text of replies about them, as `[retention]` of
     /// the configuration says. The daemon does the same once a day. The event log's hashes and what mails are
     /// known by stay.
     #[command(after_help = "Example:\n  privacyd purge --dry-run")]
