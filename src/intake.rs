@@ -35,8 +35,9 @@ use crate::decide::{
 use crate::ladder::{Change, Earlier, Status, Step};
 use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
 use crate::message::MessageId;
+use crate::random::random;
 use crate::redact::Pseudonyms;
-use crate::reply::{Outgoing, Question, Replies, Stamp, Thread, Told};
+use crate::reply::{More, Outgoing, Question, Replies, Stamp, Thread, Told};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
@@ -455,7 +456,8 @@ impl Intake {
         now: Timestamp,
     ) -> Result<Option<Outgoing>> {
         let stamp = Stamp { unique: random()?, now };
-        let composed = no_panic(|| self.replies.compose(answer, told, thread, &self.table, stamp, question));
+        let more = More::question(question);
+        let composed = no_panic(|| self.replies.compose(answer, told, thread, &self.table, stamp, more));
         let reason = match composed {
             Some(Ok(reply)) => return Ok(Some(reply)),
             Some(Err(error)) => error.to_string(),
@@ -886,12 +888,6 @@ fn uid(id: &MailId) -> u32 {
         MailId::Uid(uid) => *uid,
         MailId::File(_) => 0,
     }
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("Cannot get random bytes")?;
-    Ok(bytes)
 }
 
 /// References such as PR-7F3K2M: six of 31 signs that nobody mistakes on the phone, 887 million in all.

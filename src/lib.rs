@@ -38,6 +38,7 @@
 //! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
 //! * [`cli`], [`operator`], [`demo`]: the command line. [`report`] (pure): the yearly numbers.
 //!   [`log`], [`redact`]: what a log may say.
+//!   [`random`] (effect): the system's random bytes.
 //!
 //! # Invariants
 //!
@@ -98,6 +99,7 @@ pub mod demo;
 pub mod literals;
 pub mod log;
 pub mod operator;
+pub mod random;
 pub mod redact;
 pub mod report;
 pub mod work;

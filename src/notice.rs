@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::intake::Intake;
 use crate::mailer::{Letter, Mailer, Outcome, Session};
+use crate::random::random;
 use crate::reply::{ComposeError, Replies, Stamp};
 use crate::sender::Address;
 use crate::stop::Stop;
@@ -191,10 +192,4 @@ impl Notices {
             }
         }
     }
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("Cannot get random bytes")?;
-    Ok(bytes)
 }

@@ -211,6 +211,28 @@ pub struct Question {
     pub until: Date,
 }
 
+/// What a reply tells besides the requests it speaks of.
+#[derive(Debug, Clone, Copy)]
+pub enum More<'a> {
+    /// Nothing.
+    Nothing,
+    /// It asks whether they are its reader's own.
+    Question(&'a Question),
+    /// They are extended, and why.
+    Extended(Reason),
+    /// They are declined, and why.
+    Denied(Denial),
+    /// How the work on them has ended.
+    Work(&'a Work<'a>),
+}
+
+impl<'a> More<'a> {
+    /// The question, if there is one.
+    pub fn question(question: Option<&'a Question>) -> Self {
+        question.map_or(Self::Nothing, Self::Question)
+    }
+}
+
 impl Replies {
     /// Reads the built-in templates and, over them, those in `folder`, and tries every one of them.
     ///
@@ -400,99 +422,15 @@ impl Replies {
         thread: Thread<'_>,
         table: &Table,
         stamp: Stamp,
-        question: Option<&Question>,
+        more: More<'_>,
     ) -> Result<Outgoing, ComposeError> {
-        self.write(answer, told, thread, table, stamp, question, None, None)
-    }
-
-    /// Writes how the work on a request has ended.
-    ///
-    /// # Errors
-    /// See [`ComposeError`].
-    pub fn completion(
-        &self,
-        answer: &Answer,
-        told: &[Told<'_>],
-        thread: Thread<'_>,
-        table: &Table,
-        stamp: Stamp,
-        work: &Work<'_>,
-    ) -> Result<Outgoing, ComposeError> {
-        self.write(answer, told, thread, table, stamp, None, None, Some(work))
-    }
-
-    /// Writes the notice that the requests `told` are extended, and why.
-    ///
-    /// # Errors
-    /// See [`ComposeError`].
-    pub fn extension(
-        &self,
-        answer: &Answer,
-        told: &[Told<'_>],
-        thread: Thread<'_>,
-        table: &Table,
-        stamp: Stamp,
-        reason: Reason,
-    ) -> Result<Outgoing, ComposeError> {
-        self.write(answer, told, thread, table, stamp, None, Some(reason.name()), None)
-    }
-
-    /// Writes that the request `told` is declined, why, and where its sender can complain.
-    ///
-    /// # Errors
-    /// See [`ComposeError`].
-    pub fn denial(
-        &self,
-        answer: &Answer,
-        told: &[Told<'_>],
-        thread: Thread<'_>,
-        table: &Table,
-        stamp: Stamp,
-        denial: Denial,
-    ) -> Result<Outgoing, ComposeError> {
-        self.write(answer, told, thread, table, stamp, None, Some(denial.name()), None)
-    }
-
-    /// Writes to the operator what runs short of time, in the fallback language.
-    ///
-    /// # Errors
-    /// See [`ComposeError`].
-    pub fn notice(
-        &self,
-        to: &Address,
-        deadlines: &[ShortOfTime],
-        stamp: Stamp,
-    ) -> Result<Outgoing, ComposeError> {
-        let language = self.language(DEADLINES, &self.fallback_language);
-        let values = self.values(&Values { deadlines, ..Values::default() });
-        let text = self.render(DEADLINES, &language, &values)?;
-        let message_id = self.message_id(DEADLINES, stamp);
-        let thread = Thread { message_id: None, references: &[] };
-        // Nobody has written: RFC 3834 section 5.
-        let raw = self.build(to, "auto-generated", None, &message_id, &thread, text, &[], stamp.now)?;
-        Ok(Outgoing {
-            recipient: to.clone(),
-            reference: String::new(),
-            template: DEADLINES.to_owned(),
-            language,
-            message_id,
-            is_proven: true,
-            raw,
-        })
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "all that a reply is made of")]
-    fn write(
-        &self,
-        answer: &Answer,
-        told: &[Told<'_>],
-        thread: Thread<'_>,
-        table: &Table,
-        stamp: Stamp,
-        question: Option<&Question>,
-        reason: Option<&str>,
-        work: Option<&Work<'_>>,
-    ) -> Result<Outgoing, ComposeError> {
+        let (question, reason, work) = match more {
+            More::Nothing => (None, "", None),
+            More::Question(question) => (Some(question), "", None),
+            More::Extended(reason) => (None, reason.name(), None),
+            More::Denied(denial) => (None, denial.name(), None),
+            More::Work(work) => (None, "", Some(work)),
+        };
         let language = self.language(&answer.template, &answer.language);
         let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
         let date = |date: Date| dates.map_or_else(|| date.to_string(), |form| form.write(date));
@@ -521,7 +459,7 @@ impl Replies {
             code: &code,
             until: &until,
             data_points: &data_points,
-            reason: reason.unwrap_or_default(),
+            reason,
             deadlines: &[],
             systems: &systems,
             withheld: work.map_or(&[], |work| &work.withheld),
@@ -544,6 +482,34 @@ impl Replies {
             language,
             message_id,
             is_proven: answer.is_proven,
+            raw,
+        })
+    }
+
+    /// Writes to the operator what runs short of time, in the fallback language.
+    ///
+    /// # Errors
+    /// See [`ComposeError`].
+    pub fn notice(
+        &self,
+        to: &Address,
+        deadlines: &[ShortOfTime],
+        stamp: Stamp,
+    ) -> Result<Outgoing, ComposeError> {
+        let language = self.language(DEADLINES, &self.fallback_language);
+        let values = self.values(&Values { deadlines, ..Values::default() });
+        let text = self.render(DEADLINES, &language, &values)?;
+        let message_id = self.message_id(DEADLINES, stamp);
+        let thread = Thread { message_id: None, references: &[] };
+        // Nobody has written: RFC 3834 section 5.
+        let raw = self.build(to, "auto-generated", None, &message_id, &thread, text, &[], stamp.now)?;
+        Ok(Outgoing {
+            recipient: to.clone(),
+            reference: String::new(),
+            template: DEADLINES.to_owned(),
+            language,
+            message_id,
+            is_proven: true,
             raw,
         })
     }

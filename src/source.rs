@@ -92,9 +92,14 @@ const MOST_KEPT: usize = 50;
 const LONGEST_KEPT: usize = 300;
 
 impl Report {
+    /// This became of it, and there is nothing more to say.
+    pub fn of(outcome: Outcome) -> Self {
+        Self { outcome, kept: Vec::new(), data: None, reason: String::new() }
+    }
+
     /// It did not work this time; `reason` is for the operator.
     pub fn retry(reason: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Retry, kept: Vec::new(), data: None, reason: reason.into() }
+        Self { reason: reason.into(), ..Self::of(Outcome::Retry) }
     }
 
     /// Reads what a system has written.

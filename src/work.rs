@@ -19,8 +19,9 @@ use crate::decide::Answer;
 use crate::intake::Intake;
 use crate::ladder::Status;
 use crate::outbox::next_attempt;
+use crate::random::random;
 use crate::reply::{
-    Attachment, CANCELLED, CATEGORIES, COPY, ERASED, Outgoing, Stamp, Thread, Told, Work as Words,
+    Attachment, CANCELLED, CATEGORIES, COPY, ERASED, More, Outgoing, Stamp, Thread, Told, Work as Words,
 };
 use crate::request::{RequestType, Verb};
 use crate::source::{Ended, Order, Outcome, Report, Source, Subject, TaskState, VERSION, Way, command};
@@ -53,8 +54,9 @@ impl Work {
         Self { intake, sources, erasure, copy, withheld, tombstone_key }
     }
 
-    /// One pass at `now`, when every mailbox has been read as it was at `read`, `None` where one has not: begins what may be begun, asks every system whose turn it is, and closes what is
-    /// through. Answers how many requests were closed.
+    /// One pass at `now`: begins what may be begun, asks every system whose turn it is, and closes what is
+    /// through. Every mailbox has been read as it was at `read`; `None` where one has not. Answers how many
+    /// requests were closed.
     ///
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
@@ -81,6 +83,11 @@ impl Work {
         self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)))
     }
 
+    /// The names of the systems that `are`.
+    fn names(&self, are: impl Fn(&Source) -> bool) -> Vec<&str> {
+        self.sources.iter().filter(|source| are(source)).map(|source| source.name.as_str()).collect()
+    }
+
     fn verb(&self, kind: &str) -> Option<Verb> {
         self.intake.table.kind(kind).and_then(|kind| kind.verb)
     }
@@ -95,8 +102,7 @@ impl Work {
             .collect();
         let mut visit = self.intake.store.visit(now).await?;
         for (kind, verb) in self.kinds() {
-            let able: Vec<&str> =
-                self.sources.iter().filter(|source| source.does(verb)).map(|it| it.name.as_str()).collect();
+            let able = self.names(|source| source.does(verb));
             if able.is_empty() {
                 continue;
             }
@@ -110,7 +116,7 @@ impl Work {
             for job in visit.ready(&kind.name, verb.destroys(), kinds, &copies, approved_before).await? {
                 if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
                     let reason = "the contact is on legal hold: a person must decide";
-                    visit.give_to_a_person(&job, reason).await?;
+                    visit.end_work(&job, Status::Held, reason, None).await?;
                     warn!(request.id = job.reference, request.type = job.kind, reason, "request is held");
                     continue;
                 }
@@ -123,12 +129,7 @@ impl Work {
 
     /// privacyd's own contacts: done in the transaction that records it. Answers whether something was erased.
     async fn local(&self, now: Timestamp) -> Result<bool> {
-        let names: Vec<&str> = self
-            .sources
-            .iter()
-            .filter(|it| matches!(it.way, Way::Local))
-            .map(|it| it.name.as_str())
-            .collect();
+        let names = self.names(|source| matches!(source.way, Way::Local));
         if names.is_empty() {
             return Ok(false);
         }
@@ -155,12 +156,7 @@ impl Work {
         // Orders take their time; each is given and settled at its own.
         let clock = Instant::now();
         let time = move || begun.saturating_add(clock.elapsed()).unwrap_or(begun);
-        let local: Vec<&str> = self
-            .sources
-            .iter()
-            .filter(|it| matches!(it.way, Way::Local))
-            .map(|it| it.name.as_str())
-            .collect();
+        let local = self.names(|source| matches!(source.way, Way::Local));
         let mut tasks = self.intake.store.due_tasks(&local, begun).await?.into_iter();
         let mut asked = JoinSet::new();
         loop {
@@ -292,10 +288,15 @@ impl Work {
             proof_needed: job.proof_needed,
         };
         let thread = Thread { message_id: job.rfc_message_id.as_ref(), references: &[] };
-        let mut unique = [0; 16];
-        getrandom::fill(&mut unique).map_err(|error| anyhow::anyhow!("Cannot get random bytes: {error}"))?;
-        let stamp = Stamp { unique, now };
-        match self.intake.replies.completion(&answer, &[told], thread, &self.intake.table, stamp, &words) {
+        let stamp = Stamp { unique: random()?, now };
+        match self.intake.replies.compose(
+            &answer,
+            &[told],
+            thread,
+            &self.intake.table,
+            stamp,
+            More::Work(&words),
+        ) {
             Ok(reply) => Ok((status, reason, Some(reply))),
             Err(error) => {
                 error!(request.id = job.reference, %error, "the end of a request could not be told: a person must");
@@ -312,10 +313,8 @@ impl Work {
 /// For a system that is no longer configured, or no longer does it.
 fn unable() -> Report {
     Report {
-        outcome: Outcome::Failed,
-        kept: Vec::new(),
-        data: None,
         reason: "the configuration has no such system for this any more".into(),
+        ..Report::of(Outcome::Failed)
     }
 }
 

@@ -35,7 +35,8 @@ const PURE: [&str; 26] = [
 ];
 
 /// What a room that thinks has no business with.
-const EFFECTS: [&str; 9] = [
+const EFFECTS: [&str; 10] = [
+    "crate::random",
     "tokio::",
     "sqlx",
     "Timestamp::now",

@@ -5,8 +5,9 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tracing::{error, warn};
 
-use super::{Intake, no_panic, random};
+use super::{Intake, no_panic};
 use crate::clock::{OVERDUE, Warning, written};
+use crate::random::random;
 use crate::reply::{Outgoing, ShortOfTime, Stamp};
 use crate::sender::Address;
 use crate::store::clocks::{Looked, Owed};

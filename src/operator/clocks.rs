@@ -12,7 +12,8 @@ use crate::clock::{Clock, NoExtension, Reason, Timetable, written};
 use crate::config::Config;
 use crate::daemon;
 use crate::decide::Answer;
-use crate::reply::{EXTENDED, Replies, Stamp, Thread, Told};
+use crate::random::random;
+use crate::reply::{EXTENDED, More, Replies, Stamp, Thread, Told};
 use crate::request::Table;
 use crate::store::Store;
 use crate::store::clocks::{Case, Extended};
@@ -175,11 +176,9 @@ pub async fn extend(
         proof_needed: case.proof_needed,
     };
     let thread = Thread { message_id: case.rfc_message_id.as_ref(), references: &[] };
-    let mut unique = [0; 16];
-    getrandom::fill(&mut unique).context("Cannot get random bytes")?;
-    let stamp = Stamp { unique, now };
+    let stamp = Stamp { unique: random()?, now };
     let notice = replies
-        .extension(&answer, &[told], thread, table, stamp, reason)
+        .compose(&answer, &[told], thread, table, stamp, More::Extended(reason))
         .context("The notice cannot be written, so nothing is extended")?;
     let extended = Extended { case: &case, answer: &timetable.answer, reason, notice: &notice };
     visit.extend(&extended).await?;

@@ -20,7 +20,8 @@ use crate::daemon;
 use crate::decide::{Answer, CONFIRM, Planned, Proven, UNCLEAR};
 use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, Status, begin};
-use crate::reply::{DENIED, Outgoing, Question, Replies, Stamp, Thread, Told};
+use crate::random::random;
+use crate::reply::{DENIED, More, Outgoing, Question, Replies, Stamp, Thread, Told};
 use crate::request::{Action, RequestType, Table};
 use crate::store::Store;
 use crate::store::clocks::Case;
@@ -261,16 +262,8 @@ impl Hand<'_> {
         let reply = match self.answer(DENIED) {
             None => None,
             Some(answer) => {
-                let told = [self.told(&case.kind, Status::Denied, case.due)];
-                let reply = self.tools.replies.denial(
-                    &answer,
-                    &told,
-                    self.thread(),
-                    self.tools.table,
-                    self.stamp()?,
-                    denial,
-                );
-                Some(reply.context("The reply cannot be written, so nothing is denied")?)
+                let told = self.told(&case.kind, Status::Denied, case.due);
+                Some(self.compose(&answer, told, More::Denied(denial))?)
             }
         };
         visit.deny(case, denial, reply.as_ref()).await?;
@@ -444,7 +437,7 @@ impl Hand<'_> {
         }
         let told = self.told(&kind.name, planned.status, planned.due);
         let Some(answer) = self.answer(&kind.name) else { return Ok(None) };
-        self.compose(&answer, told, None).map(Some)
+        self.compose(&answer, told, More::Nothing).map(Some)
     }
 
     /// The question whether the request is its reader's own, if there is anybody to ask.
@@ -456,14 +449,16 @@ impl Hand<'_> {
         let challenge = challenge(code.hash(), valid_for, self.now);
         let question = Question { code, until: until.to_zoned_datetime(TimeZone::UTC).date() };
         let told = Told { proof_needed, ..self.told(kind, Status::AwaitingProof, due) };
-        let letter = self.compose(&Answer { asks: true, ..answer }, told, Some(&question))?;
+        let letter = self.compose(&Answer { asks: true, ..answer }, told, More::Question(&question))?;
         Ok(Some(Asked { letter, challenge }))
     }
 
-    fn compose(&self, answer: &Answer, told: Told<'_>, question: Option<&Question>) -> Result<Outgoing> {
+    fn compose(&self, answer: &Answer, told: Told<'_>, more: More<'_>) -> Result<Outgoing> {
+        let thread = Thread { message_id: self.case().rfc_message_id.as_ref(), references: &[] };
+        let stamp = Stamp { unique: random()?, now: self.now };
         self.tools
             .replies
-            .compose(answer, &[told], self.thread(), self.tools.table, self.stamp()?, question)
+            .compose(answer, &[told], thread, self.tools.table, stamp, more)
             .context("The reply cannot be written, so nothing is changed")
     }
 
@@ -483,18 +478,4 @@ impl Hand<'_> {
             is_proven: self.case().is_proven,
         })
     }
-
-    fn thread(&self) -> Thread<'_> {
-        Thread { message_id: self.case().rfc_message_id.as_ref(), references: &[] }
-    }
-
-    fn stamp(&self) -> Result<Stamp> {
-        Ok(Stamp { unique: random()?, now: self.now })
-    }
-}
-
-fn random() -> Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).context("Cannot get random bytes")?;
-    Ok(bytes)
 }

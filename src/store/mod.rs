@@ -41,6 +41,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 
 use crate::mailbox::Cursor;
+use crate::random::random;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -178,8 +179,7 @@ impl Store {
     }
 
     async fn key(&self, name: &'static str) -> Result<[u8; 32]> {
-        let mut fresh = [0; 32];
-        getrandom::fill(&mut fresh).context("Cannot get random bytes")?;
+        let fresh: [u8; 32] = random()?;
         let key: Vec<u8> = sqlx::query_scalar(
             "INSERT INTO meta (name, value) VALUES (?, ?)
              ON CONFLICT (name) DO UPDATE SET value = value RETURNING value",

@@ -429,12 +429,7 @@ impl Visit {
             json!({ "reference": reference, "type": kind, "status": status, "received": day(*at) })
         });
         data.insert("requests".into(), list.collect());
-        Ok(Report {
-            outcome: Outcome::Done,
-            kept: Vec::new(),
-            data: Some(Value::Object(data)),
-            reason: String::new(),
-        })
+        Ok(Report { data: Some(Value::Object(data)), ..Report::of(Outcome::Done) })
     }
 
     /// Whether the contact of this address says in `column` that nothing of it may be erased.
@@ -481,15 +476,6 @@ impl Visit {
             .bind(job.request)?
             .bind(self.now)?;
         batch.run(&mut self.tx).await.context("Cannot erase a contact")?;
-        let outcome = if erased.rows_affected() > 0 { Outcome::Done } else { Outcome::Nothing };
-        Ok(Report { outcome, kept: Vec::new(), data: None, reason: String::new() })
-    }
-
-    /// Gives a request to a person; why not to the systems.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn give_to_a_person(&mut self, job: &Job, reason: &str) -> Result<()> {
-        self.end_work(job, Status::Held, reason, None).await
+        Ok(Report::of(if erased.rows_affected() > 0 { Outcome::Done } else { Outcome::Nothing }))
     }
 }
