@@ -91,6 +91,7 @@ CREATE TABLE requests (
 CREATE INDEX requests_message ON requests (message_id);
 CREATE INDEX requests_subject ON requests (subject);
 CREATE INDEX requests_due ON requests (status, due_on);
+CREATE INDEX requests_open ON requests (due_on, id) WHERE closed_at IS NULL;
 CREATE INDEX requests_waiting ON requests (subject) WHERE status = 'awaiting_proof';
 CREATE INDEX requests_reminder ON requests (remind_at) WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL;
 CREATE INDEX requests_expiry ON requests (proof_until) WHERE status = 'awaiting_proof';

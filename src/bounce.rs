@@ -15,6 +15,7 @@ use mail_parser::{HeaderName, MimeHeaders, PartType};
 use crate::decide::{EXPIRED, UNCLEAR, WITHDRAWN};
 use crate::ladder::Status;
 use crate::message::{Message, MessageId};
+use crate::reply::COPY;
 use crate::sender::{Address, unfold};
 
 /// So long after it was sent a mail of ours may still come back. Servers give up after five days
@@ -228,11 +229,16 @@ pub fn weigh(
 }
 
 /// Whether a person must look at a request of this status because the reply from `template` about it did not
-/// arrive. What was a question, its reminder, a confirmation or an end has not reached who waits for it; what
-/// is closed stays closed, and what its sources are at work on goes on.
+/// arrive. What was a question, its reminder or a confirmation has not reached who waits for it. A copy of
+/// their data is what was asked for, so its request is open again; every other end was carried out, which
+/// stays so. What its sources are at work on goes on.
 pub fn holds(template: &str, status: Status) -> bool {
     let says_less = [EXPIRED, WITHDRAWN, UNCLEAR, "extended"].contains(&template);
-    !says_less && matches!(status, Status::AwaitingProof | Status::Approved)
+    match status {
+        Status::AwaitingProof | Status::Approved => !says_less,
+        Status::Completed | Status::PartlyCompleted => template == COPY,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -431,6 +437,8 @@ mod tests {
             let waits = matches!(status, Status::AwaitingProof | Status::Approved);
             assert_eq!(holds("confirm", status), waits);
             assert!(!holds(EXPIRED, status));
+            let was_told = matches!(status, Status::Completed | Status::PartlyCompleted);
+            assert_eq!(holds(COPY, status), waits || was_told);
         }
     }
 }

@@ -194,12 +194,15 @@ pub struct Listing {
 /// `privacyd requests`
 #[derive(Debug, Subcommand)]
 pub enum Requests {
-    /// The soonest due first.
+    /// Those that are open, the soonest due first.
     #[command(after_help = "Example:\n  privacyd requests list --status approved")]
     List {
-        /// Only those.
+        /// Only those of this status, open or closed.
         #[arg(long, value_parser = Status::ALL.map(Status::name))]
         status: Option<String>,
+        /// Closed ones as well.
+        #[arg(long, conflicts_with = "status")]
+        all: bool,
         /// How much, and in what form.
         #[command(flatten)]
         listing: Listing,
@@ -421,8 +424,8 @@ pub enum Suppressions {
         kind: String,
     },
     /// Write the list for another system to standard output: CSV with the columns address, kind, since, in
-    /// order of address. Addresses are in lower case, without blanks, and that is also what is hashed. Erased
-    /// addresses are not in it: nobody knows them any more.
+    /// order of address. Addresses are in lower case, without blanks, and that is also what is hashed. An
+    /// opt-out that was made before an erasure stays in it.
     #[command(
         after_help = "Examples:\n  privacyd suppressions export > suppressed.csv\n  privacyd suppressions export --kind marketing --hash sha256 > for-the-advertiser.csv\n  privacyd suppressions export --hash hmac --key-file ./shared-key > for-the-agency.csv"
     )]

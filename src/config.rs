@@ -493,7 +493,8 @@ impl TryFrom<SourceFile> for SourceConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Erasure {
-    /// How long after its proof an erasure begins; until then a reply stops it. Default 24h.
+    /// How long after its proof an erasure begins; until then any reply but a yes or a reminder stops it.
+    /// Default 24h.
     #[serde(deserialize_with = "duration")]
     pub delay: Duration,
     /// The column of the contacts that says that a law suit or an authority forbids the erasure: any value
@@ -849,7 +850,8 @@ pub fn parse_toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Res
             .unwrap_or_default();
         let message = error.message().replace('\n', " ");
         // The parser's own sentence already names a key that is unknown or missing.
-        let key = if message.contains("unknown field") { String::new() } else { key };
+        let is_named = ["unknown field", "missing field"].iter().any(|it| message.contains(it));
+        let key = if is_named { String::new() } else { key };
         FileError { file: file.to_owned(), line, message: format!("{key}{message}") }
     })
 }
@@ -910,6 +912,23 @@ impl Config {
             config.file.mistake(&path.iter().map(String::as_str).collect::<Vec<_>>(), message)
         })?;
         Ok(config)
+    }
+
+    /// Whether there is a folder for the database.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn check_database(&self) -> Result<(), FileError> {
+        match self.database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            Some(folder) if !folder.is_dir() => {
+                let message = format!(
+                    "database: there is no folder {}; make it, or correct the path",
+                    folder.display()
+                );
+                Err(self.file.mistake(&["database"], message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What types cannot say. The error is the path of the key, and the sentence about it.

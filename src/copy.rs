@@ -91,7 +91,9 @@ fn without(data: Value, withheld: &Withheld, taken: &mut Vec<String>, categories
             let mut left = Map::new();
             for (name, value) in fields {
                 if withheld.is(&name) {
-                    categories.push(name.clone());
+                    if is_category(&name) {
+                        categories.push(name.clone());
+                    }
                     taken.push(name);
                 } else {
                     let has_fields = |value: &Value| value.is_object() || value.is_array();
@@ -100,11 +102,7 @@ fn without(data: Value, withheld: &Withheld, taken: &mut Vec<String>, categories
                         Value::Array(list) => !list.iter().any(has_fields),
                         _ => true,
                     };
-                    // A map may have somebody's data as its names.
-                    if is_field
-                        && name.len() <= 60
-                        && name.chars().all(|c| c.is_alphabetic() || " _-".contains(c))
-                    {
+                    if is_field && is_category(&name) {
                         categories.push(name.clone());
                     }
                     left.insert(name, without(value, withheld, taken, categories));
@@ -117,6 +115,11 @@ fn without(data: Value, withheld: &Withheld, taken: &mut Vec<String>, categories
         }
         value => value,
     }
+}
+
+/// Whether the name of a field is that of a category of data: a map may have somebody's data as its names.
+fn is_category(name: &str) -> bool {
+    name.len() <= 60 && name.chars().all(|c| c.is_alphabetic() || " _-".contains(c))
 }
 
 /// The lines of a value: names, colons, indents.

@@ -82,7 +82,7 @@ impl Parts {
             mailboxes: mailboxes(config)?,
             mailer: mailer(config)?,
             verifier: verifier(config)?,
-            sources: config.source.iter().map(Source::new).collect::<Result<_>>()?,
+            sources: Source::load(config)?,
             tokens: tokens(config)?,
         })
     }
@@ -303,13 +303,14 @@ impl Daemon {
         })
     }
 
-    /// One full pass: every mailbox once, then everything that is due out. When `stopped` turns true, what
+    /// One full pass: every mailbox once, then everything that is due out. When `stop` is asked, what
     /// is in hand is finished and the rest left.
     ///
     /// # Errors
     /// The first thing that did not work; the rest has been done all the same.
-    pub async fn run_once(mut self, stopped: watch::Receiver<bool>) -> Result<()> {
+    pub async fn run_once(mut self, stop: Stop) -> Result<()> {
         let begun = Timestamp::now();
+        let mut all_read = true;
         let mut failure = None;
         // The first is what the command ends with.
         let note = |failure: &mut Option<anyhow::Error>, error: anyhow::Error| match failure {
@@ -318,13 +319,13 @@ impl Daemon {
         };
         // Replies go out while mail still comes in; what is queued last is sent last.
         let (read, finished) = watch::channel(false);
-        let out =
-            drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stopped.clone().into());
+        let out = drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stop.clone());
         let out = tokio::spawn(out);
         for mailbox in &mut self.mailboxes {
             let name = mailbox.name().to_owned();
-            match self.intake.pass(mailbox, &|| *stopped.borrow()).await {
-                Ok(Passed { mails, unfiled }) => {
+            match self.intake.pass(mailbox, &|| stop.is_asked()).await {
+                Ok(Passed { mails, unfiled, all_read: this_one }) => {
+                    all_read &= this_one;
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                     if unfiled > 0 {
                         let error =
@@ -332,47 +333,47 @@ impl Daemon {
                         note(&mut failure, error);
                     }
                 }
-                Err(error) => note(&mut failure, error.context(format!("Mailbox {name} failed"))),
+                Err(error) => {
+                    all_read = false;
+                    note(&mut failure, error.context(format!("Mailbox {name} failed")));
+                }
             }
             mailbox.close().await;
         }
-        // Whoever answered in time must not find his request expired because we had not read it.
-        if failure.is_none()
-            && !*stopped.borrow()
+        // Whoever answered in time must not find his request expired, or carried out, because we had not read it.
+        let read_until = (all_read && !stop.is_asked()).then_some(begun);
+        if let Some(begun) = read_until
             && let Err(error) = self.intake.sweep(begun).await
         {
-            failure = Some(error);
+            note(&mut failure, error);
         }
         if let Err(error) = self.intake.warn(Timestamp::now()).await {
             note(&mut failure, error);
         }
-        if !*stopped.borrow()
-            && let Err(error) = self
-                .work
-                .pass(Timestamp::now(), failure.is_none().then_some(begun), &Stop::from(stopped.clone()))
-                .await
+        if !stop.is_asked()
+            && let Err(error) = self.work.pass(Timestamp::now(), read_until, &stop).await
         {
             note(&mut failure, error);
         }
-        if let Err(error) = purge(&self.intake.store, &self.retention, &stopped).await {
+        if let Err(error) = purge(&self.intake.store, &self.retention, &stop).await {
             note(&mut failure, error);
         }
         let _ = read.send(true);
         if let Err(error) = out.await.context("The outbox broke off")? {
             note(&mut failure, error);
         }
-        if let Err(error) = self.notices.run(true, stopped).await {
+        if let Err(error) = self.notices.run(true, &stop).await {
             note(&mut failure, error);
         }
         self.intake.store.close().await;
         failure.map_or(Ok(()), Err)
     }
 
-    /// Runs until `stopped` turns true, then finishes what is in hand and returns.
+    /// Runs until `stop` is asked, then finishes what is in hand and returns.
     ///
     /// # Errors
     /// A loop broke off by a fault of ours.
-    pub async fn run(self, stopped: watch::Receiver<bool>) -> Result<()> {
+    pub async fn run(self, stop: Stop) -> Result<()> {
         let mut loops = tokio::task::JoinSet::new();
         let mailboxes = self.mailboxes.len();
         let mut read_until = Vec::new();
@@ -380,12 +381,12 @@ impl Daemon {
             let (read, until) = watch::channel(None);
             read_until.push(until);
             let intake = Arc::clone(&self.intake);
-            loops.spawn(mailbox_loop(mailbox, intake, self.poll_interval, read, stopped.clone()));
+            loops.spawn(mailbox_loop(mailbox, intake, self.poll_interval, read, stop.clone()));
         }
-        loops.spawn(work_loop(self.work, read_until.clone(), stopped.clone()));
-        loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, self.retention, stopped.clone()));
-        loops.spawn(notice_loop(self.notices, stopped.clone()));
-        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stopped));
+        loops.spawn(work_loop(self.work, read_until.clone(), stop.clone()));
+        loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, self.retention, stop.clone()));
+        loops.spawn(notice_loop(self.notices, stop.clone()));
+        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stop));
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
         let _ = sd_notify::notify(&[
             sd_notify::NotifyState::Ready,
@@ -428,15 +429,14 @@ async fn mailbox_loop(
     intake: Arc<Intake>,
     poll_interval: Duration,
     read: watch::Sender<Option<Timestamp>>,
-    mut stopped: watch::Receiver<bool>,
+    stop: Stop,
 ) {
     let name = mailbox.name().to_owned();
     let mut failures = 0;
-    while !*stopped.borrow() {
-        let asked = stopped.clone();
+    while !stop.is_asked() {
         let begun = Timestamp::now();
-        let rest = match intake.pass(&mut mailbox, &|| *asked.borrow()).await {
-            Ok(Passed { mails, unfiled }) => {
+        let rest = match intake.pass(&mut mailbox, &|| stop.is_asked()).await {
+            Ok(Passed { mails, unfiled, all_read }) => {
                 if failures > 0 {
                     info!(mailbox = name, "mailbox works again");
                 }
@@ -444,7 +444,9 @@ async fn mailbox_loop(
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                 }
                 failures = 0;
-                read.send_replace(Some(begun));
+                if all_read {
+                    read.send_replace(Some(begun));
+                }
                 poll_interval
             }
             Err(error) => {
@@ -455,10 +457,7 @@ async fn mailbox_loop(
                 wait
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(rest) => {}
-            _ = stopped.changed() => {}
-        }
+        stop.rest(rest).await;
     }
     mailbox.close().await;
 }
@@ -470,10 +469,10 @@ async fn clock_loop(
     intake: Arc<Intake>,
     read_until: Vec<watch::Receiver<Option<Timestamp>>>,
     retention: Retention,
-    mut stopped: watch::Receiver<bool>,
+    stop: Stop,
 ) {
     let mut purged: Option<Timestamp> = None;
-    while !*stopped.borrow() {
+    while !stop.is_asked() {
         // None where a mailbox has not been read yet.
         let now = read_until.iter().map(|until| *until.borrow()).min().flatten();
         if let Some(now) = now
@@ -488,26 +487,18 @@ async fn clock_loop(
         let now = Timestamp::now();
         if purged.is_none_or(|last| now.duration_since(last) >= jiff::SignedDuration::from_hours(24)) {
             purged = Some(now);
-            if let Err(error) = purge(&intake.store, &retention, &stopped).await {
+            if let Err(error) = purge(&intake.store, &retention, &stop).await {
                 error!("the purge failed: {error:#}");
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(60)) => {}
-            _ = stopped.changed() => {}
-        }
+        stop.rest(Duration::from_secs(60)).await;
     }
 }
 
 /// The work on approved requests, for ever: looked for every few seconds.
-async fn work_loop(
-    work: Work,
-    read_until: Vec<watch::Receiver<Option<Timestamp>>>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let stop = Stop::from(stopped.clone());
+async fn work_loop(work: Work, read_until: Vec<watch::Receiver<Option<Timestamp>>>, stop: Stop) {
     let mut failures = 0;
-    while !*stopped.borrow() {
+    while !stop.is_asked() {
         let read = read_until.iter().map(|until| *until.borrow()).min().flatten();
         let rest = match work.pass(Timestamp::now(), read, &stop).await {
             Ok(_) => {
@@ -520,17 +511,14 @@ async fn work_loop(
                 back_off(failures)
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(rest) => {}
-            _ = stopped.changed() => {}
-        }
+        stop.rest(rest).await;
     }
 }
 
 /// Purges what is older than it may be.
-async fn purge(store: &Store, retention: &Retention, stopped: &watch::Receiver<bool>) -> Result<()> {
+async fn purge(store: &Store, retention: &Retention, stop: &Stop) -> Result<()> {
     let now = Timestamp::now();
-    let purged = store.purge(&retention.cutoffs(now)?, now, &|| *stopped.borrow()).await?;
+    let purged = store.purge(&retention.cutoffs(now)?, now, &|| stop.is_asked()).await?;
     if !purged.is_nothing() {
         let Purged { requests, events, texts, replies, messages } = purged;
         info!(requests, events, texts, replies, messages, "old records purged");
@@ -539,10 +527,9 @@ async fn purge(store: &Store, retention: &Retention, stopped: &watch::Receiver<b
 }
 
 /// The outbox, for ever: whatever is due, then a rest until more is queued or comes due.
-async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, mut stopped: watch::Receiver<bool>) {
-    let stop = Stop::from(stopped.clone());
+async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, stop: Stop) {
     let mut failures = 0;
-    while !*stopped.borrow() {
+    while !stop.is_asked() {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
         let rest = match outbox.drain(&stop).await {
@@ -555,27 +542,24 @@ async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, mut stopped: watch::Re
                 let wait = back_off(failures);
                 warn!(failures, wait_s = wait.as_secs(), "outbox failed: {error:#}");
                 // Newly queued mail does not make a server that is down come back sooner.
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    _ = stopped.changed() => {}
-                }
+                stop.rest(wait).await;
                 continue;
             }
         };
         tokio::select! {
             () = queued => {}
             () = tokio::time::sleep(rest) => {}
-            _ = stopped.changed() => {}
+            () = stop.asked() => {}
         }
     }
 }
 
 /// Notices to everybody, for ever: what is due, within its rate; whether there is a new one is looked for
 /// several times a minute.
-async fn notice_loop(notices: Notices, mut stopped: watch::Receiver<bool>) {
+async fn notice_loop(notices: Notices, stop: Stop) {
     let mut failures = 0;
-    while !*stopped.borrow() {
-        let rest = match notices.run(false, stopped.clone()).await {
+    while !stop.is_asked() {
+        let rest = match notices.run(false, &stop).await {
             Ok(_) => {
                 failures = 0;
                 Duration::from_secs(10)
@@ -587,10 +571,7 @@ async fn notice_loop(notices: Notices, mut stopped: watch::Receiver<bool>) {
                 wait
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(rest) => {}
-            _ = stopped.changed() => {}
-        }
+        stop.rest(rest).await;
     }
 }
 

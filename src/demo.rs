@@ -66,6 +66,8 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
         rows.push(vec![name.to_owned(), taken_for, done.join("\n"), reply, message.folder.clone()]);
     }
     println!("{}\n", grid(&["mail", "taken for, and why", "request", "reply", "filed in"], rows.into_iter()));
+    // As it was called: under `cargo run` there is no privacyd on the PATH.
+    let me = std::env::args().next().unwrap_or_else(|| "privacyd".to_owned());
     let suppressed = store.suppressions("", 1000).await?.len();
     let count = |word: &str| messages.iter().filter(|message| message.disposition == word).count();
     println!(
@@ -86,7 +88,7 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
             "{reference} could not be undone, so its sender was asked, and answered YES (31-yes). Then it"
         );
         println!("was carried out, and the answer says so:");
-        println!("  privacyd --config {dir}/privacyd.toml requests show {reference}\n");
+        println!("  {me} --config {dir}/privacyd.toml requests show {reference}\n");
     }
     println!("Where it all is:");
     println!("  {dir}/Maildir       the mails, filed in folders by type (Maildir++)");
@@ -94,11 +96,11 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     println!("  {dir}/privacyd.db   the SQLite database");
     println!("  {dir}/privacyd.toml the configuration\n");
     println!("What to try next:");
-    println!("  privacyd --config {dir}/privacyd.toml requests list");
-    println!("  privacyd --config {dir}/privacyd.toml outbox list");
-    println!("  privacyd classify {dir}/Maildir/.Opt-out");
+    println!("  {me} --config {dir}/privacyd.toml requests list --all");
+    println!("  {me} --config {dir}/privacyd.toml outbox list");
+    println!("  {me} classify {dir}/Maildir/.Opt-out");
     println!("  put a mail of your own into {dir}/Maildir/new, then");
-    println!("  privacyd --config {dir}/privacyd.toml run --once");
+    println!("  {me} --config {dir}/privacyd.toml run --once");
     store.close().await;
     Ok(())
 }

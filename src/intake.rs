@@ -64,6 +64,9 @@ pub struct Passed {
     pub mails: u64,
     /// Mails that are recorded and that the mailbox refused to file.
     pub unfiled: u64,
+    /// Whether every mail that lay there was read: the pass was not asked to stop, and no mail is left for the
+    /// next one.
+    pub all_read: bool,
 }
 
 /// Where a mail goes: its id and the name of its folder.
@@ -161,6 +164,7 @@ impl Intake {
                 break;
             }
         }
+        passed.all_read = !stop() && !mailbox.left_unread();
         // The mails are in; what people have put elsewhere must not bring the pass down.
         if !stop()
             && let Err(error) = self.by_folder(mailbox, Timestamp::now()).await
@@ -830,7 +834,7 @@ fn log_report(reported: &Reported, effect: Effect, held: &[String]) {
 }
 
 /// Runs a pure room; `None` when it panics. A fault of ours in one mail must not stop the others.
-fn no_panic<T>(room: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn no_panic<T>(room: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(room)).ok()
 }
 

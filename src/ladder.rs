@@ -18,7 +18,7 @@ use jiff::civil::Date;
 
 use crate::answer::Said;
 use crate::classify::Verdict;
-use crate::decide::{CaseFile, Letter, Policy};
+use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy};
 use crate::evidence::Proof;
 use crate::request::RequestType;
 use crate::text::fold;
@@ -279,19 +279,21 @@ impl Bearing {
 /// What `letter` means for the requests in `case_file`.
 pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy) -> Bearing {
     let mut bearing = Bearing::default();
-    let live: Vec<&Earlier> = case_file.proven.iter().filter(|r| r.status == Status::AwaitingProof).collect();
-    if !live.is_empty() {
-        by_code(&mut bearing, letter, &live, case_file, policy);
-    } else if !case_file.thread.is_empty() {
-        by_thread(&mut bearing, letter, &case_file.thread);
-    } else if let Some(used) = case_file.proven.iter().find(|it| stops(it, letter)) {
-        bearing.unclear = true;
-        bearing.take(used, "sender", Change::Hold, STOPPED);
-    } else if let Some(used) = case_file.proven.first() {
-        // The code hangs on in the subject of later mails; what they want is theirs to say.
-        bearing.loose = true;
-        bearing.take(used, "sender", Change::Note, "a code came again that is used up or has expired");
+    let (live, used): (Vec<&Earlier>, Vec<&Earlier>) =
+        case_file.proven.iter().partition(|request| request.status == Status::AwaitingProof);
+    by_code(&mut bearing, letter, &live, case_file, policy);
+    // A code that is used up hangs on in the subject of later mails, and ties them as well as a Message-ID does.
+    let mut others: Vec<&Earlier> = Vec::new();
+    for request in case_file.thread.iter().chain(used) {
+        if live.iter().chain(&others).all(|known| known.id != request.id) {
+            others.push(request);
+        }
     }
+    if !live.is_empty() {
+        // What it says to the question, it does not say to them; but it may stop them.
+        others.retain(|request| stops(request, letter));
+    }
+    by_thread(&mut bearing, letter, &others);
     bearing
 }
 
@@ -349,10 +351,14 @@ fn named(words: &str, data_points: &[(String, String)]) -> u32 {
 
 /// An answer to a mail of ours, from the address that went to, without a code that is still good. It can take
 /// a request back that waits for proof; whatever else it says, a person reads.
-fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[Earlier]) {
+fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
+    let asks = matches!(letter.reading.as_ref().map(|it| &it.verdict), Some(Verdict::Requests(_)));
     for request in thread {
         let is_waiting = request.status == Status::AwaitingProof;
         let (change, reason) = match letter.said {
+            _ if letter.evidence.proof == Proof::Conflict && stops(request, letter) => {
+                (Change::Hold, "a further mail, but what proves the sender contradicts itself")
+            }
             _ if letter.evidence.proof == Proof::Conflict => {
                 (Change::Note, "a further mail, but what proves the sender contradicts itself")
             }
@@ -368,7 +374,14 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[Earlier]) {
             Said::No | Said::NeverMind if !request.status.is_closed() => {
                 (Change::Note, "seems to be taken back: a person must read it before anything is done")
             }
-            _ if stops(request, letter) => (Change::Hold, STOPPED),
+            _ if stops(request, letter) => {
+                // What it asks for besides is opened and filed; only what it says of this one is not certain.
+                bearing.loose |= asks;
+                bearing.unclear |= !asks;
+                let reason = "a reply came before it was carried out: a person must read it first";
+                bearing.take(request, "sender", Change::Hold, reason);
+                continue;
+            }
             said if is_waiting => {
                 // Perhaps only the code was lost; perhaps there is more in it.
                 bearing.unclear |= !matches!(said, Said::Yes | Said::YesAndData);
@@ -392,19 +405,21 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[Earlier]) {
     }
 }
 
-/// Why a reply stops a request.
-const STOPPED: &str = "a reply came before it was carried out: a person must read it first";
-
-/// Whether a reply that is neither a yes, a no nor a withdrawal stops `request`: what needed a proof, and has
-/// it, and is not begun. "Wait, I need my invoices first" must not be read the day after. A reminder, and a
-/// wish for something else, stop nothing.
+/// Whether a reply stops `request`: what needed a proof, and has it, and is not begun. "Wait, I need my invoices
+/// first", "Stop!" and "just unsubscribe me instead" must not be read the day after; a yes, an empty reply and a
+/// reminder leave it as it is.
 fn stops(request: &Earlier, letter: &Letter) -> bool {
-    let goes_on = matches!(letter.said, Said::Yes | Said::YesAndData | Said::Nothing);
-    let asks_for_else = match letter.reading.as_ref().map(|reading| &reading.verdict) {
-        Some(Verdict::Requests(found)) => found.iter().all(|finding| finding.kind != request.kind),
+    let is_reminder = match letter.reading.as_ref().map(|reading| &reading.verdict) {
+        Some(Verdict::Requests(found)) => found.iter().all(|finding| finding.kind == FOLLOW_UP),
         _ => false,
     };
-    request.status == Status::Approved && request.proof_needed > 1 && !goes_on && !asks_for_else
+    let goes_on = match letter.said {
+        _ if letter.evidence.proof == Proof::Conflict => false,
+        Said::Yes | Said::YesAndData | Said::Nothing => true,
+        Said::No | Said::NeverMind => false,
+        Said::Unclear => is_reminder,
+    };
+    request.status == Status::Approved && request.proof_needed > 1 && !goes_on
 }
 
 /// Takes the request that waits for proof already and was asked for in the same words, if there is one: it

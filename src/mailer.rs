@@ -52,7 +52,7 @@ impl fmt::Debug for Letter {
 impl Letter {
     /// What forbids putting the letter on the wire: it could end the message early (RFC 5321
     /// §2.3.8, §4.1.1.4), smuggle in a command, or break a limit (§4.5.3.1).
-    fn flaw(&self) -> Option<&'static str> {
+    pub fn flaw(&self) -> Option<&'static str> {
         let plain = |b: u8| b.is_ascii_graphic() && b != b'<' && b != b'>';
         let address = self.recipient.as_bytes();
         match self.recipient.rsplit_once('@') {
@@ -141,6 +141,19 @@ impl Mailer {
         match self {
             Self::Smtp(smtp) => smtp.max_sessions(),
             Self::Directory(_) | Self::Memory(_) => 1,
+        }
+    }
+
+    /// The same as [`connect`](Self::connect); `None` when `stop` comes first. Nothing is claimed yet, so it may be
+    /// given up at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn connect_unless(&self, stop: &Stop) -> Result<Option<Session>, ConnectError> {
+        tokio::select! {
+            biased;
+            () = stop.asked() => Ok(None),
+            session = self.connect() => session.map(Some),
         }
     }
 

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::intake::Intake;
@@ -44,16 +43,16 @@ impl Notices {
         Self { intake, mailer, tokens: Arc::new(tokens) }
     }
 
-    /// Sends what is due, within the rate, until nothing is or `stopped` turns true; with `once`, no more than
+    /// Sends what is due, within the rate, until nothing is or `stop` is asked; with `once`, no more than
     /// a minute's worth, without a rest. Answers how many a server took.
     ///
     /// # Errors
     /// No connection could be made, the template is gone, or the store does not work. What was claimed is
     /// settled.
-    pub async fn run(&self, once: bool, mut stopped: watch::Receiver<bool>) -> Result<u64> {
+    pub async fn run(&self, once: bool, stop: &Stop) -> Result<u64> {
         let (mut tried, mut sent) = (0, 0);
         let mut session: Option<Session> = None;
-        while !*stopped.borrow() {
+        while !stop.is_asked() {
             let Some(notice) = self.store().next_notice(Timestamp::now()).await? else { break };
             let room = if once { notice.per_minute.saturating_sub(tried) } else { HANDFUL };
             let most = (notice.per_minute / 60).clamp(1, HANDFUL).min(room);
@@ -63,9 +62,12 @@ impl Notices {
             let begun = Instant::now();
             let mut open = match session.take().filter(Session::is_open) {
                 Some(open) => open,
-                None => self.mailer.connect().await.context("Notices cannot be sent")?,
+                None => match self.mailer.connect_unless(stop).await.context("Notices cannot be sent")? {
+                    Some(open) => open,
+                    None => break,
+                },
             };
-            let (count, taken) = self.handful(&notice, most, &mut open, &stopped).await?;
+            let (count, taken) = self.handful(&notice, most, &mut open, stop).await?;
             tried += count;
             sent += u64::from(taken);
             let pace = Duration::from_secs(60) * count.max(1) / notice.per_minute;
@@ -75,10 +77,7 @@ impl Notices {
             } else {
                 session = Some(open);
             }
-            tokio::select! {
-                () = tokio::time::sleep(rest) => {}
-                _ = stopped.changed() => {}
-            }
+            stop.rest(rest).await;
         }
         if let Some(session) = session {
             session.quit().await;
@@ -104,7 +103,7 @@ impl Notices {
         notice: &Notice,
         most: u32,
         session: &mut Session,
-        stopped: &watch::Receiver<bool>,
+        stop: &Stop,
     ) -> Result<(u32, u32)> {
         if !self.replies().circulars().any(|known| known == notice.template) {
             bail!(
@@ -138,9 +137,9 @@ impl Notices {
                 }
             }
         }
-        let outcomes = session.deliver(&letters, &Stop::from(stopped.clone())).await;
+        let outcomes = session.deliver(&letters, stop).await;
         results.extend(written.into_iter().zip(outcomes));
-        self.settle(&results, stopped).await?;
+        self.settle(&results, stop).await?;
         if let Some(error) = failure {
             return Err(error).context("A notice cannot be written");
         }
@@ -150,7 +149,7 @@ impl Notices {
         };
         let tried = count(|outcome| *outcome != Outcome::NotTried);
         let sent = count(|outcome| matches!(outcome, Outcome::Sent(_)));
-        if tried == 0 && !results.is_empty() && !*stopped.borrow() {
+        if tried == 0 && !results.is_empty() && !stop.is_asked() {
             bail!("The mail server ends the connection before it has taken a notice");
         }
         let other = tried - sent;
@@ -178,11 +177,11 @@ impl Notices {
     }
 
     /// What is known must not be lost to a database that is locked or full for a while: it would be unknown.
-    async fn settle(&self, results: &[(Addressee, Outcome)], stopped: &watch::Receiver<bool>) -> Result<()> {
+    async fn settle(&self, results: &[(Addressee, Outcome)], stop: &Stop) -> Result<()> {
         let mut failures = 0;
         loop {
             match self.store().settle_notice(results, Timestamp::now()).await {
-                Err(error) if *stopped.borrow() && failures >= 3 => return Err(error),
+                Err(error) if stop.is_asked() && failures >= 3 => return Err(error),
                 Err(error) => {
                     failures += 1;
                     error!(failures, notices = results.len(), "outcomes cannot be recorded yet: {error:#}");

@@ -10,6 +10,7 @@ pub mod notice;
 pub mod report;
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ use crate::evidence::{Evidence, Proof};
 use crate::request::Table;
 use crate::sender::Address;
 use crate::source::Source;
+use crate::stop::Stop;
 use crate::store::subjects::Upserted;
 use crate::store::{Store, Taken};
 use crate::token;
@@ -74,17 +76,18 @@ fn configured(path: &Path) -> Result<Config> {
 /// `run`: until SIGTERM or SIGINT; the first drains, the second exits at once.
 async fn run(config: &Config, once: bool) -> Result<()> {
     log::begin(&config.log);
-    let stopped = listen_for_signals()?;
+    let stop = listen_for_signals()?;
+    config.check_database().map_err(|error| as_mistake(error.into()))?;
     let parts = Parts::load(config).map_err(as_mistake)?;
     let daemon = Daemon::open(config, parts).await.map_err(|error| match error.downcast::<Taken>() {
         Ok(taken) => Mistake(taken.to_string()).into(),
         Err(error) => error,
     })?;
-    if once { daemon.run_once(stopped).await } else { daemon.run(stopped).await }
+    if once { daemon.run_once(stop).await } else { daemon.run(stop).await }
 }
 
-/// Turns true with the first SIGTERM or SIGINT; the second ends the process.
-fn listen_for_signals() -> Result<tokio::sync::watch::Receiver<bool>> {
+/// Comes with the first SIGTERM or SIGINT; the second ends the process.
+fn listen_for_signals() -> Result<Stop> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .context("Cannot listen for SIGTERM")?;
@@ -103,7 +106,7 @@ fn listen_for_signals() -> Result<tokio::sync::watch::Receiver<bool>> {
             let _ = stop.send(true);
         }
     });
-    Ok(stopped)
+    Ok(stopped.into())
 }
 
 /// `check`: everything that can be seen without changing anything.
@@ -148,6 +151,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     let mut boxes = mailboxes(config).map_err(as_mistake)?;
     let mailer = mailer(config).map_err(as_mistake)?;
     let verifier = verifier(config).map_err(as_mistake)?;
+    config.check_database().map_err(|error| as_mistake(error.into()))?;
     if offline {
         println!("servers        not asked (--offline)");
         return Ok(());
@@ -170,16 +174,17 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
 /// The company's systems that requests are carried out in.
 fn systems(config: &Config) -> Result<String> {
     let mut names = Vec::new();
-    for source in &config.source {
-        Source::new(source).map_err(as_mistake)?;
+    Source::load(config).map_err(|error| as_mistake(error.into()))?;
+    for (index, source) in config.source.iter().enumerate() {
         if let SourceSort::Command(command) = &source.sort
             && let Some(program) = command.first()
-            && !std::path::Path::new(program).is_file()
+            && !std::fs::metadata(program)
+                .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
         {
-            return Err(as_mistake(anyhow::anyhow!(
-                "source {:?}: command: there is no file {program}",
-                source.name
-            )));
+            let message =
+                format!("source {:?}: command: {program} is no file that can be executed", source.name);
+            let mistake = config.file.mistake(&["source", &index.to_string(), "command"], message);
+            return Err(as_mistake(mistake.into()));
         }
         names.push(source.name.as_str());
     }
@@ -238,11 +243,15 @@ fn as_mistake(error: anyhow::Error) -> anyhow::Error {
 
 /// `init`: the sample configuration, to a file that is not there yet.
 fn init(file: &Path) -> Result<()> {
-    let mut out = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .map_err(|error| Mistake(format!("Cannot write {}: {error}", file.display())))?;
+    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).open(file).map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::AlreadyExists => Mistake(format!(
+                "{} is there already and is not overwritten: name another file",
+                file.display()
+            )),
+            _ => Mistake(format!("Cannot write {}: {error}", file.display())),
+        }
+    })?;
     out.write_all(SAMPLE_CONFIG.as_bytes()).with_context(|| format!("Cannot write {}", file.display()))?;
     println!(
         "Wrote {}. Fill in the mailbox and the server, then: privacyd check --config {}",
@@ -313,8 +322,11 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
 
 async fn requests(store: &Store, config: &Config, command: Requests) -> Result<ExitCode> {
     match command {
-        Requests::List { status, listing } => {
-            let rows = store.requests(status.as_deref(), listing.limit).await?;
+        Requests::List { status, all, listing } => {
+            let rows = match status {
+                None if !all => store.open_requests(listing.limit).await?,
+                status => store.requests(status.as_deref(), listing.limit).await?,
+            };
             print_list(
                 &listing,
                 &rows,

@@ -79,7 +79,9 @@ impl Outbox {
             return Ok(Pass::default());
         }
         // One connection first: a server that lets nobody in is asked once, not by thirty at once.
-        let Some(first) = self.connect(stop).await? else { return Ok(Pass::default()) };
+        let Some(first) = self.mailer.connect_unless(stop).await.map_err(describe)? else {
+            return Ok(Pass::default());
+        };
         let full = Arc::new(Notify::new());
         let mut sessions = JoinSet::new();
         let (outbox, hears, says) = (self.clone(), stop.clone(), Arc::clone(&full));
@@ -124,20 +126,11 @@ impl Outbox {
         while sessions.len() < wanted.min(self.mailer.max_sessions()) {
             let (outbox, stop, full) = (self.clone(), stop.clone(), Arc::clone(full));
             sessions.spawn(async move {
-                match outbox.connect(&stop).await? {
+                match outbox.mailer.connect_unless(&stop).await.map_err(describe)? {
                     Some(session) => outbox.session(session, &stop, &full).await,
                     None => Ok(Pass::default()),
                 }
             });
-        }
-    }
-
-    /// A connection; `None` when `stop` comes first. Nothing is claimed yet, so it may be given up at once.
-    async fn connect(&self, stop: &Stop) -> Result<Option<Session>> {
-        tokio::select! {
-            biased;
-            () = stop.asked() => Ok(None),
-            session = self.mailer.connect() => session.map(Some).map_err(describe),
         }
     }
 

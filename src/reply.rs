@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 use minijinja::{Environment, UndefinedBehavior, context};
 use rust_embed::RustEmbed;
 
@@ -583,7 +583,10 @@ impl Replies {
                 for file in files {
                     let sort = ContentType::parse(file.content_type).map_err(|error| fail(&error))?;
                     let attachment = lettre::message::Attachment::new(file.name.to_owned());
-                    parts = parts.singlepart(attachment.body(file.bytes.clone(), sort));
+                    // Said outright: short ASCII would go out as it is, with bare line feeds, which no server takes.
+                    let body = Body::new_with_encoding(file.bytes.clone(), ContentTransferEncoding::Base64)
+                        .map_err(|_| fail(&"an attachment cannot be encoded"))?;
+                    parts = parts.singlepart(attachment.body(body, sort));
                 }
                 message.multipart(parts)
             }

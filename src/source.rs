@@ -7,10 +7,9 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{SourceConfig, SourceSort};
+use crate::config::{Config, FileError, SourceConfig, SourceSort};
 use crate::request::Verb;
 use crate::sender::Address;
 
@@ -92,6 +91,11 @@ const MOST_KEPT: usize = 50;
 const LONGEST_KEPT: usize = 300;
 
 impl Report {
+    /// Whether it says that something was collected, and does not hand it over.
+    pub fn is_done_without_data(&self) -> bool {
+        self.outcome == Outcome::Done && self.data.is_none() && self.kept.is_empty()
+    }
+
     /// This became of it, and there is nothing more to say.
     pub fn of(outcome: Outcome) -> Self {
         Self { outcome, kept: Vec::new(), data: None, reason: String::new() }
@@ -196,23 +200,32 @@ pub enum Way {
 }
 
 impl Source {
-    /// The source that this configuration describes.
+    /// The sources that a configuration describes.
     ///
     /// # Errors
-    /// A secret or a CA file that cannot be read.
-    pub fn new(config: &SourceConfig) -> anyhow::Result<Self> {
+    /// A secret or a CA file that cannot be read, with the line that names it.
+    pub fn load(config: &Config) -> Result<Vec<Self>, FileError> {
+        let source = |(index, source): (usize, &SourceConfig)| {
+            Self::new(source).map_err(|(key, error)| {
+                let message = format!("source {:?}: {key}: {error}", source.name);
+                config.file.mistake(&["source", &index.to_string(), key], message)
+            })
+        };
+        config.source.iter().enumerate().map(source).collect()
+    }
+
+    /// The error is the key that is at fault, and a sentence.
+    fn new(config: &SourceConfig) -> Result<Self, (&'static str, String)> {
         let way = match &config.sort {
             SourceSort::Local => Way::Local,
             SourceSort::Command(command) => {
                 Way::Command { command: command.clone(), timeout: config.timeout }
             }
             SourceSort::Http { url, secret, ca_file } => {
-                let place = || format!("source {:?}", config.name);
-                let secret =
-                    secret.read().map_err(|error| anyhow::anyhow!("{}: secret: {error}", place()))?;
+                let secret = secret.read().map_err(|error| ("secret", error.to_string()))?;
                 let is_plain = url.scheme_str() == Some("http");
                 let tls = (!is_plain).then(|| crate::tls::client_config(ca_file.as_deref())).transpose();
-                let tls = tls.with_context(place)?;
+                let tls = tls.map_err(|error| ("ca_file", format!("{error:#}")))?;
                 Way::Http(http::Http { url: url.clone(), secret, timeout: config.timeout, tls })
             }
         };

@@ -20,6 +20,14 @@ impl Stop {
         self.0.as_ref().is_some_and(|stopped| *stopped.borrow())
     }
 
+    /// Rests for so long, or until it comes.
+    pub async fn rest(&self, rest: std::time::Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = self.asked() => {}
+        }
+    }
+
     /// Returns once it has come, at once if it has already; never when nobody can ask any more.
     pub async fn asked(&self) {
         if let Some(mut stopped) = self.0.clone()

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::config::{CopyConfig, Erasure};
 use crate::copy::{Withheld, copy};
 use crate::decide::Answer;
-use crate::intake::Intake;
+use crate::intake::{Intake, no_panic};
 use crate::ladder::Status;
 use crate::outbox::next_attempt;
 use crate::random::random;
@@ -30,6 +30,10 @@ use crate::store::tasks::{Job, Task};
 
 /// So many systems are asked at once.
 const AT_ONCE: usize = 4;
+
+/// Why a person must see to a request, in its history and in the log.
+const ON_HOLD: &str = "the contact is on legal hold: a person must decide";
+const NOT_TOLD: &str = "carried out, but the reply could not be written: a person must tell";
 
 /// Everything the work needs.
 pub struct Work {
@@ -50,7 +54,9 @@ impl Work {
         copy: CopyConfig,
         tombstone_key: [u8; 32],
     ) -> Self {
-        let withheld = Withheld::new(&copy.withhold);
+        // That somebody's data are on hold is not theirs to know.
+        let words: Vec<String> = copy.withhold.iter().chain([&erasure.hold_column]).cloned().collect();
+        let withheld = Withheld::new(&words);
         Self { intake, sources, erasure, copy, withheld, tombstone_key }
     }
 
@@ -61,17 +67,20 @@ impl Work {
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
     pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
-        let kinds: Vec<&str> = self.kinds().map(|(kind, _)| kind.name.as_str()).collect();
-        if self.sources.is_empty() || !self.intake.store.has_work(&kinds, now).await? {
+        let is_able = |(_, verb): &(&RequestType, Verb)| self.sources.iter().any(|source| source.does(*verb));
+        let able: Vec<&str> = self.kinds().filter(is_able).map(|(kind, _)| kind.name.as_str()).collect();
+        if !self.intake.store.has_work(&able, now).await? {
             return Ok(0);
         }
-        self.begin(&kinds, now, read).await?;
-        let erased = self.local(now).await?;
-        self.ask(now, stop).await?;
-        let closed = self.close(now).await?;
-        if erased {
+        // Orders take their time; each is given and settled, and each end told, at its own.
+        let clock = Instant::now();
+        let time = || now.saturating_add(clock.elapsed()).unwrap_or(now);
+        self.begin(now, read).await?;
+        if self.local(now).await? {
             self.intake.store.truncate_log().await?;
         }
+        self.ask(&time, stop).await?;
+        let closed = self.close(&time).await?;
         if closed > 0 {
             self.intake.queued.notify_one();
         }
@@ -94,12 +103,14 @@ impl Work {
 
     /// Whoever took an erasure back in time must not find it done because we had not read it: it begins only
     /// as far as every mailbox has been read.
-    async fn begin(&self, kinds: &[&str], now: Timestamp, read: Option<Timestamp>) -> Result<()> {
+    async fn begin(&self, now: Timestamp, read: Option<Timestamp>) -> Result<()> {
+        let kinds: Vec<&str> = self.kinds().map(|(kind, _)| kind.name.as_str()).collect();
         let copies: Vec<&str> = self
             .kinds()
             .filter(|(_, verb)| *verb == Verb::Collect)
             .map(|(kind, _)| kind.name.as_str())
             .collect();
+        let (mut held, mut begun) = (Vec::new(), Vec::new());
         let mut visit = self.intake.store.visit(now).await?;
         for (kind, verb) in self.kinds() {
             let able = self.names(|source| source.does(verb));
@@ -113,18 +124,24 @@ impl Work {
                     read.min(now).saturating_sub(self.erasure.delay).unwrap_or(Timestamp::MIN)
                 }
             };
-            for job in visit.ready(&kind.name, verb.destroys(), kinds, &copies, approved_before).await? {
+            for job in visit.ready(&kind.name, verb.destroys(), &kinds, &copies, approved_before).await? {
                 if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
-                    let reason = "the contact is on legal hold: a person must decide";
-                    visit.end_work(&job, Status::Held, reason, None).await?;
-                    warn!(request.id = job.reference, request.type = job.kind, reason, "request is held");
-                    continue;
+                    visit.end_work(&job, Status::Held, ON_HOLD, None).await?;
+                    held.push(job);
+                } else {
+                    visit.begin_work(&job, &able).await?;
+                    begun.push((job, able.len()));
                 }
-                visit.begin_work(&job, &able).await?;
-                info!(request.id = job.reference, request.type = job.kind, systems = able.len(), "request is being carried out");
             }
         }
-        visit.close().await
+        visit.close().await?;
+        for job in held {
+            warn!(request.id = job.reference, request.type = job.kind, reason = ON_HOLD, "request is held");
+        }
+        for (job, systems) in begun {
+            info!(request.id = job.reference, request.type = job.kind, systems, "request is being carried out");
+        }
+        Ok(())
     }
 
     /// privacyd's own contacts: done in the transaction that records it. Answers whether something was erased.
@@ -134,6 +151,7 @@ impl Work {
             return Ok(false);
         }
         let mut erased = false;
+        let mut done = Vec::new();
         let mut visit = self.intake.store.visit(now).await?;
         for task in visit.local_tasks(&names).await? {
             let report = match self.verb(&task.job.kind) {
@@ -145,19 +163,19 @@ impl Work {
                 Some(Verb::Cancel) | None => unable(),
             };
             let ended = visit.settle_task(&task, &report, None).await?;
-            log(&task, &report, ended);
+            done.push((task, report, ended));
         }
         visit.close().await?;
+        for (task, report, ended) in &done {
+            log(task, report, *ended);
+        }
         Ok(erased)
     }
 
     /// Asks the other systems, some at once, and writes each answer down when it comes.
-    async fn ask(&self, begun: Timestamp, stop: &Stop) -> Result<()> {
-        // Orders take their time; each is given and settled at its own.
-        let clock = Instant::now();
-        let time = move || begun.saturating_add(clock.elapsed()).unwrap_or(begun);
+    async fn ask(&self, time: &impl Fn() -> Timestamp, stop: &Stop) -> Result<()> {
         let local = self.names(|source| matches!(source.way, Way::Local));
-        let mut tasks = self.intake.store.due_tasks(&local, begun).await?.into_iter();
+        let mut tasks = self.intake.store.due_tasks(&local, time()).await?.into_iter();
         let mut asked = JoinSet::new();
         loop {
             while asked.len() < AT_ONCE
@@ -167,19 +185,26 @@ impl Work {
                 let way =
                     self.sources.iter().find(|source| source.name == task.source).map(|it| it.way.clone());
                 let order = self.order(&task);
+                let now = time();
                 asked.spawn(async move {
                     let report = match (way, order) {
                         (Some(Way::Command { command, timeout }), Some(order)) => {
                             command::run(&command, timeout, &order).await
                         }
-                        (Some(Way::Http(http)), Some(order)) => http.run(&order, time()).await,
+                        (Some(Way::Http(http)), Some(order)) => http.run(&order, now).await,
                         _ => unable(),
                     };
                     (task, report)
                 });
             }
             let Some(answered) = asked.join_next().await else { return Ok(()) };
-            let (task, report) = answered?;
+            let (task, mut report) = answered?;
+            if self.verb(&task.job.kind) == Some(Verb::Collect) && report.is_done_without_data() {
+                report = Report {
+                    reason: "it says that it is done, but gives no data".into(),
+                    ..Report::of(Outcome::Retry)
+                };
+            }
             let now = time();
             let next = next_attempt(task.begun, task.attempts + 1, now);
             let mut visit = self.intake.store.visit(now).await?;
@@ -199,13 +224,17 @@ impl Work {
         })
     }
 
-    async fn close(&self, now: Timestamp) -> Result<u64> {
+    async fn close(&self, time: &impl Fn() -> Timestamp) -> Result<u64> {
         let mut closed = 0;
         loop {
+            let now = time();
             let mut visit = self.intake.store.visit(now).await?;
             let Some((job, ended)) = visit.through().await? else { return Ok(closed) };
             let (status, reason, reply) = match self.verb(&job.kind) {
-                Some(verb) => self.end(&job, verb, &ended, now)?,
+                Some(verb) => match no_panic(|| self.end(&job, verb, &ended, now)) {
+                    Some(end) => end?,
+                    None => (Status::Held, NOT_TOLD, None),
+                },
                 None => (Status::Held, "its type has no verb any more: a person must go on", None),
             };
             visit.end_work(&job, status, reason, reply.as_ref()).await?;
@@ -250,7 +279,7 @@ impl Work {
             } else if (copy.json.len() + copy.text.len()) as u64 > self.copy.max_attachment_size.as_u64() {
                 return Ok((
                     Status::Held,
-                    "the copy is too large for a mail: a person must hand it out",
+                    "the copy is too large for a mail: a person must collect it again and hand it out",
                     None,
                 ));
             } else {
@@ -300,11 +329,7 @@ impl Work {
             Ok(reply) => Ok((status, reason, Some(reply))),
             Err(error) => {
                 error!(request.id = job.reference, %error, "the end of a request could not be told: a person must");
-                Ok((
-                    Status::Held,
-                    "carried out, but the reply could not be written: a person must tell",
-                    None,
-                ))
+                Ok((Status::Held, NOT_TOLD, None))
             }
         }
     }

@@ -69,6 +69,15 @@ fn run_refuses_what_check_refuses_and_a_database_that_is_in_use() {
     assert!(said.contains("another privacyd already works on the database"), "{said}");
 }
 
+#[test]
+fn a_database_needs_its_folder() {
+    let config = GOOD.replace("/nonexistent/privacyd.db", "ROOT/gone/privacyd.db");
+    assert_eq!(
+        refusal(&config, &[]),
+        "c.toml:1: database: there is no folder gone; make it, or correct the path"
+    );
+}
+
 fn broken(from: &str, to: &str, expected: &str) {
     assert!(GOOD.contains(from));
     assert_eq!(refusal(&GOOD.replace(from, to), &[]), expected);
@@ -78,7 +87,7 @@ fn broken(from: &str, to: &str, expected: &str) {
 fn the_good_one_is_good() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
-    std::fs::write(&file, GOOD).unwrap();
+    std::fs::write(&file, GOOD.replace("/nonexistent", &folder.path().display().to_string())).unwrap();
     let output = check(&file);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -186,7 +195,8 @@ fn a_folder_and_its_prefix_have_room_for_a_hundred_characters() {
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
-    std::fs::write(&file, with(80, "held = \"12345678901234567890\"")).unwrap();
+    let sound = with(80, "held = \"12345678901234567890\"");
+    std::fs::write(&file, sound.replace("/nonexistent", &folder.path().display().to_string())).unwrap();
     assert!(check(&file).status.success());
 }
 
@@ -303,7 +313,12 @@ fn systems() {
     );
     case(
         "name = \"a\"\ncommand = [\"/nowhere/at/all\"]",
-        "source \"a\": command: there is no file /nowhere/at/all",
+        "c.toml:13: source \"a\": command: /nowhere/at/all is no file that can be executed",
+    );
+    // It is there, and nobody may execute it.
+    case(
+        "name = \"a\"\ncommand = [\"ROOT/secret\"]",
+        "c.toml:13: source \"a\": command: secret is no file that can be executed",
     );
     case(
         "name = \"a\"\nurl = \"http://crm.example.com/\"",
@@ -315,7 +330,7 @@ fn systems() {
     );
     case(
         "name = \"a\"\nurl = \"https://crm.example.com/\"\nsecret = { file = \"ROOT/empty\" }",
-        "source \"a\": secret: The secret file empty is empty",
+        "c.toml:14: source \"a\": secret: The secret file empty is empty",
     );
     case(
         "name = \"a\"\nlocal = true\nverbs = []",

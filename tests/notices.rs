@@ -11,9 +11,9 @@ use privacyd::notice::Notices;
 use privacyd::operator::import_from;
 use privacyd::operator::notice::queue;
 use privacyd::reply::POLICY_CHANGE;
+use privacyd::stop::Stop;
 use privacyd::store::notices::Progress;
 use privacyd::token::Tokens;
-use tokio::sync::watch;
 
 #[path = "support/corridor.rs"]
 mod support;
@@ -56,8 +56,7 @@ impl Post {
 
     /// A minute's worth.
     async fn minute(&self) -> u64 {
-        let (_stop, stopped) = watch::channel(false);
-        self.notices(&[]).run(true, stopped).await.unwrap()
+        self.notices(&[]).run(true, &Stop::never()).await.unwrap()
     }
 
     /// Recipient and text of everything that was sent.
@@ -86,9 +85,8 @@ async fn everybody_gets_it_once_in_their_language_whatever_they_opted_out_of() {
     post.house.store.suppress(&ann, "marketing", Timestamp::now()).await.unwrap();
     assert_eq!(post.send("p", 1000).await, 4);
     assert_eq!(post.send("p", 1000).await, 0);
-    let (_stop, stopped) = watch::channel(false);
-    assert_eq!(post.notices(&[KEY]).run(false, stopped.clone()).await.unwrap(), 4);
-    assert_eq!(post.notices(&[KEY]).run(false, stopped).await.unwrap(), 0);
+    assert_eq!(post.notices(&[KEY]).run(false, &Stop::never()).await.unwrap(), 4);
+    assert_eq!(post.notices(&[KEY]).run(false, &Stop::never()).await.unwrap(), 0);
     let sent = post.sent();
     let subject = |to: &str| {
         let (_, raw) = sent.iter().find(|(recipient, _)| recipient == to).unwrap();
@@ -157,8 +155,7 @@ async fn the_rate_is_kept() {
     // 6000 a minute are 40 in 400 ms.
     post.send("quick", 6000).await;
     let begun = Instant::now();
-    let (_stop, stopped) = watch::channel(false);
-    assert_eq!(post.notices(&[]).run(false, stopped).await.unwrap(), 40);
+    assert_eq!(post.notices(&[]).run(false, &Stop::never()).await.unwrap(), 40);
     assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
 }
 
@@ -208,8 +205,7 @@ async fn what_does_not_go_out_is_tried_again_or_told() {
     // A server that is down costs nobody an attempt.
     post.send("q", 600).await;
     post.memory.lock().unwrap().unreachable = true;
-    let (_stop, stopped) = watch::channel(false);
-    assert!(post.notices(&[]).run(true, stopped).await.is_err());
+    assert!(post.notices(&[]).run(true, &Stop::never()).await.is_err());
     assert_eq!(post.count("q", "queued").await, 5);
 }
 
@@ -240,7 +236,7 @@ async fn a_bounce_finds_its_notice_and_whoever_is_erased_is_gone() {
     assert_eq!(post.house.counts().await, (2, 0, 0));
     let address = to.parse().unwrap();
     post.house.store.bury(&address, None, Timestamp::now()).await.unwrap();
-    post.house.store.erase_again(&[address]).await.unwrap();
+    post.house.store.erase_again(&[address], Timestamp::now()).await.unwrap();
     assert_eq!(post.progress("p").await.people, 2);
     receive(3, report(3, &to)).await;
     assert_eq!(post.count("p", "bounced").await, 0);

@@ -64,7 +64,7 @@ async fn what_a_backup_brings_back_is_found_and_erased_again() {
     assert_eq!(house.store.contact_count().await.unwrap(), 12_000);
     assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 4);
     assert_eq!(house.store.contact_count().await.unwrap(), 11_996);
-    assert_eq!(house.suppressed([gone[0], gone[3]]).await, [false, false]);
+    assert_eq!(house.suppressed([gone[0], gone[3]]).await, [true, true]);
     assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 0);
 }
 

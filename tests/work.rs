@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
+use privacyd::mailer::Outcome;
 use privacyd::message::Message;
 use privacyd::stop::Stop;
 use serde_json::json;
@@ -375,4 +376,112 @@ async fn a_restart_between_order_and_end_does_nothing_twice() {
     assert_eq!(calls(&shop_calls).len(), 2);
     let told = exchange.house.letters().await.iter().filter(|(_, template, _)| template == "erased").count();
     assert_eq!((exchange.status().await.as_str(), told), ("completed", 1));
+}
+
+/// Sends what is queued: the first of it with these outcomes, the rest taken.
+async fn post(exchange: &Exchange, outcomes: &[Outcome], at: Timestamp) {
+    let store = &exchange.house.store;
+    let (_, claim) = store.settle_and_claim(&[], 100, at).await.unwrap();
+    let taken = std::iter::repeat(Outcome::Sent("250 2.0.0".into()));
+    let results: Vec<_> = claim.rows.into_iter().zip(outcomes.iter().cloned().chain(taken)).collect();
+    store.settle_and_claim(&results, 0, at).await.unwrap();
+}
+
+const BOTH: &str =
+    "Please send me a copy of all the personal data you hold about me. Then delete all my personal data.";
+const PROVEN: &str = "[proof]\ndata_points = [\"postcode\"]\ndata_points_needed = 1\n";
+
+#[tokio::test]
+async fn a_copy_can_be_taken_by_any_server() {
+    let mut exchange = Exchange::with(&format!("{LOCAL}{PROVEN}")).await;
+    exchange.approved("jane@example.org", COPY, "Yes. 10115").await;
+    assert_eq!(exchange.work(start()).await, 1);
+    let (to, template, raw) = exchange.house.letters().await.pop().unwrap();
+    assert_eq!(template, "copy");
+    let letter = privacyd::mailer::Letter {
+        id: 1,
+        recipient: to,
+        raw: raw.into_bytes(),
+        message_id: "<1@example.com>".into(),
+    };
+    assert_eq!(letter.flaw(), None);
+}
+
+#[tokio::test]
+async fn a_copy_that_no_server_takes_opens_its_request_again_and_nothing_is_erased() {
+    let mut exchange = Exchange::with(&format!("{LOCAL}{PROVEN}")).await;
+    exchange.approved("jane@example.org", BOTH, "Yes. 10115").await;
+    post(&exchange, &[], start()).await;
+    assert_eq!(exchange.work(start()).await, 1);
+    post(&exchange, &[Outcome::Bounced("550 5.1.1".into())], start()).await;
+    let states = exchange.requests().await;
+    assert_eq!(states, [("access".into(), "held".into()), ("deletion".into(), "approved".into())]);
+    assert_eq!(exchange.house.scalar("SELECT count(*) FROM requests WHERE closed_at IS NOT NULL").await, 0);
+    assert_eq!(exchange.work(hours(100)).await, 0);
+    assert_eq!(exchange.contacts().await, 2);
+}
+
+#[tokio::test]
+async fn a_copy_of_unknown_fate_holds_the_erasure_up() {
+    let mut exchange = Exchange::with(&format!("{LOCAL}{PROVEN}")).await;
+    exchange.approved("jane@example.org", BOTH, "Yes. 10115").await;
+    post(&exchange, &[], start()).await;
+    assert_eq!(exchange.work(start()).await, 1);
+    post(&exchange, &[Outcome::Unknown("the connection was lost".into())], start()).await;
+    assert_eq!(exchange.work(hours(100)).await, 0);
+    assert_eq!(exchange.contacts().await, 2);
+    // A person sends it again.
+    let id = exchange.house.scalar("SELECT id FROM outbox WHERE template = 'copy'").await;
+    exchange.house.store.retry(id, hours(100)).await.unwrap();
+    post(&exchange, &[], hours(100)).await;
+    assert_eq!(exchange.work(hours(100)).await, 1);
+    assert_eq!(exchange.contacts().await, 1);
+}
+
+#[tokio::test]
+async fn another_wish_in_a_reply_stops_an_erasure_and_is_heard() {
+    for (words, kind) in [
+        ("Stop!", "opt_out"),
+        ("Just unsubscribe me from the newsletter instead.", "opt_out"),
+        ("Please send me a copy of all the personal data you hold about me first.", "access"),
+    ] {
+        let mut exchange = Exchange::with(LOCAL).await;
+        exchange.approved("jane@example.org", DELETE, "Yes").await;
+        exchange.answer(hours(2), words).await;
+        let states = exchange.requests().await;
+        assert!(states.contains(&("deletion".into(), "held".into())), "{words}: {states:?}");
+        assert!(states.iter().any(|(it, _)| it == kind), "{words}: {states:?}");
+        exchange.work(hours(100)).await;
+        assert_eq!(exchange.contacts().await, 2, "{words}");
+    }
+    // A reminder changes nothing.
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    let reminder = "I have written to you before and have had no answer to my request.";
+    exchange.answer(hours(2), reminder).await;
+    assert_eq!(exchange.work(hours(48)).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_at_work_ends_even_when_its_system_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) = system(folder.path(), "shop", "echo '{\"outcome\":\"retry\"}'");
+    let mut exchange = Exchange::with(&shop).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    exchange.work(hours(24)).await;
+    assert_eq!(exchange.status().await, "executing");
+    let house = exchange.house.reconfigured("").await;
+    house.work.pass(hours(30), Some(hours(30)), &Stop::never()).await.unwrap();
+    let request = house.store.requests(None, 1).await.unwrap().remove(0);
+    assert_eq!(request.status, "held");
+}
+
+#[tokio::test]
+async fn a_system_that_says_done_and_gives_no_data_is_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) = system(folder.path(), "shop", "echo '{\"outcome\":\"done\"}'");
+    let mut exchange = Exchange::with(&format!("{shop}{PROVEN}")).await;
+    exchange.approved("jane@example.org", COPY, "Yes. 10115").await;
+    assert_eq!(exchange.work(start()).await, 0);
+    assert_eq!(exchange.status().await, "executing");
 }

@@ -15,7 +15,7 @@ use super::{Intake, fresh_references};
 use crate::clock::Facts;
 use crate::decide::{Shelf, UNCLEAR};
 use crate::mailbox::{Body, Fetched, Found, Mailbox, Mark};
-use crate::operator::hand::{self, Tools};
+use crate::operator::hand::{self, NotDone, Tools};
 use crate::store::hand::Opened;
 use crate::store::visit::{Identity, Visit};
 
@@ -92,13 +92,14 @@ impl Intake {
             clock: &self.policy.clock,
             proof: &self.proof,
         };
-        match hand::reclassify(visit, tools, &grip, kind, HOW, now).await? {
+        match hand::reclassify(visit, tools, &grip, kind, HOW, now).await {
             Ok(done) => {
                 let (changed, status) = (done.changed, done.status);
                 info!(request.id = reference, request.type = kind, outcome = status, changed, "reclassified by folder");
                 Ok(changed)
             }
-            Err(refusal) => {
+            Err(NotDone::Broken(error)) => Err(error),
+            Err(NotDone::Refused(refusal)) => {
                 warn!(
                     request.id = reference,
                     folder, "a mail was moved by hand, and its request stays as it is: {refusal}"

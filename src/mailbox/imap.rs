@@ -53,6 +53,8 @@ pub struct Imap {
     warned_of_leftovers: bool,
     /// What we have filed since the folders were last looked into.
     filed: folders::Filed,
+    /// Looks into a folder that failed one after the other.
+    failed_looks: HashMap<String, u8>,
 }
 
 /// How far the listing of the folder has come, and what of it is not yet handed out.
@@ -113,6 +115,7 @@ impl Imap {
             failures: HashMap::new(),
             warned_of_leftovers: false,
             filed: folders::Filed::default(),
+            failed_looks: HashMap::new(),
         })
     }
 

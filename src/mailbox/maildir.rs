@@ -86,6 +86,11 @@ impl Maildir {
         Ok(Window { validity: 0, mails })
     }
 
+    /// See [`super::Mailbox::left_unread`].
+    pub fn left_unread(&self) -> bool {
+        self.failures.values().any(|failed| *failed < ATTEMPTS)
+    }
+
     /// See [`super::Mailbox::file`]. Mails keep their names and flags.
     ///
     /// # Errors

@@ -206,6 +206,14 @@ impl Mailbox {
         }
     }
 
+    /// Whether a mail could not be read in this pass and is left for the next. (IMAP ends the pass instead.)
+    pub fn left_unread(&self) -> bool {
+        match self {
+            Self::Imap(_) => false,
+            Self::Maildir(maildir) => maildir.left_unread(),
+        }
+    }
+
     /// What kind of ids this mailbox has.
     pub fn kind(&self) -> Kind {
         match self {

@@ -46,12 +46,15 @@ pub async fn replay(store: &Store, dry_run: bool, mut report: impl FnMut(&str) -
     while let Some((last, risen)) = store.risen(after, PAGE).await? {
         after = last;
         if !dry_run && !risen.is_empty() {
-            store.erase_again(&risen).await?;
+            store.erase_again(&risen, Timestamp::now()).await?;
         }
         for address in &risen {
             report(address.as_str())?;
         }
         found += risen.len() as u64;
+    }
+    if found > 0 && !dry_run {
+        store.truncate_log().await?;
     }
     Ok(found)
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{as_mistake, not_found, print, print_json};
+use super::{Mistake, as_mistake, not_found, print, print_json};
 use crate::cli::One;
 use crate::clock::{Clock, Facts, written};
 use crate::code::Code;
@@ -106,6 +106,20 @@ pub enum Refusal {
     /// What the type asks for cannot be done without knowing for whom.
     #[error("The request {0} has no address, so nobody knows for whom to carry out {1}")]
     NoAddress(String, String),
+    /// A template does not do.
+    #[error("The mail about the request {0} cannot be written, so nothing is changed: {1}")]
+    Unwritable(String, String),
+}
+
+/// Why nothing was done with a request: it was refused, or the store does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDone {
+    /// It is not to be done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It could not be done.
+    #[error(transparent)]
+    Broken(#[from] anyhow::Error),
 }
 
 /// What it takes to do something with a request.
@@ -127,13 +141,15 @@ pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb
     let clock = daemon::clock(config, &table).map_err(as_mistake)?;
     let replies = daemon::replies(config, &table).map_err(as_mistake)?;
     let tools = Tools { table: &table, replies: &replies, clock: &clock, proof: &config.proof };
-    match act(store, tools, &one.reference, &verb, Timestamp::now()).await? {
+    match act(store, tools, &one.reference, &verb, Timestamp::now()).await {
         Ok(done) if one.json => print_json(&done),
         Ok(done) => {
             print(&done.said)?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(refusal) => not_found(&refusal.to_string()),
+        Err(NotDone::Refused(refusal @ Refusal::NoType(..))) => Err(Mistake(refusal.to_string()).into()),
+        Err(NotDone::Refused(refusal)) => not_found(&refusal.to_string()),
+        Err(NotDone::Broken(error)) => Err(error),
     }
 }
 
@@ -148,10 +164,10 @@ pub async fn act(
     reference: &str,
     verb: &Verb,
     now: Timestamp,
-) -> Result<Result<Done, Refusal>> {
+) -> Result<Done, NotDone> {
     let mut visit = store.visit(now).await?;
     let Some(grip) = visit.grip(reference).await? else {
-        return Ok(Err(Refusal::NotFound(reference.to_owned())));
+        return Err(Refusal::NotFound(reference.to_owned()).into());
     };
     let hand = Hand { tools, grip: &grip, now };
     let done = match verb {
@@ -164,7 +180,7 @@ pub async fn act(
         Verb::Withdraw => hand.withdraw(&mut visit).await?,
         Verb::Note { text } => hand.note(&mut visit, text).await?,
     };
-    if done.as_ref().is_ok_and(|done| done.changed) {
+    if done.changed {
         visit.close().await?;
     }
     Ok(done)
@@ -181,7 +197,7 @@ pub async fn reclassify(
     kind: &str,
     how: &str,
     now: Timestamp,
-) -> Result<Result<Done, Refusal>> {
+) -> Result<Done, NotDone> {
     Hand { tools, grip, now }.reclassify(visit, kind, how).await
 }
 
@@ -225,19 +241,19 @@ impl Hand<'_> {
         }
     }
 
-    async fn approve(&self, visit: &mut Visit, proof: Option<u8>) -> Result<Result<Done, Refusal>> {
+    async fn approve(&self, visit: &mut Visit, proof: Option<u8>) -> Result<Done, NotDone> {
         let case = self.case();
         if matches!(case.status, Status::Approved | Status::Executing) {
             let step = self.grip.proof_given;
-            return Ok(Ok(
-                self.already(format!("is {} already, with proof of step {step}", case.status.name()))
-            ));
+            return Ok(self.already(format!("is {} already, with proof of step {step}", case.status.name())));
         }
-        if let Err(refusal) = self.must_be_open("approved") {
-            return Ok(Err(refusal));
-        }
+        self.must_be_open("approved")?;
         if case.kind == UNCLEAR {
-            return Ok(Err(Refusal::Unclear(self.reference())));
+            return Err(Refusal::Unclear(self.reference()).into());
+        }
+        if case.subject.is_none() && self.tools.table.kind(&case.kind).is_some_and(|kind| kind.verb.is_some())
+        {
+            return Err(Refusal::NoAddress(self.reference(), case.kind.clone()).into());
         }
         let proof = proof.unwrap_or(case.proof_needed.max(self.grip.proof_given));
         let answer = self.tools.clock.run(&case.kind, &Facts { proven: Some(self.now), ..case.facts }).answer;
@@ -247,18 +263,16 @@ impl Hand<'_> {
         visit
             .approve_by_hand(proof, &proven, format!("a person vouches for step {proof} of the proof"))
             .await?;
-        Ok(Ok(self.done(Status::Approved, format!("is approved; it is due on {}", written(due)))))
+        Ok(self.done(Status::Approved, format!("is approved; it is due on {}", written(due))))
     }
 
-    async fn deny(&self, visit: &mut Visit, denial: Denial) -> Result<Result<Done, Refusal>> {
+    async fn deny(&self, visit: &mut Visit, denial: Denial) -> Result<Done, NotDone> {
         let case = self.case();
         if case.status == Status::Denied {
             let why = self.grip.denied.as_deref().unwrap_or("a reason that is not known");
-            return Ok(Ok(self.already(format!("is denied already, because of {why}"))));
+            return Ok(self.already(format!("is denied already, because of {why}")));
         }
-        if let Err(refusal) = self.must_be_open("denied") {
-            return Ok(Err(refusal));
-        }
+        self.must_be_open("denied")?;
         let reply = match self.answer(DENIED) {
             None => None,
             Some(answer) => {
@@ -272,100 +286,90 @@ impl Hand<'_> {
             None => "it has no address, so nobody is told: if you know of a way, tell them yourself",
         };
         let done = self.done(Status::Denied, format!("is denied; {told}"));
-        Ok(Ok(Done { reply: reply.map(|reply| reply.template), ..done }))
+        Ok(Done { reply: reply.map(|reply| reply.template), ..done })
     }
 
-    async fn hold(&self, visit: &mut Visit, reason: Option<&str>) -> Result<Result<Done, Refusal>> {
+    async fn hold(&self, visit: &mut Visit, reason: Option<&str>) -> Result<Done, NotDone> {
         if self.case().status == Status::Held {
-            return Ok(Ok(self.already("is held already")));
+            return Ok(self.already("is held already"));
         }
-        if let Err(refusal) = self.must_be_open("held") {
-            return Ok(Err(refusal));
-        }
+        self.must_be_open("held")?;
         let reason = reason.unwrap_or("a person wants it so").to_owned();
         visit.stop(self.case(), Change::Hold, reason).await?;
         let due = written(self.case().due);
-        Ok(Ok(self.done(Status::Held, format!("is held; its clock runs on, it is due on {due}"))))
+        Ok(self.done(Status::Held, format!("is held; its clock runs on, it is due on {due}")))
     }
 
-    async fn complete(&self, visit: &mut Visit) -> Result<Result<Done, Refusal>> {
+    async fn complete(&self, visit: &mut Visit) -> Result<Done, NotDone> {
         if self.case().status == Status::Completed {
-            return Ok(Ok(self.already("is completed already")));
+            return Ok(self.already("is completed already"));
         }
-        if let Err(refusal) = self.must_be_open("completed") {
-            return Ok(Err(refusal));
-        }
+        self.must_be_open("completed")?;
         visit.stop(self.case(), Change::Complete, "a person has carried it out".to_owned()).await?;
-        Ok(Ok(self.done(Status::Completed, "is completed; no mail goes out")))
+        Ok(self.done(Status::Completed, "is completed; no mail goes out"))
     }
 
-    async fn withdraw(&self, visit: &mut Visit) -> Result<Result<Done, Refusal>> {
+    async fn withdraw(&self, visit: &mut Visit) -> Result<Done, NotDone> {
         if self.case().status == Status::Withdrawn {
-            return Ok(Ok(self.already("is withdrawn already")));
+            return Ok(self.already("is withdrawn already"));
         }
-        if let Err(refusal) = self.must_be_open("withdrawn") {
-            return Ok(Err(refusal));
-        }
+        self.must_be_open("withdrawn")?;
         let reason = "a person says that its sender has taken it back".to_owned();
         visit.stop(self.case(), Change::Withdraw { fraud: false }, reason).await?;
-        Ok(Ok(self.done(Status::Withdrawn, "is withdrawn; no mail goes out")))
+        Ok(self.done(Status::Withdrawn, "is withdrawn; no mail goes out"))
     }
 
-    async fn note(&self, visit: &mut Visit, text: &str) -> Result<Result<Done, Refusal>> {
+    async fn note(&self, visit: &mut Visit, text: &str) -> Result<Done, NotDone> {
         if self.grip.noted.as_deref() == Some(text) {
-            return Ok(Ok(self.already("bears this note already")));
+            return Ok(self.already("bears this note already"));
         }
         visit.note(self.case().id, text).await?;
-        Ok(Ok(self.done(self.case().status, "bears the note")))
+        Ok(self.done(self.case().status, "bears the note"))
     }
 
-    async fn release(&self, visit: &mut Visit) -> Result<Result<Done, Refusal>> {
+    async fn release(&self, visit: &mut Visit) -> Result<Done, NotDone> {
         let (case, grip) = (self.case(), self.grip);
-        if let Err(refusal) = self.must_be_open("released") {
-            return Ok(Err(refusal));
-        }
+        self.must_be_open("released")?;
         if case.status != Status::Held {
-            return Ok(Ok(self.already(format!("is not held: it is {}", case.status.name()))));
+            return Ok(self.already(format!("is not held: it is {}", case.status.name())));
         }
         if case.kind == UNCLEAR {
-            return Ok(Err(Refusal::Unclear(self.reference())));
+            return Err(Refusal::Unclear(self.reference()).into());
         }
         if case.facts.proven.is_some() || grip.proof_given >= case.proof_needed {
             visit.release_approved(case, grip.proof_given).await?;
-            return Ok(Ok(self.done(Status::Approved, "is released: it is approved")));
+            return Ok(self.done(Status::Approved, "is released: it is approved"));
         }
         // Step 1 rests on the mail itself: there is nothing to ask.
         if case.proof_needed < 2 {
-            return Ok(Err(Refusal::Unprovable(self.reference())));
+            return Err(Refusal::Unprovable(self.reference()).into());
         }
         if grip.letters > 0 && !grip.is_undelivered {
             visit.release_waiting(grip, None).await?;
-            return Ok(Ok(self.done(Status::AwaitingProof, "is released: it waits for its proof again")));
+            return Ok(self.done(Status::AwaitingProof, "is released: it waits for its proof again"));
         }
         let Some(asked) = self.ask(&case.kind, case.proof_needed, case.due)? else {
-            return Ok(Err(Refusal::Unprovable(self.reference())));
+            return Err(Refusal::Unprovable(self.reference()).into());
         };
         visit.release_waiting(grip, Some(&asked)).await?;
         let said = "is released: its sender is asked to confirm it, and the question is queued";
         let done = self.done(Status::AwaitingProof, said);
-        Ok(Ok(Done { reply: Some(asked.letter.template), ..done }))
+        Ok(Done { reply: Some(asked.letter.template), ..done })
     }
 
-    async fn reclassify(&self, visit: &mut Visit, kind: &str, how: &str) -> Result<Result<Done, Refusal>> {
+    async fn reclassify(&self, visit: &mut Visit, kind: &str, how: &str) -> Result<Done, NotDone> {
         let case = self.case();
         let Some(kind) = self.tools.table.kind(kind) else {
             let known: Vec<&str> = self.tools.table.types.iter().map(|kind| kind.name.as_str()).collect();
-            return Ok(Err(Refusal::NoType(kind.to_owned(), known.join(", "))));
+            return Err(Refusal::NoType(kind.to_owned(), known.join(", ")).into());
         };
         if case.kind == kind.name {
-            return Ok(Ok(self.already(format!("is of type {} already", kind.name))));
+            return Ok(self.already(format!("is of type {} already", kind.name)));
         }
-        if let Err(refusal) = self.must_be_open("reclassified") {
-            return Ok(Err(refusal));
-        }
+        self.must_be_open("reclassified")?;
         let mut planned = self.plan(kind);
         if planned.status == Status::Completed && case.subject.is_none() {
-            return Ok(Err(Refusal::NoAddress(self.reference(), kind.name.clone())));
+            return Err(Refusal::NoAddress(self.reference(), kind.name.clone()).into());
         }
         let mut asked = None;
         if planned.status == Status::AwaitingProof {
@@ -395,7 +399,7 @@ impl Hand<'_> {
         };
         let done = self.done(planned.status, format!("is of type {} now; {then}", kind.name));
         let letter = asked.map(|asked| asked.letter).or(reply);
-        Ok(Ok(Done { kind: kind.name.clone(), reply: letter.map(|letter| letter.template), ..done }))
+        Ok(Done { kind: kind.name.clone(), reply: letter.map(|letter| letter.template), ..done })
     }
 
     /// What proves that the mail is its request's owner's.
@@ -430,7 +434,7 @@ impl Hand<'_> {
 
     /// The reply to a mail that was understood as of this type, if there is anybody to write to. Somebody of
     /// whom the evidence contradicts itself has been told that a person looks.
-    fn acknowledge(&self, kind: &RequestType, planned: &Planned) -> Result<Option<Outgoing>> {
+    fn acknowledge(&self, kind: &RequestType, planned: &Planned) -> Result<Option<Outgoing>, NotDone> {
         let is_held = planned.status == Status::Held;
         if is_held && (self.proof() == Proof::Conflict || kind.action != Action::Open) {
             return Ok(None);
@@ -441,7 +445,7 @@ impl Hand<'_> {
     }
 
     /// The question whether the request is its reader's own, if there is anybody to ask.
-    fn ask(&self, kind: &str, proof_needed: u8, due: jiff::civil::Date) -> Result<Option<Asked>> {
+    fn ask(&self, kind: &str, proof_needed: u8, due: jiff::civil::Date) -> Result<Option<Asked>, NotDone> {
         let Some(answer) = self.answer(CONFIRM) else { return Ok(None) };
         let valid_for = self.tools.proof.valid_for;
         let until = self.now.saturating_add(valid_for).context("The clock is past all dates")?;
@@ -453,13 +457,11 @@ impl Hand<'_> {
         Ok(Some(Asked { letter, challenge }))
     }
 
-    fn compose(&self, answer: &Answer, told: Told<'_>, more: More<'_>) -> Result<Outgoing> {
+    fn compose(&self, answer: &Answer, told: Told<'_>, more: More<'_>) -> Result<Outgoing, NotDone> {
         let thread = Thread { message_id: self.case().rfc_message_id.as_ref(), references: &[] };
         let stamp = Stamp { unique: random()?, now: self.now };
-        self.tools
-            .replies
-            .compose(answer, &[told], thread, self.tools.table, stamp, more)
-            .context("The reply cannot be written, so nothing is changed")
+        let composed = self.tools.replies.compose(answer, &[told], thread, self.tools.table, stamp, more);
+        Ok(composed.map_err(|error| Refusal::Unwritable(self.reference(), error.to_string()))?)
     }
 
     fn told<'a>(&'a self, kind: &'a str, status: Status, due: jiff::civil::Date) -> Told<'a> {

@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use sqlx::{Sqlite, Transaction};
 
 use super::visit::{Batch, Visit};
 use crate::bounce::{Effect, holds};
@@ -92,41 +93,95 @@ impl Visit {
             }
             return Ok(Vec::new());
         }
-        let event = if matches!(effect, Effect::Undelivered(_)) { "undelivered" } else { "note" };
-        let reason = format!("our reply {} ({}) was {effect}", reported.id, reported.template);
-        let mut held = Vec::new();
-        for (request, reference, status) in self.requests_of(reported.id, &format!("{reason} %")).await? {
-            let status = Status::parse(&status).context("A stored request has no known status")?;
-            batch.event(request, self.now, "rule", event, &format!("{reason} (message {message})"))?;
-            if event == "undelivered" && holds(&reported.template, status) {
-                let reason = "our reply to it could not be delivered".to_owned();
-                let step = Step { request, actor: "rule", change: Change::Hold, reason };
-                batch.step(&step, self.now, Some(message))?;
-                held.push(reference);
+        let said = effect.to_string();
+        let held = match effect {
+            Effect::Undelivered(_) => {
+                undelivered(&mut self.tx, &mut batch, reported.id, &said, self.now, Some(message)).await?
             }
-        }
+            Effect::Delayed | Effect::Delivered => {
+                for spoken_of in requests_of(&mut self.tx, reported.id).await? {
+                    let reason = format!("our reply {} ({}) was {said}", reported.id, reported.template);
+                    // However often the same is reported, it is noted once.
+                    if !spoken_of.has_event(&mut self.tx, &format!("{reason} %")).await? {
+                        let reason = format!("{reason} (message {message})");
+                        batch.event(spoken_of.request, self.now, "rule", "note", &reason)?;
+                    }
+                }
+                Vec::new()
+            }
+        };
         batch.run(&mut self.tx).await.context("Cannot record what a bounce says")?;
         Ok(held)
     }
+}
 
-    /// Id, reference and status of the requests that a reply spoke of, but for those that have an event whose
-    /// reason is like `said`: however often the same is reported, it is noted once.
-    async fn requests_of(&mut self, reply: i64, said: &str) -> Result<Vec<(i64, String, String)>> {
-        // Those of one mail and one person belong together: a reply bears the reference of the first alone.
-        sqlx::query_as(
-            "SELECT r.id, r.reference, r.status FROM outbox o
-             JOIN requests f ON f.reference = o.reference
-             JOIN requests r ON r.id = f.id
-                OR (r.message_id = f.message_id AND r.subject IS f.subject
-                    AND (f.message_id = o.message_id OR o.template IN ('confirm', 'reminder', 'confirmed')))
-             WHERE o.id = $1
-               AND NOT EXISTS (SELECT 1 FROM request_events e WHERE e.request_id = r.id AND e.reason LIKE $2)
-             ORDER BY r.id",
+/// A request that a reply spoke of.
+#[derive(sqlx::FromRow)]
+struct SpokenOf {
+    request: i64,
+    reference: String,
+    status: String,
+    template: String,
+}
+
+impl SpokenOf {
+    /// Whether it has an event whose reason is like `said`.
+    async fn has_event(&self, tx: &mut Transaction<'static, Sqlite>, said: &str) -> Result<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM request_events WHERE request_id = ? AND reason LIKE ?)",
         )
-        .bind(reply)
+        .bind(self.request)
         .bind(said)
-        .fetch_all(&mut *self.tx)
+        .fetch_one(&mut **tx)
         .await
-        .context("Cannot read the requests of a reply")
+        .context("Cannot read the history of a request")
     }
+}
+
+/// Adds to `batch` what follows for the requests that the reply in this row of the outbox spoke of, when it did
+/// not arrive, as `said` says: by the server it was given to, or by the bounce that is `message`. Answers the
+/// references of those that a person must look at now.
+///
+/// # Errors
+/// The database does not work.
+pub(super) async fn undelivered(
+    tx: &mut Transaction<'static, Sqlite>,
+    batch: &mut Batch,
+    reply: i64,
+    said: &str,
+    now: i64,
+    message: Option<i64>,
+) -> Result<Vec<String>> {
+    let mut held = Vec::new();
+    for SpokenOf { request, reference, status, template } in requests_of(tx, reply).await? {
+        let status = Status::parse(&status).context("A stored request has no known status")?;
+        let origin = message.map(|message| format!(" (message {message})")).unwrap_or_default();
+        let reason = format!("our reply {reply} ({template}) was {said}{origin}");
+        batch.event(request, now, "rule", "undelivered", &reason)?;
+        if holds(&template, status) {
+            let reason = "our reply to it could not be delivered".to_owned();
+            let step = Step { request, actor: "rule", change: Change::Hold, reason };
+            batch.step(&step, now, message)?;
+            held.push(reference);
+        }
+    }
+    Ok(held)
+}
+
+/// The requests that a reply spoke of.
+async fn requests_of(tx: &mut Transaction<'static, Sqlite>, reply: i64) -> Result<Vec<SpokenOf>> {
+    // Those of one mail and one person belong together: a reply bears the reference of the first alone.
+    sqlx::query_as(
+        "SELECT r.id AS request, r.reference, r.status, o.template FROM outbox o
+         JOIN requests f ON f.reference = o.reference
+         JOIN requests r ON r.id = f.id
+            OR (r.message_id = f.message_id AND r.subject IS f.subject
+                AND (f.message_id = o.message_id OR o.template IN ('confirm', 'reminder', 'confirmed'))
+                AND o.template NOT IN ('copy', 'categories', 'erased', 'cancelled', 'denied', 'extended'))
+         WHERE o.id = ? ORDER BY r.id",
+    )
+    .bind(reply)
+    .fetch_all(&mut **tx)
+    .await
+    .context("Cannot read the requests of a reply")
 }

@@ -1,8 +1,8 @@
 //! What a person's own hand needs of the store: all that is known of one request, and what is done with it,
 //! in one transaction with its history, its clocks, its tasks and the mail about it.
 //!
-//! A request that is at work is not touched here. The tasks of any other are taken back with it, so that a later
-//! approval begins all of them anew.
+//! A request that is at work is not touched here. What its systems had done before it was held stays on record; a
+//! later approval asks all of them anew.
 
 use std::collections::HashMap;
 
@@ -234,7 +234,6 @@ impl Visit {
     /// The database does not work.
     pub async fn approve_by_hand(&mut self, proof: u8, proven: &Proven, reason: String) -> Result<()> {
         let mut batch = Batch::default();
-        batch.take_back(proven.request)?;
         batch.step(&by_person(proven.request, Change::Approve { proof }, reason), self.now, None)?;
         batch.proven(proven, self.now)?;
         batch.run(&mut self.tx).await.context("Cannot record the approval")
@@ -255,7 +254,6 @@ impl Visit {
             .bind(flag)?
             .bind(self.now)?
             .bind(case.id)?;
-        batch.take_back(case.id)?;
         batch.event(case.id, self.now, "person", "denied", denial.name())?;
         if let Some(reply) = reply {
             batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
@@ -269,7 +267,6 @@ impl Visit {
     /// The database does not work.
     pub async fn stop(&mut self, case: &Case, change: Change, reason: String) -> Result<()> {
         let mut batch = Batch::default();
-        batch.take_back(case.id)?;
         batch.step(&by_person(case.id, change, reason), self.now, None)?;
         batch.run(&mut self.tx).await.context("Cannot record what was done with the request")
     }
@@ -280,7 +277,6 @@ impl Visit {
     /// The database does not work.
     pub async fn release_approved(&mut self, case: &Case, proof: u8) -> Result<()> {
         let mut batch = Batch::default();
-        batch.take_back(case.id)?;
         batch.event(case.id, self.now, "person", "released", "its proof has come before")?;
         batch.step(&by_person(case.id, Change::Approve { proof }, "released".to_owned()), self.now, None)?;
         batch.run(&mut self.tx).await.context("Cannot record the release")
@@ -348,7 +344,6 @@ impl Visit {
             .bind(planned.due_source.clone())?
             .bind(done.then_some(self.now))?
             .bind(case.id)?;
-        batch.take_back(case.id)?;
         batch.add("DELETE FROM challenges WHERE request_id = ?;")?.bind(case.id)?;
         batch.add("DELETE FROM deadlines WHERE request_id = ?;")?.bind(case.id)?;
         batch.event(case.id, self.now, "person", "reclassified", reason)?;
@@ -403,14 +398,6 @@ impl Visit {
         let mut batch = Batch::default();
         batch.event(request, self.now, "person", "note", text)?;
         batch.run(&mut self.tx).await.context("Cannot record the note")
-    }
-}
-
-impl Batch {
-    /// The tasks of a request that is not at work: if it is ever approved again, all of its systems are asked
-    /// anew.
-    fn take_back(&mut self, request: i64) -> Result<&mut Self> {
-        self.add("DELETE FROM tasks WHERE request_id = ?;")?.bind(request)
     }
 }
 

@@ -126,6 +126,9 @@ fn sql(select: &'static str, rest: &'static str) -> sqlx::AssertSqlSafe<String> 
     sqlx::AssertSqlSafe(format!("{select} {rest}"))
 }
 
+/// Which requests are listed when nothing else is said: those that are not closed.
+const OPEN: &str = "WHERE closed_at IS NULL ORDER BY due_on, id LIMIT $1";
+
 /// Which requests are listed, and in which order. One text for each filter: with "or" in it, SQLite would walk
 /// through all of them, and a list has to come at once from among a million.
 fn requests_rest(status: Option<&str>) -> &'static str {
@@ -147,6 +150,18 @@ impl Store {
             .fetch_all(&self.read)
             .await
             .context("Cannot list the requests")
+    }
+
+    /// Requests that are not closed, the soonest due first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn open_requests(&self, limit: u32) -> Result<Vec<RequestRow>> {
+        sqlx::query_as(sql(REQUEST, OPEN))
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await
+            .context("Cannot list the open requests")
     }
 
     /// The request of this reference and its events.
@@ -278,6 +293,9 @@ mod tests {
     async fn lists_of_requests_come_by_an_index() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let open = plan(&store, &format!("{REQUEST} {}", OPEN.replace("$1", "$2 + $1"))).await;
+        assert!(open.iter().any(|step| step.contains("requests_open")), "{open:?}");
+        assert!(!open.iter().any(|step| step.contains("TEMP B-TREE")), "{open:?}");
         let all = Status::ALL.map(|status| Some(status.name()));
         for status in all.into_iter().chain([None]) {
             let steps = plan(&store, &format!("{REQUEST} {}", requests_rest(status))).await;

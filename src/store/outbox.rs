@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use sqlx::{Sqlite, Transaction};
 use tokio::sync::oneshot;
 
-use super::Store;
+use super::bounces::undelivered;
+use super::visit::Batch;
+use super::{Store, audit};
 use crate::mailer::{Letter, Outcome};
 use crate::outbox::next_attempt;
 
@@ -132,9 +134,16 @@ async fn settle_all(mut tx: Transaction<'static, Sqlite>, turns: Vec<Turn>, now:
     let results = turns.iter().flat_map(|turn| &turn.results).zip(settled.iter().flatten());
     let most = turns.iter().map(|turn| turn.most).sum();
     let done = async {
-        write_down(&mut tx, results, now).await?;
+        let bounced = write_down(&mut tx, results, now).await?;
+        let mut batch = Batch::default();
+        for reply in &bounced {
+            undelivered(&mut tx, &mut batch, *reply, "refused or given up", now.as_second(), None).await?;
+        }
+        if !bounced.is_empty() {
+            batch.run(&mut tx).await.context("Cannot record which replies did not arrive")?;
+        }
         let rows = claim(&mut tx, most, now).await?;
-        tx.commit().await.context("Cannot commit the claim")?;
+        audit::commit(tx).await?;
         Ok(rows)
     };
     match done.await {
@@ -156,11 +165,12 @@ fn refuse(turns: Vec<Turn>, error: &anyhow::Error) {
     }
 }
 
+/// Answers the replies that will never arrive.
 async fn write_down<'a>(
     tx: &mut Transaction<'static, Sqlite>,
     results: impl Iterator<Item = (&'a (Claimed, Outcome), &'a Settled)>,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<Vec<i64>> {
     let list: Vec<serde_json::Value> = results
         .map(|((claimed, outcome), settled)| {
             serde_json::json!({
@@ -173,21 +183,22 @@ async fn write_down<'a>(
         })
         .collect();
     if list.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    sqlx::query(
+    let changed: Vec<(i64, String)> = sqlx::query_as(
         "UPDATE outbox SET state = result.value ->> 'state', outcome = result.value ->> 'outcome',
             next_attempt_at = result.value ->> 'next', updated_at = $2,
             attempts = attempts - (result.value ->> 'untried')
          FROM json_each($1) AS result
-         WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'",
+         WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'
+         RETURNING outbox.id, outbox.state",
     )
     .bind(serde_json::to_string(&list)?)
     .bind(now.as_second())
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await
-    .context("Cannot record what became of the replies")
-    .map(drop)
+    .context("Cannot record what became of the replies")?;
+    Ok(changed.into_iter().filter(|(_, state)| state == "bounced").map(|(id, _)| id).collect())
 }
 
 async fn claim(tx: &mut Transaction<'static, Sqlite>, most: usize, now: Timestamp) -> Result<Vec<Row>> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Store;
-use super::tombstones::tombstone;
+use super::tombstones::{EMPTY_LETTERS, tombstone};
 use super::visit::{Batch, Visit};
 use crate::ladder::Status;
 use crate::message::MessageId;
@@ -126,7 +126,8 @@ impl Store {
     /// The database cannot be read.
     pub async fn has_work(&self, kinds: &[&str], now: Timestamp) -> Result<bool> {
         sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND kind IN (SELECT value FROM json_each(?2)))
+            "SELECT EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND subject IS NOT NULL
+                    AND kind IN (SELECT value FROM json_each(?2)))
                 OR EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND next_attempt_at <= ?1)
                 OR EXISTS (SELECT 1 FROM requests r WHERE r.status = 'executing' AND NOT EXISTS
                     (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting'))",
@@ -218,10 +219,10 @@ async fn due_tasks<'e>(
 }
 
 impl Visit {
-    /// Approved requests of this type that may be begun: `delay` has gone by until `read` since their approval,
-    /// and no earlier request of the same mail that systems carry out is open; `kinds` names those. What
-    /// `destroys` waits besides for every open request of the same person for a copy, `copies` names those, and
-    /// until their copy has gone out: a copy is made before what it copies is erased.
+    /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
+    /// no earlier request of the same mail that systems carry out is open; `kinds` names those. What `destroys`
+    /// waits besides for every open request of the same person for a copy, `copies` names those, and until a
+    /// server has taken their copy for certain: a copy is made before what it copies is erased.
     ///
     /// # Errors
     /// The database does not work.
@@ -244,7 +245,7 @@ impl Visit {
                         AND e.closed_at IS NULL AND e.status <> 'awaiting_proof'
                         AND e.kind IN (SELECT value FROM json_each(?4)))
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
-                        AND o.state IN ('queued', 'transmitting', 'deferred'))))
+                        AND o.state IN ('queued', 'transmitting', 'deferred', 'unknown'))))
              ORDER BY r.id LIMIT ?6"
         )))
         .bind(kind)
@@ -259,13 +260,15 @@ impl Visit {
         rows.into_iter().map(JobRow::job).collect()
     }
 
-    /// Begins a request: a task for each of `sources`.
+    /// Begins a request: a task for each of `sources`. Those of an earlier attempt, before a person held it, are
+    /// forgotten; what became of them is in its history.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn begin_work(&mut self, job: &Job, sources: &[&str]) -> Result<()> {
         let mut batch = Batch::default();
         batch.add("UPDATE requests SET status = 'executing' WHERE id = ?;")?.bind(job.request)?;
+        batch.add("DELETE FROM tasks WHERE request_id = ?;")?.bind(job.request)?;
         for source in sources {
             batch
                 .add(
@@ -366,8 +369,8 @@ impl Visit {
         Ok(Some((job, ended)))
     }
 
-    /// Closes a request that is through, or gives it to a person. What was collected for it leaves the tasks:
-    /// it is in the reply.
+    /// Closes a request that is through, or gives it to a person. What was collected for it leaves the tasks: it
+    /// is in the reply, and if there is none, a later approval collects it anew.
     ///
     /// # Errors
     /// The database does not work.
@@ -464,9 +467,7 @@ impl Visit {
             .await
             .context("Cannot erase a contact")?;
         let mut batch = Batch::default();
-        batch
-            .add("UPDATE outbox SET raw = X'' WHERE recipient = ? AND state IN ('sent', 'bounced', 'unknown');")?
-            .bind(address.to_string())?;
+        batch.add(EMPTY_LETTERS)?.bind(self.now)?.bind(address.to_string())?.bind(self.now)?;
         batch
             .add(
                 "INSERT INTO tombstones (address_hmac, request_id, created_at) VALUES (?, ?, ?)

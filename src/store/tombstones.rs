@@ -18,6 +18,10 @@ use crate::sender::Address;
 /// Tombstones that are written in one transaction.
 const AT_ONCE: usize = 1000;
 
+/// Empties, at a time, the letters that went to an address until another time: they tell what was erased.
+pub(super) const EMPTY_LETTERS: &str = "UPDATE outbox SET raw = x'', purged_at = ?
+    WHERE recipient = ? AND state IN ('sent', 'bounced', 'unknown') AND updated_at <= ?;";
+
 /// What is left of an erased address.
 pub(super) fn tombstone(key: &[u8; 32], address: &Address) -> Result<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).context("The tombstone key is unfit")?;
@@ -113,31 +117,36 @@ impl Store {
         Ok(Some((last, risen.map(|(_, address)| address).collect())))
     }
 
-    /// Erases once more what a backup has brought back of `addresses`: contacts, suppressions that are older
-    /// than the tombstone, and the text of mails that went to them.
+    /// Erases once more, at `now`, what a backup has brought back of those among `addresses` that have a
+    /// tombstone: contacts, and the text of mails that went to them before it was set. That they get no more
+    /// mail stays.
     ///
     /// # Errors
     /// The database does not work; then all of them are still there.
-    pub async fn erase_again(&self, addresses: &[Address]) -> Result<()> {
+    pub async fn erase_again(&self, addresses: &[Address], now: Timestamp) -> Result<()> {
         let key = self.tombstone_key().await?;
         let mut tx = self.begin().await?;
         for address in addresses {
-            let mark = tombstone(&key, address)?;
-            let address = address.normalised();
-            for statement in [
-                "DELETE FROM contacts WHERE address = $1 AND EXISTS (SELECT 1 FROM tombstones WHERE address_hmac = $2)",
-                "DELETE FROM suppressions WHERE address = $1
-                 AND created_at <= (SELECT created_at FROM tombstones WHERE address_hmac = $2)",
-                "UPDATE outbox SET raw = X'' WHERE recipient = $1 AND state = 'sent'
-                 AND updated_at <= (SELECT created_at FROM tombstones WHERE address_hmac = $2)",
-            ] {
-                sqlx::query(statement)
-                    .bind(address.as_str())
-                    .bind(mark.as_slice())
-                    .execute(&mut *tx)
+            let buried: Option<i64> =
+                sqlx::query_scalar("SELECT created_at FROM tombstones WHERE address_hmac = ?")
+                    .bind(tombstone(&key, address)?.as_slice())
+                    .fetch_optional(&mut *tx)
                     .await
-                    .context("Cannot erase a contact again")?;
-            }
+                    .context("Cannot look up who was erased")?;
+            let Some(buried) = buried else { continue };
+            let address = address.normalised();
+            sqlx::query("DELETE FROM contacts WHERE address = ?")
+                .bind(address.as_str())
+                .execute(&mut *tx)
+                .await
+                .context("Cannot erase a contact again")?;
+            sqlx::query(EMPTY_LETTERS)
+                .bind(now.as_second())
+                .bind(address.as_str())
+                .bind(buried)
+                .execute(&mut *tx)
+                .await
+                .context("Cannot erase the text of mails again")?;
         }
         tx.commit().await.context("Cannot commit the erasures")
     }

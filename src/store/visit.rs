@@ -588,7 +588,15 @@ impl Batch {
             }
             Change::Complete => ("completed", Some((Some("completed"), None, None, Some(now)))),
             Change::Expire => ("expired", Some((Some("expired"), None, None, Some(now)))),
-            Change::Hold => ("held", Some((Some("held"), None, None, None))),
+            Change::Hold => {
+                // It is owed again, if it was closed.
+                self.add("UPDATE requests SET closed_at = NULL WHERE id = ?;")?
+                    .bind(*request)?
+                    .add("UPDATE deadlines SET warn_at = coalesce(warn_at, ?) WHERE request_id = ? AND duty = 'answer';")?
+                    .bind(now)?
+                    .bind(*request)?;
+                ("held", Some((Some("held"), None, None, None)))
+            }
             Change::Remind => ("reminded", Some((None, None, None, None))),
             Change::AskAgain => ("asked_again", None),
             Change::Note => ("note", None),

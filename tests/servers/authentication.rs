@@ -102,7 +102,7 @@ fn judge(milters: &Milters, cases: &[Case]) {
         let of = |key| text(request, key);
         format!("{}: {} {} {}", of("subject"), of("kind"), of("status"), of("proof"))
     };
-    let requests = house.list(&["requests", "list"]);
+    let requests = house.list(&["requests", "list", "--all"]);
     assert_eq!(requests.iter().map(become_of).collect::<BTreeSet<_>>(), expected, "{}", mails.join("\n"));
     // And each mail carries the evidence of its request.
     for row in house.list(&["messages", "list"]) {

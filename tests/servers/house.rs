@@ -200,7 +200,7 @@ fn mail_is_sorted_acted_on_and_answered() -> Outcome {
     }
     let (_, mut log) = house.run(&["run", "--once"]);
 
-    let requests = house.list(&["requests", "list"]);
+    let requests = house.list(&["requests", "list", "--all"]);
     let kinds: Vec<(String, String)> =
         requests.iter().map(|row| (text(row, "kind"), text(row, "status"))).collect();
     for expected in [("opt_out", "completed"), ("deletion", "awaiting_proof"), ("unclear", "held")] {
@@ -344,7 +344,7 @@ fn a_changed_uidvalidity_repeats_nothing() -> Outcome {
     house.dovecot.deliver("privacy", &mail(7, "new@example.org", "Hi", "", "Please unsubscribe me."));
     house.run(&["run", "--once"]);
     assert_eq!(house.list(&["outbox", "list"]).len(), 6);
-    assert_eq!(house.list(&["requests", "list"]).len(), 6);
+    assert_eq!(house.list(&["requests", "list", "--all"]).len(), 6);
     assert_eq!((house.filed("INBOX").len(), house.filed("Opt-out").len()), (0, 11));
     Ok(())
 }
@@ -408,7 +408,7 @@ fn a_mail_that_is_moved_by_hand_is_reclassified() -> Outcome {
     assert_eq!(kinds("held"), ["question"]);
     house.run(&["suppressions", "check", "ann@example.org"]);
     assert_eq!(house.postfix.wait_for_mails("jane@example.org", 2).len(), 2);
-    let requests = house.list(&["requests", "list"]);
+    let requests = house.list(&["requests", "list", "--all"]);
     let deletion = requests.iter().find(|row| text(row, "kind") == "deletion").unwrap();
     let (shown, _) = house.run(&["requests", "show", &text(deletion, "reference")]);
     assert!(shown.contains("person  reclassified: from unclear to deletion, by folder"), "{shown}");
@@ -421,7 +421,7 @@ fn a_mail_that_is_moved_by_hand_is_reclassified() -> Outcome {
     deliver(mail(5, "dan@example.org", "Hi", "", "Please unsubscribe me."));
     house.run(&["run", "--once"]);
     house.run(&["run", "--once"]);
-    assert_eq!(house.list(&["requests", "list"]).len(), 4);
+    assert_eq!(house.list(&["requests", "list", "--all"]).len(), 4);
     assert_eq!(house.list(&["outbox", "list"]).len(), replies + 4);
     Ok(())
 }

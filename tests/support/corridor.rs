@@ -38,15 +38,19 @@ impl House {
     /// One whose own addresses are `own`; the first of them answers.
     pub async fn of(own: &[&str], keys: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let text = Self::text(own, &folder, keys);
+        Self::open(folder, Config::parse("test", &text).unwrap()).await
+    }
+
+    fn text(own: &[&str], folder: &tempfile::TempDir, keys: &str) -> String {
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let text = format!(
+        format!(
             "database = {:?}\nown_addresses = {own:?}\n[company]\nname = \"Example\"\n\
              [[maildir]]\nname = \"box\"\npath = {:?}\n[directory]\npath = {:?}\n{keys}",
             path("privacyd.db"),
             path("Maildir"),
             path("replies")
-        );
-        Self::open(folder, Config::parse("test", &text).unwrap()).await
+        )
     }
 
     async fn open(folder: tempfile::TempDir, config: Config) -> Self {
@@ -57,7 +61,18 @@ impl House {
 
     /// The same installation, after its process has ended and begun anew.
     pub async fn restarted(self) -> Self {
-        let Self { folder, config, intake, work, store } = self;
+        let config = self.config.clone();
+        self.begun_anew(config).await
+    }
+
+    /// The same, with other sections in its configuration.
+    pub async fn reconfigured(self, keys: &str) -> Self {
+        let text = Self::text(&["privacy@example.com"], &self.folder, keys);
+        self.begun_anew(Config::parse("test", &text).unwrap()).await
+    }
+
+    async fn begun_anew(self, config: Config) -> Self {
+        let Self { folder, intake, work, store, .. } = self;
         drop((intake, work));
         store.close().await;
         Self::open(folder, config).await

@@ -10,10 +10,10 @@ use std::ops::RangeInclusive;
 use anyhow::{Context as _, Result};
 use imap_proto::rfc4315::UidSetMember;
 use imap_proto::{MailboxDatum, Response, ResponseCode, StatusAttribute};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::super::{Found, Mark};
-use super::{Filing, Imap, Listed, SMALL, Session, quoted};
+use super::{ATTEMPTS, Filing, Imap, Listed, SMALL, Session, quoted};
 
 /// Mails that are looked at in one folder in one pass, at the most.
 const MOST: usize = 100;
@@ -140,7 +140,19 @@ impl Imap {
                 continue;
             }
             let others = self.filed.others(folder, now.validity, before.uid_next, now.uid_next - 1);
-            let (mails, uid_next) = self.others_in(session, folder, now, &others).await?;
+            let failed = self.failed_looks.remove(folder).unwrap_or_default();
+            let looked = match failed < ATTEMPTS {
+                true => self.others_in(session, folder, now, &others).await,
+                // A mail that cannot be fetched must not close the folder for all that come after it.
+                false => {
+                    warn!(mailbox = %self.settings.name, folder, "what was put into the folder cannot be fetched and is passed over: use requests reclassify");
+                    Ok((Vec::new(), now.uid_next))
+                }
+            };
+            if looked.is_err() {
+                self.failed_looks.insert(folder.clone(), failed + 1);
+            }
+            let (mails, uid_next) = looked?;
             if uid_next < now.uid_next
                 && let Some(own) = self.filed.0.remove(folder)
             {
