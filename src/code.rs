@@ -2,8 +2,8 @@
 //!
 //! A code is 128 random bits, written as `c.` and 26 letters and digits (base32, RFC 4648 section 6, in
 //! lower case). It goes out in the reply address where plus-addressing is configured, in the subject and
-//! in the body, so that one of them comes back whatever the mail program does. Reading ignores case. The
-//! store keeps only a hash: who reads the database cannot answer for anybody.
+//! in the body, so that one of them comes back whatever the mail program does. Reading ignores case. With
+//! the request the store keeps a hash alone.
 
 use std::fmt;
 

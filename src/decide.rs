@@ -314,6 +314,34 @@ pub struct Policy {
     pub clock: Clock,
 }
 
+/// Replies that were queued in the last 24 hours.
+#[derive(Debug, Clone, Copy)]
+pub struct OfTheDay {
+    /// To this address.
+    pub to_address: u32,
+    /// To readers in its domain of whom nothing is proven.
+    pub unproven_in_domain: u32,
+    /// To all readers of whom nothing is proven.
+    pub unproven_in_all: u32,
+}
+
+impl Policy {
+    /// The bound that keeps another reply from being written today, if one does.
+    pub fn bound_of_the_day(&self, replies: OfTheDay, is_proven: bool) -> Option<&'static str> {
+        if replies.to_address >= self.replies_per_day {
+            Some("this address has had its replies of the day")
+        } else if is_proven {
+            None
+        } else if replies.unproven_in_domain >= self.unproven_replies_per_domain {
+            Some("this domain has had its replies of the day to senders whom nothing authenticates")
+        } else if replies.unproven_in_all >= self.unproven_replies_in_all {
+            Some("all replies of the day to senders whom nothing authenticates are used up")
+        } else {
+            None
+        }
+    }
+}
+
 /// Where an answer to a letter may go: where the sender wishes, when it is proven who the sender is;
 /// otherwise to From alone, or anybody could have us write to anybody.
 pub fn answer_to(letter: &Letter) -> Option<&Address> {
@@ -720,23 +748,21 @@ fn add(
     let recipient = answer.to.normalised();
     let before = case_file.replies_today.iter().find(|(address, _)| *address == recipient);
     let now = decision.answers.iter().filter(|other| other.to.normalised() == recipient).count();
-    let to_recipient =
-        before.map_or(0, |(_, count)| *count).saturating_add(u32::try_from(now).unwrap_or(u32::MAX));
     let in_domain =
         case_file.unproven_today_by_domain.iter().find(|(domain, _)| domain == recipient.domain());
-    let in_domain = in_domain.map_or(0, |(_, count)| *count);
+    let replies = OfTheDay {
+        to_address: before
+            .map_or(0, |(_, count)| *count)
+            .saturating_add(u32::try_from(now).unwrap_or(u32::MAX)),
+        unproven_in_domain: in_domain.map_or(0, |(_, count)| *count),
+        unproven_in_all: case_file.unproven_today,
+    };
     let bound = if !letter.is_addressed {
         Some("it is not addressed to us")
-    } else if to_recipient >= policy.replies_per_day {
-        Some("this address has had its replies of the day")
     } else if case_file.replies_in_thread >= policy.replies_per_thread {
         Some("this thread has had its replies")
-    } else if !answer.is_proven && in_domain >= policy.unproven_replies_per_domain {
-        Some("this domain has had its replies of the day to senders whom nothing authenticates")
-    } else if !answer.is_proven && case_file.unproven_today >= policy.unproven_replies_in_all {
-        Some("all replies of the day to senders whom nothing authenticates are used up")
     } else {
-        None
+        policy.bound_of_the_day(replies, answer.is_proven)
     };
     match bound {
         None => decision.answers.push(answer),

@@ -30,7 +30,8 @@ use crate::classify::Verdict;
 use crate::code::Code;
 use crate::config::{Folders, ProofConfig};
 use crate::decide::{
-    Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, Policy, REMINDER, Shelf, Understanding, decide,
+    Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, OfTheDay, Policy, REMINDER, Shelf,
+    Understanding, decide,
 };
 use crate::ladder::{Change, Earlier, Status, Step};
 use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
@@ -531,10 +532,14 @@ impl Intake {
         };
         let (to_recipient, unproven) = visit.replies_today(&[&answer.to]).await?;
         let domain = answer.to.domain().to_ascii_lowercase();
-        let has_room = to_recipient.values().sum::<u32>() < self.policy.replies_per_day
-            && unproven.get(&domain).copied().unwrap_or(0) < self.policy.unproven_replies_per_domain
-            && unproven.values().sum::<u32>() < self.policy.unproven_replies_in_all;
-        let question = match answer.asks && has_room {
+        let replies = OfTheDay {
+            to_address: to_recipient.values().sum(),
+            unproven_in_domain: unproven.get(&domain).copied().unwrap_or(0),
+            unproven_in_all: unproven.values().sum(),
+        };
+        let bound = self.policy.bound_of_the_day(replies, answer.is_proven).filter(|_| !lapse.is_undelivered);
+        let may_write = bound.is_none() && !lapse.is_undelivered;
+        let question = match answer.asks && may_write {
             true => Some(Question {
                 until: lapse.until.to_zoned_datetime(TimeZone::UTC).date(),
                 ..self.question(now)?
@@ -544,7 +549,7 @@ impl Intake {
         let told: Vec<Told<'_>> = lapse.requests.iter().map(|r| Told { status, ..told_of(r) }).collect();
         let in_reply_to = lapse.rfc_message_id.as_deref().and_then(MessageId::parse_bracketed);
         let thread = Thread { message_id: in_reply_to.as_ref(), references: &[] };
-        let reply = match has_room && !lapse.is_undelivered {
+        let reply = match may_write {
             true => self.write(&answer, &told, thread, question.as_ref(), now)?,
             false => None,
         };
@@ -554,16 +559,17 @@ impl Intake {
             remind_at: None,
             valid_for: self.valid_for(),
         });
+        let reason = bound.map_or_else(|| reason.to_owned(), |bound| format!("{reason}; no letter: {bound}"));
         let steps: Vec<Step> = lapse
             .requests
             .iter()
-            .map(|request| Step { request: request.id, actor: "clock", change, reason: reason.to_owned() })
+            .map(|request| Step { request: request.id, actor: "clock", change, reason: reason.clone() })
             .collect();
         for request in &lapse.requests {
             let (id, kind, written) = (&request.reference, &request.kind, reply.is_some());
             info!(request.id = id, request.type = kind, outcome = status.name(), written, reason, "time has come");
         }
-        visit.record_lapse(lapse, &steps, reply.as_ref(), challenge.as_ref()).await?;
+        visit.record_lapse(lapse, &steps, reply.as_ref(), challenge.as_ref(), bound).await?;
         Ok(reply.is_some())
     }
 

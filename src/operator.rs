@@ -408,22 +408,18 @@ async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
                 true => store.unanswered(listing.limit).await?,
                 false => store.messages(disposition.as_deref(), listing.limit).await?,
             };
-            print_list(
-                &listing,
-                &rows,
-                &["id", "received", "disposition", "type", "folder", "sender"],
-                |row| {
-                    let sender = row.sender.clone().unwrap_or_default();
-                    vec![
-                        row.id.to_string(),
-                        time(row.received_at),
-                        row.disposition.clone(),
-                        row.kind.clone(),
-                        row.folder.clone(),
-                        sender,
-                    ]
-                },
-            )
+            let last = if unanswered { "not answered because" } else { "folder" };
+            print_list(&listing, &rows, &["id", "received", "disposition", "type", "sender", last], |row| {
+                let bound = row.unanswered.clone().unwrap_or_default();
+                vec![
+                    row.id.to_string(),
+                    time(row.received_at),
+                    row.disposition.clone(),
+                    row.kind.clone(),
+                    row.sender.clone().unwrap_or_default(),
+                    if unanswered { bound } else { row.folder.clone() },
+                ]
+            })
         }
         Messages::Show { id, json } => {
             let Some((message, requests, replies)) = store.message(id).await? else {

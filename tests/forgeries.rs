@@ -60,12 +60,28 @@ fn there_are_enough_of_them_and_no_forgery_is_expected_to_pass() {
 
 #[test]
 fn classify_says_who_wrote_and_what_proves_it() {
-    let cases = cases();
     let mut command = Command::new(env!("CARGO_BIN_EXE_privacyd"));
-    command.args(["classify", "--json", "--authserv-id", "MX.example.com"]);
+    command.args(["classify", "--json", "--authserv-id", "other.example.net"]);
+    command.args(["--authserv-id", "MX.example.com"]);
     for host in HOSTS {
         command.args(["--received-by", host]);
     }
+    judge(command);
+}
+
+#[test]
+fn classify_believes_whom_the_configuration_believes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("c.toml"), configuration(path)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_privacyd"));
+    command.args(["--config", &path("c.toml"), "classify", "--json"]);
+    judge(command);
+}
+
+/// Compares what `classify` says of all of them with what must be said.
+fn judge(mut command: Command) {
+    let cases = cases();
     let output = command.args(cases.values().map(|(path, _)| path)).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines: Vec<serde_json::Value> = output
@@ -85,18 +101,21 @@ fn classify_says_who_wrote_and_what_proves_it() {
     }
 }
 
-#[tokio::test]
-async fn nothing_is_done_for_a_forger() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let text = format!(
+fn configuration(path: impl Fn(&str) -> String) -> String {
+    format!(
         "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
          [limits]\nreplies_per_day = 1000\nreplies_per_thread = 1000\n[authentication]\nauthserv_ids = [\"mx.example.com\"]\nreceived_by = {HOSTS:?}\n\
          [[maildir]]\nname = \"box\"\npath = {:?}\n[directory]\npath = {:?}\n",
         path("privacyd.db"),
         path("Maildir"),
         path("replies")
-    );
+    )
+}
+
+#[tokio::test]
+async fn nothing_is_done_for_a_forger() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(|name| folder.path().join(name).display().to_string());
     let daemon = Daemon::build(&Config::parse("test", &text).unwrap()).await.unwrap();
     let store = daemon.intake.store.clone();
     let cases = cases();

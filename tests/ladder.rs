@@ -185,6 +185,27 @@ async fn the_code_comes_back_by_any_of_its_carriers_and_counts_only_from_its_add
 }
 
 #[tokio::test]
+async fn a_code_of_somebody_elses_question_and_a_guessed_one_are_worth_nothing() {
+    let mut x = Exchange::with("[proof]\nplus_addressing = true\n").await;
+    let mut codes = Vec::new();
+    for from in ["ann@example.org", "jane@example.org"] {
+        x.mail(0, from, "Data", "", DELETE).await;
+        codes.push(x.letter().await.code());
+    }
+    let guess = "c.aaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned();
+    let [ann, jane] = codes.as_slice() else { panic!("{codes:?}") };
+    let tries = [("ann@example.org", jane), ("jane@example.org", ann), ("jane@example.org", &guess)];
+    for (from, code) in tries {
+        let to = format!("To: privacy+{code}@example.com\n");
+        x.mail(1, from, "Re: Data", &to, "Yes, that was me.").await;
+        x.mail(1, from, &format!("Re: [{code}]"), "", "No, I did not ask for this.").await;
+        x.mail(1, from, "Re: Data", "", &format!("Yes\n\n> {code}")).await;
+    }
+    let deletions = x.requests().await.into_iter().filter(|row| row.0 == "deletion");
+    assert_eq!(deletions.map(|row| row.1).collect::<Vec<_>>(), ["awaiting_proof", "awaiting_proof"]);
+}
+
+#[tokio::test]
 async fn a_no_cancels_and_is_flagged_and_a_never_mind_cancels() {
     for (words, flag) in [
         ("No, I did not ask for this!", "suspected_fraud"),
@@ -248,7 +269,9 @@ async fn a_reminder_comes_once_and_then_the_end() {
     assert_eq!(reminder.field("In-Reply-To"), "<1.z@example.org>");
     assert_eq!(sweep(&x.house, 14).await, 1);
     assert_eq!(x.status().await, "expired");
-    assert_eq!(x.letter().await.template, "expired");
+    let end = x.letter().await;
+    assert_eq!(end.template, "expired");
+    assert!(end.raw.contains("You can start again at any time: write to privacy@example.com"), "{}", end.raw);
     assert_eq!(sweep(&x.house, 15).await, 0);
     // Both codes are worth nothing now.
     for code in [first, reminder.code()] {
@@ -488,6 +511,7 @@ async fn nothing_is_asked_for_an_opt_out_and_step_one_needs_an_authenticated_sen
     for (top, words, kind, status) in [
         ("", "Please unsubscribe me.", "opt_out", "completed"),
         (results, "Please unsubscribe me.", "opt_out", "completed"),
+        ("", "I object to the use of my data for direct marketing.", "opt_out", "completed"),
         ("", disclosure, "disclosure", "held"),
         (results, disclosure, "disclosure", "approved"),
         (results, DELETE, "deletion", "awaiting_proof"),
@@ -523,6 +547,68 @@ async fn replies_to_whom_nothing_authenticates_are_bounded_and_what_is_swallowed
     // A day later there is room again; an opt-out is done in any case.
     x.mail(2, "victim9@example.org", "Data", "", "Please unsubscribe me.").await;
     assert_eq!(x.count().await, 6);
+}
+
+#[tokio::test]
+async fn a_reminder_that_a_bound_swallows_shows() {
+    let mut x = Exchange::with("[limits]\nreplies_per_day = 1\n").await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    x.mail(7, "jane@example.org", "News", "", "Please unsubscribe me.").await;
+    assert_eq!(x.count().await, 2);
+    assert_eq!(x.house.intake.sweep(after(7)).await.unwrap(), 0);
+    let swallowed = x.house.store.unanswered(100).await.unwrap();
+    let bound = "this address has had its replies of the day";
+    assert_eq!(swallowed.len(), 1);
+    assert_eq!((swallowed[0].kind.as_str(), swallowed[0].unanswered.as_deref()), ("deletion", Some(bound)));
+    let row = x.house.store.requests(Some("awaiting_proof"), 1).await.unwrap().remove(0);
+    let (_, events) = x.house.store.request(&row.reference).await.unwrap().unwrap();
+    assert_eq!(events.last().unwrap().reason, format!("half of the time has gone by; no letter: {bound}"));
+    // The end is told: there is room again.
+    assert_eq!(x.house.intake.sweep(after(14)).await.unwrap(), 1);
+    assert_eq!(x.letter().await.template, "expired");
+}
+
+#[tokio::test]
+async fn every_letter_is_marked_as_automatic_and_bears_nothing_of_the_senders() {
+    let mut templates = Vec::new();
+    let confirm = "Please delete all my personal data. Brontosaurus.";
+    for words in ["Yes", "No, I did not ask for this.", "Brontosaurus, please.", "silence"] {
+        let mut x = Exchange::new().await;
+        x.mail(0, "jane@example.org", "Xylophone", "", confirm).await;
+        let (subject, fields, _) = x.letter().await.reply_fields();
+        match words {
+            "silence" => {
+                x.house.intake.sweep(after(7)).await.unwrap();
+                x.house.intake.sweep(after(14)).await.unwrap();
+            }
+            _ => drop(x.mail(1, "jane@example.org", &format!("Xylophone {subject}"), &fields, words).await),
+        }
+        for words in [
+            "Please unsubscribe me. Brontosaurus.",
+            "Please unsubscribe me and do not sell my personal data. Brontosaurus.",
+            "Perhaps I will want to delete my account one day. Brontosaurus.",
+        ] {
+            x.mail(2, "jane@example.org", "Xylophone", "References: <brontosaurus@example.org>\n", words)
+                .await;
+        }
+        for (to, template, raw) in x.house.letters().await {
+            let letter = Letter { to, template, raw };
+            assert_eq!(letter.to, "jane@example.org");
+            assert_eq!(letter.field("Auto-Submitted"), "auto-replied");
+            assert_eq!(letter.field("X-Loop"), "privacy@example.com");
+            assert_eq!(letter.field("X-Auto-Response-Suppress"), "All");
+            let raw = letter.raw.to_lowercase();
+            for word in ["zebedee", "quux", "xylophone", "brontosaurus"] {
+                assert!(!raw.contains(word), "{word} in {raw}");
+            }
+            templates.push(letter.template);
+        }
+    }
+    templates.sort_unstable();
+    templates.dedup();
+    let expected =
+        ["confirm", "confirmed", "expired", "opt_out", "reminder", "several", "unclear", "withdrawn"];
+    assert_eq!(templates, expected);
 }
 
 #[tokio::test]

@@ -290,7 +290,7 @@ impl Visit {
     }
 
     /// Records what time has brought to the requests of one mail: `steps`, a letter about it if one could
-    /// be written, and the code that is in it.
+    /// be written, and the code that is in it; or the bound because of which none is written.
     ///
     /// # Errors
     /// The database does not work.
@@ -300,6 +300,7 @@ impl Visit {
         steps: &[Step],
         reply: Option<&Outgoing>,
         challenge: Option<&Challenge>,
+        unanswered: Option<&'static str>,
     ) -> Result<()> {
         let mut batch = Batch::default();
         for step in steps {
@@ -307,6 +308,12 @@ impl Visit {
             if let Some(challenge) = challenge {
                 batch.challenge(step.request, &lapse.subject, challenge, self.now)?;
             }
+        }
+        if let Some(bound) = unanswered {
+            batch
+                .add("UPDATE messages SET unanswered = ? WHERE id = ?;")?
+                .bind(bound)?
+                .bind(lapse.message)?;
         }
         if let Some(reply) = reply {
             batch.reply(lapse.message, reply, lapse.in_thread.saturating_add(1), self.now)?;

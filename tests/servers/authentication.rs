@@ -104,6 +104,10 @@ fn judge(milters: &Milters, cases: &[Case]) {
     };
     let requests = house.list(&["requests", "list", "--all"]);
     assert_eq!(requests.iter().map(become_of).collect::<BTreeSet<_>>(), expected, "{}", mails.join("\n"));
+    for row in &requests {
+        let (shown, _) = house.run(&["requests", "show", &text(row, "reference")]);
+        assert!(shown.contains(&format!("evidence  {} (", text(row, "proof"))), "{shown}");
+    }
     // And each mail carries the evidence of its request.
     for row in house.list(&["messages", "list"]) {
         let id = row.get("id").unwrap().to_string();

@@ -1,6 +1,6 @@
 //! What only a real server can show, and what needs certificates from `openssl`: the rooms that talk to
-//! servers, and the whole house. Each scenario says what it needs; where that is missing it is listed as
-//! ignored, with the reason, and never as passed.
+//! servers, the whole house, and thirty days among machines. Each scenario says what it needs; where that is
+//! missing it is listed as ignored, with the reason, and never as passed.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[path = "../support/corridor.rs"]
+mod corridor;
 #[path = "../support/dns.rs"]
 mod dns;
 #[path = "../support/dovecot.rs"]
@@ -23,12 +25,15 @@ mod milters;
 mod postfix;
 #[path = "../support/smtp_script.rs"]
 mod smtp_script;
+#[path = "../support/vacation.rs"]
+mod vacation;
 
 mod authentication;
 mod examples;
 mod house;
 mod mailbox;
 mod mailer;
+mod simulation;
 mod stopping;
 
 type Outcome = Result<(), Failed>;
@@ -39,6 +44,8 @@ type Scenario = (&'static str, &'static [Need], fn() -> Outcome);
 #[derive(Clone, Copy)]
 enum Need {
     Dovecot,
+    /// Dovecot's sieve, and faketime.
+    Vacation,
     /// And root, which its master process wants.
     Postfix,
     /// OpenDKIM and OpenDMARC, and root, for a DNS of their own.
@@ -58,6 +65,7 @@ impl Need {
     fn unmet(self) -> Option<&'static str> {
         match self {
             Self::Dovecot => dovecot::missing(),
+            Self::Vacation => vacation::missing(),
             Self::Postfix => postfix::missing_postfix(),
             Self::Milters => milters::missing(),
             Self::SmtpSink => postfix::missing_sink(),
@@ -76,6 +84,7 @@ fn main() -> ExitCode {
         ("mailbox", mailbox::SCENARIOS),
         ("mailer", mailer::SCENARIOS),
         ("house", house::SCENARIOS),
+        ("simulation", simulation::SCENARIOS),
         ("stopping", stopping::SCENARIOS),
     ];
     let trials = rooms.into_iter().flat_map(|(room, scenarios)| {

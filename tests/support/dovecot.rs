@@ -284,17 +284,20 @@ fn free_port() -> Result<u16, String> {
     listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     static ROOT: LazyLock<bool> = LazyLock::new(|| id("-u") == "0");
     *ROOT
 }
 
-fn give_to_mail_user(path: &Path) -> Result<(), String> {
+/// Whose the mail is where we are root. `nobody` and `nogroup` have this number on every Linux.
+pub const MAIL_USER: u32 = 65534;
+
+/// Where we are root; else it is ours.
+pub fn give_to_mail_user(path: &Path) -> Result<(), String> {
     if !is_root() {
         return Ok(());
     }
-    // `nobody` and `nogroup` have this number on every Linux.
-    std::os::unix::fs::chown(path, Some(65534), Some(65534)).map_err(|error| error.to_string())
+    std::os::unix::fs::chown(path, Some(MAIL_USER), Some(MAIL_USER)).map_err(|error| error.to_string())
 }
 
 fn id(what: &str) -> String {
