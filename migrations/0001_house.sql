@@ -160,6 +160,7 @@ CREATE TABLE outbox (
     rfc_message_id  TEXT    NOT NULL UNIQUE,
     in_thread       INTEGER NOT NULL, -- mails of ours in this thread, this one counted
     raw             BLOB    NOT NULL,
+    kept            BLOB,             -- the same without its one-time code: what takes its place once it is sent
     state           TEXT    NOT NULL CHECK (state IN ('queued', 'transmitting', 'deferred', 'sent', 'bounced', 'unknown')),
     attempts        INTEGER NOT NULL DEFAULT 0,
     created_at      INTEGER NOT NULL,

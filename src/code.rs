@@ -2,8 +2,8 @@
 //!
 //! A code is 128 random bits, written as `c.` and 26 letters and digits (base32, RFC 4648 section 6, in
 //! lower case). It goes out in the reply address where plus-addressing is configured, in the subject and
-//! in the body, so that one of them comes back whatever the mail program does. Reading ignores case. With
-//! the request the store keeps a hash alone.
+//! in the body, so that one of them comes back whatever the mail program does. Reading ignores case. The store
+//! keeps a hash with the request, and the letter with its code only until that is sent.
 
 use std::fmt;
 
@@ -22,6 +22,9 @@ const MOST: usize = 8;
 pub struct Code([u8; 16]);
 
 impl Code {
+    /// What stands where a code was: it is never given out, and its hash is nobody's.
+    pub const BLANK: Self = Self([0; 16]);
+
     /// A code of these random bytes.
     pub fn new(random: [u8; 16]) -> Self {
         Self(random)

@@ -454,7 +454,7 @@ fn asked(
     let proof = letter.evidence.proof;
     if let Some(first) = bearing.about.first() {
         // A reminder belongs to the request it is about, and what is open is not asked for twice. "I never
-        // asked for this" is a denial first of all; beside it only what is certain is a wish, or an opt-out.
+        // asked for this" is a denial first of all, and no opt-out; beside it only what is certain is a wish.
         let is_denial = matches!(letter.said, Said::No | Said::NeverMind);
         let findings = match &reading.verdict {
             Verdict::Requests(findings) => findings.as_slice(),
@@ -462,10 +462,8 @@ fn asked(
         };
         let is_new = |finding: &&Finding| {
             let needs_nothing = table.kind(&finding.kind).is_some_and(|kind| kind.proof == 0);
-            needs_nothing
-                || finding.kind != FOLLOW_UP
-                    && !bearing.settled.contains(&finding.kind)
-                    && (!is_denial || finding.confidence >= 0.9)
+            (needs_nothing || finding.kind != FOLLOW_UP && !bearing.settled.contains(&finding.kind))
+                && (!is_denial || finding.confidence >= 0.9)
         };
         let new: Vec<Finding> = findings.iter().filter(is_new).cloned().collect();
         if !new.is_empty() {

@@ -75,6 +75,9 @@ pub struct Outgoing {
     pub is_proven: bool,
     /// The whole message, CRLF line ends.
     pub raw: Vec<u8>,
+    /// The same without its code, if it has one: what is kept once it is sent. Whoever reads the database must
+    /// not be able to answer for anybody.
+    pub kept: Option<Vec<u8>>,
 }
 
 /// Why there is no reply where one was decided.
@@ -424,6 +427,24 @@ impl Replies {
         stamp: Stamp,
         more: More<'_>,
     ) -> Result<Outgoing, ComposeError> {
+        let mut reply = self.compose_with(answer, told, thread, table, stamp, more)?;
+        if let More::Question(question) = more {
+            let blank = Question { code: Code::BLANK, until: question.until };
+            let more = More::Question(&blank);
+            reply.kept = Some(self.compose_with(answer, told, thread, table, stamp, more)?.raw);
+        }
+        Ok(reply)
+    }
+
+    fn compose_with(
+        &self,
+        answer: &Answer,
+        told: &[Told<'_>],
+        thread: Thread<'_>,
+        table: &Table,
+        stamp: Stamp,
+        more: More<'_>,
+    ) -> Result<Outgoing, ComposeError> {
         let (question, reason, work) = match more {
             More::Nothing => (None, "", None),
             More::Question(question) => (Some(question), "", None),
@@ -483,6 +504,7 @@ impl Replies {
             message_id,
             is_proven: answer.is_proven,
             raw,
+            kept: None,
         })
     }
 
@@ -511,6 +533,7 @@ impl Replies {
             message_id,
             is_proven: true,
             raw,
+            kept: None,
         })
     }
 

@@ -252,6 +252,11 @@ async fn a_denial_says_why_in_fixed_words_and_where_to_complain() {
         for reason in Denial::ALL {
             let desk = Desk::new("", words).await;
             let mails = desk.mails().await;
+            if reason == Denial::NoMatch {
+                // To a stranger it would say that somebody is no customer.
+                desk.refused(3, Verb::Deny { reason }, "insufficient_verification").await;
+                desk.act(3, Verb::Approve { proof: None }).await.unwrap();
+            }
             let done = desk.once(3, Verb::Deny { reason }).await;
             assert_eq!((done.status, done.reply.as_deref()), ("denied", Some("denied")));
             assert_eq!(desk.mails().await, mails + 1);

@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
+use privacyd::code::Code;
 use privacyd::config::Retention;
 use privacyd::ladder::Denial;
 use privacyd::mailer::Outcome;
@@ -94,6 +95,8 @@ struct World {
     folder: tempfile::TempDir,
     now: Timestamp,
     mails: u32,
+    /// Letters of ours as they were queued, by recipient: once they are sent, their codes are blank.
+    letters: Vec<(String, String)>,
     last_answer: Option<(String, String, String, String)>,
     /// Who has ever said yes to a letter of ours.
     said_yes: BTreeSet<&'static str>,
@@ -124,6 +127,7 @@ impl World {
             folder,
             now,
             mails: 0,
+            letters: Vec::new(),
             last_answer: None,
             said_yes: BTreeSet::new(),
             vouched: BTreeSet::new(),
@@ -151,9 +155,8 @@ impl World {
             }
             Act::Answer { who, words, is_forged } => {
                 let who = PEOPLE[*who];
-                let letters = self.house.letters().await;
-                let ours = letters.into_iter().rev().find(|(to, _, raw)| to == who && !raw.is_empty());
-                let Some((_, _, raw)) = ours else { return self };
+                let ours = self.letters.iter().rev().find(|(to, _)| to == who);
+                let Some((_, raw)) = ours.cloned() else { return self };
                 let letter = Message::parse(raw.as_bytes()).unwrap();
                 let id = letter.message_id().unwrap();
                 let fields = format!("In-Reply-To: {0}\nReferences: {0}\n", id.as_str());
@@ -191,6 +194,8 @@ impl World {
                 self.house.store.purge(&cutoffs, self.now, &|| false).await.unwrap();
             }
         }
+        let letters = self.house.letters().await.into_iter().skip(self.letters.len());
+        self.letters.extend(letters.map(|(to, _, raw)| (to, raw)));
         self
     }
 
@@ -248,6 +253,13 @@ impl World {
         let recorded: i64 =
             sqlx::query_scalar("SELECT count(*) FROM messages").fetch_one(&mut db).await.unwrap();
         assert_eq!(recorded, i64::from(self.mails), "every mail is in the ledger once");
+        let sent: Vec<Vec<u8>> = sqlx::query_scalar("SELECT raw FROM outbox WHERE state = 'sent'")
+            .fetch_all(&mut db)
+            .await
+            .unwrap();
+        for code in sent.iter().flat_map(|raw| Code::find(&String::from_utf8_lossy(raw))) {
+            assert_eq!(code, Code::BLANK, "a code outlives its sending");
+        }
 
         let done = served(self.folder.path());
         let requests: Vec<(i64, String, String, String, Option<String>, Option<i64>)> = sqlx::query_as(

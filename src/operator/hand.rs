@@ -106,6 +106,11 @@ pub enum Refusal {
     /// What the type asks for cannot be done without knowing for whom.
     #[error("The request {0} has no address, so nobody knows for whom to carry out {1}")]
     NoAddress(String, String),
+    /// Who is not proven must not learn whether anything is held of them.
+    #[error(
+        "Nothing proves whose request {0} is, and no_match would tell a stranger that we do not know them: deny it with insufficient_verification"
+    )]
+    Telling(String),
     /// A template does not do.
     #[error("The mail about the request {0} cannot be written, so nothing is changed: {1}")]
     Unwritable(String, String),
@@ -273,6 +278,9 @@ impl Hand<'_> {
             return Ok(self.already(format!("is denied already, because of {why}")));
         }
         self.must_be_open("denied")?;
+        if denial == Denial::NoMatch && case.proof_needed > 1 && self.grip.proof_given < 2 {
+            return Err(Refusal::Telling(self.reference()).into());
+        }
         let reply = match self.answer(DENIED) {
             None => None,
             Some(answer) => {

@@ -61,6 +61,7 @@ impl Replies {
             message_id: message_id.to_owned(),
             is_proven: true,
             raw,
+            kept: None,
         })
     }
 

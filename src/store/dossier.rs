@@ -99,10 +99,17 @@ fn values(rows: Vec<SqliteRow>) -> Result<Vec<Value>> {
 }
 
 fn reply(row: &SqliteRow) -> Result<(Value, Vec<u8>)> {
-    let raw = row.try_get("raw").context("A stored reply has no bytes")?;
+    let no_bytes = "A stored reply has no bytes";
+    // A code that may still be used is nobody's business.
+    let kept: Option<Vec<u8>> = row.try_get("kept").context(no_bytes)?;
+    let raw = match kept {
+        Some(kept) => kept,
+        None => row.try_get("raw").context(no_bytes)?,
+    };
     let mut value = json_of(row)?;
     if let Some(fields) = value.as_object_mut() {
         fields.remove("raw");
+        fields.remove("kept");
     }
     Ok((value, raw))
 }

@@ -188,7 +188,9 @@ async fn write_down<'a>(
     let changed: Vec<(i64, String)> = sqlx::query_as(
         "UPDATE outbox SET state = result.value ->> 'state', outcome = result.value ->> 'outcome',
             next_attempt_at = result.value ->> 'next', updated_at = $2,
-            attempts = attempts - (result.value ->> 'untried')
+            attempts = attempts - (result.value ->> 'untried'),
+            raw = iif(result.value ->> 'state' = 'sent', coalesce(kept, raw), raw),
+            kept = iif(result.value ->> 'state' = 'sent', NULL, kept)
          FROM json_each($1) AS result
          WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'
          RETURNING outbox.id, outbox.state",

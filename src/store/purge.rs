@@ -96,7 +96,7 @@ async fn purge_some(
     let ids = old_requests(tx, old, most).await?;
     let events = purge_requests(tx, &ids, now).await?;
     let texts = sqlx::query(
-        "UPDATE outbox SET raw = x'', purged_at = $1 WHERE id IN (
+        "UPDATE outbox SET raw = x'', kept = NULL, purged_at = $1 WHERE id IN (
             SELECT o.id FROM outbox o
             WHERE o.purged_at IS NULL AND o.state IN ('sent', 'bounced', 'unknown') AND o.updated_at <= $2
               AND NOT EXISTS (SELECT 1 FROM requests r WHERE (r.message_id = o.message_id OR r.reference = o.reference)

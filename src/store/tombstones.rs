@@ -19,7 +19,7 @@ use crate::sender::Address;
 const AT_ONCE: usize = 1000;
 
 /// Empties, at a time, the letters that went to an address until another time: they tell what was erased.
-pub(super) const EMPTY_LETTERS: &str = "UPDATE outbox SET raw = x'', purged_at = ?
+pub(super) const EMPTY_LETTERS: &str = "UPDATE outbox SET raw = x'', kept = NULL, purged_at = ?
     WHERE recipient = ? AND state IN ('sent', 'bounced', 'unknown') AND updated_at <= ?;";
 
 /// What is left of an erased address.

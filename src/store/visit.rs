@@ -656,8 +656,8 @@ impl Batch {
     ) -> Result<&mut Self> {
         self.add(
             "INSERT INTO outbox (message_id, reference, proven, recipient, template, language, rfc_message_id,
-                in_thread, raw, state, created_at, next_attempt_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);",
+                in_thread, raw, kept, state, created_at, next_attempt_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?);",
         )?
         .bind(message.into())?
         .bind(reply.reference.clone())?
@@ -668,6 +668,7 @@ impl Batch {
         .bind(reply.message_id.clone())?
         .bind(in_thread)?
         .bind(reply.raw.clone())?
+        .bind(reply.kept.clone())?
         .bind(now)?
         .bind(now)?
         .bind(now)

@@ -84,6 +84,15 @@ impl House {
         border
     }
 
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("privacyd.db")
+    }
+
+    /// The server that its replies go to.
+    pub fn way_out(&self) -> &Postfix {
+        &self.postfix
+    }
+
     fn privacyd(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_privacyd"));
         command.arg("--config").arg(self.folder.path().join("privacyd.toml")).args(words);

@@ -33,6 +33,7 @@ mod examples;
 mod house;
 mod mailbox;
 mod mailer;
+mod promises;
 mod simulation;
 mod stopping;
 
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         ("mailbox", mailbox::SCENARIOS),
         ("mailer", mailer::SCENARIOS),
         ("house", house::SCENARIOS),
+        ("promises", promises::SCENARIOS),
         ("simulation", simulation::SCENARIOS),
         ("stopping", stopping::SCENARIOS),
     ];
