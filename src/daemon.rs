@@ -1,8 +1,8 @@
 //! Builds everything from a configuration and keeps the loops turning: rest, wake, back off, stop
 //! between two pieces of work.
 //!
-//! One loop per mailbox and one for the outbox. An error in one of them is logged there and leaves
-//! the others alone.
+//! One loop for each mailbox, and one each for the outbox, the work, the clock and notices. An error in one of
+//! them is logged there and leaves the others alone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

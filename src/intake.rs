@@ -27,7 +27,6 @@ use tracing::{error, info, warn};
 
 use crate::bounce::{Effect, weigh};
 use crate::classify::Verdict;
-use crate::code::Code;
 use crate::config::{Folders, ProofConfig};
 use crate::decide::{
     Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, OfTheDay, Policy, REMINDER, Shelf,
@@ -43,7 +42,7 @@ use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
 use crate::store::bounces::Reported;
-use crate::store::proof::{Challenge, Lapse};
+use crate::store::proof::{Challenge, Lapse, question};
 use crate::store::visit::{Entry, Identity, Known, RecordError, Visit};
 use crate::understand::{Reader, letter_digest};
 use crate::verify::Verifier;
@@ -430,7 +429,7 @@ impl Intake {
         let mut letters = Letters::default();
         let Some(letter) = letter else { return Ok(letters) };
         for answer in std::mem::take(&mut decision.answers) {
-            let question = if answer.asks { Some(self.question(now)?) } else { None };
+            let question = if answer.asks { Some(question(self.proof.valid_for, now)?) } else { None };
             let told = told(decision, references, &answer);
             // Ids are words of the sender's choice as well: to whom nothing is proven only the one goes that
             // makes a thread.
@@ -438,8 +437,9 @@ impl Intake {
             let thread = Thread { message_id: letter.message_id.as_ref(), references };
             if let Some(reply) = self.write(&answer, &told, thread, question.as_ref(), now)? {
                 letters.replies.push(reply);
-                letters.challenge =
-                    question.map(|question| self.challenge(&question, now)).or(letters.challenge);
+                letters.challenge = question
+                    .map(|question| Challenge::first(&question.code, self.proof.valid_for, now))
+                    .or(letters.challenge);
                 decision.answers.push(answer);
             } else {
                 decision.why.push_str("; not answered: the reply could not be written");
@@ -470,27 +470,6 @@ impl Intake {
         };
         error!(reason, "reply could not be written: a person must");
         Ok(None)
-    }
-
-    /// A question with a new code.
-    fn question(&self, now: Timestamp) -> Result<Question> {
-        let until = now.saturating_add(self.proof.valid_for).context("The clock is past all dates")?;
-        Ok(Question { code: Code::new(random()?), until: until.to_zoned_datetime(TimeZone::UTC).date() })
-    }
-
-    fn valid_for(&self) -> i64 {
-        i64::try_from(self.proof.valid_for.as_secs()).unwrap_or(i64::MAX / 4)
-    }
-
-    /// What is kept of a question that goes out at `now`.
-    fn challenge(&self, question: &Question, now: Timestamp) -> Challenge {
-        let after = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        Challenge {
-            code_hash: question.code.hash(),
-            until: after(self.proof.valid_for),
-            remind_at: Some(after(self.proof.valid_for / 2)),
-            valid_for: self.valid_for(),
-        }
     }
 
     /// What time has brought: reminds whoever has not answered our question for half its time, and closes
@@ -542,7 +521,7 @@ impl Intake {
         let question = match answer.asks && may_write {
             true => Some(Question {
                 until: lapse.until.to_zoned_datetime(TimeZone::UTC).date(),
-                ..self.question(now)?
+                ..question(self.proof.valid_for, now)?
             }),
             false => None,
         };
@@ -553,12 +532,9 @@ impl Intake {
             true => self.write(&answer, &told, thread, question.as_ref(), now)?,
             false => None,
         };
-        let challenge = question.filter(|_| reply.is_some()).map(|question| Challenge {
-            code_hash: question.code.hash(),
-            until: lapse.until,
-            remind_at: None,
-            valid_for: self.valid_for(),
-        });
+        let challenge = question
+            .filter(|_| reply.is_some())
+            .map(|question| Challenge::again(&question.code, self.proof.valid_for, lapse.until));
         let reason = bound.map_or_else(|| reason.to_owned(), |bound| format!("{reason}; no letter: {bound}"));
         let steps: Vec<Step> = lapse
             .requests

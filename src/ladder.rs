@@ -39,7 +39,7 @@ pub enum Status {
     Held,
     /// Carried out.
     Completed,
-    /// Carried out as far as it went: a source kept something, or failed for good.
+    /// Carried out as far as it went: a source keeps something, or no more than categories could be told.
     PartlyCompleted,
     /// A person declined it, with a reason.
     Denied,

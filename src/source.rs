@@ -41,7 +41,7 @@ pub struct Order {
 /// Whose data an order is about.
 #[derive(Debug, Clone, Serialize)]
 pub struct Subject {
-    /// The address, normalised: the domain in lower case.
+    /// The address, normalised: in lower case.
     pub address: Address,
 }
 

@@ -1,31 +1,30 @@
-//! What a person does with a request: `requests approve`, `deny`, `hold`, `release`, `reclassify`, `withdraw`
-//! and `note`; the first five also decide what its sender is told.
+//! What a person does with a request: `requests approve`, `deny`, `hold`, `release`, `reclassify`, `complete`,
+//! `withdraw` and `note`; the first five also decide what its sender is told.
 //!
 //! Each is one transaction, refuses in one sentence what makes no sense as the request is now, and when it
 //! is done already says so and changes nothing. No word of the operator's own goes into a mail.
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{Mistake, as_mistake, not_found, print, print_json};
 use crate::cli::One;
 use crate::clock::{Clock, Facts, written};
-use crate::code::Code;
 use crate::config::{Config, ProofConfig};
 use crate::daemon;
 use crate::decide::{Answer, CONFIRM, Planned, Proven, UNCLEAR};
 use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, Status, begin};
 use crate::random::random;
-use crate::reply::{DENIED, More, Outgoing, Question, Replies, Stamp, Thread, Told};
+use crate::reply::{DENIED, More, Outgoing, Replies, Stamp, Thread, Told};
 use crate::request::{Action, RequestType, Table};
 use crate::store::Store;
 use crate::store::clocks::Case;
-use crate::store::hand::{Asked, Grip, Reclassified, challenge};
+use crate::store::hand::{Asked, Grip, Reclassified};
+use crate::store::proof::{Challenge, question};
 use crate::store::visit::Visit;
 
 /// What is to be done.
@@ -456,10 +455,8 @@ impl Hand<'_> {
     fn ask(&self, kind: &str, proof_needed: u8, due: jiff::civil::Date) -> Result<Option<Asked>, NotDone> {
         let Some(answer) = self.answer(CONFIRM) else { return Ok(None) };
         let valid_for = self.tools.proof.valid_for;
-        let until = self.now.saturating_add(valid_for).context("The clock is past all dates")?;
-        let code = Code::new(random()?);
-        let challenge = challenge(code.hash(), valid_for, self.now);
-        let question = Question { code, until: until.to_zoned_datetime(TimeZone::UTC).date() };
+        let question = question(valid_for, self.now)?;
+        let challenge = Challenge::first(&question.code, valid_for, self.now);
         let told = Told { proof_needed, ..self.told(kind, Status::AwaitingProof, due) };
         let letter = self.compose(&Answer { asks: true, ..answer }, told, More::Question(&question))?;
         Ok(Some(Asked { letter, challenge }))

@@ -404,14 +404,3 @@ impl Visit {
 fn by_person(request: i64, change: Change, reason: String) -> Step {
     Step { request, actor: "person", change, reason }
 }
-
-/// When a code that goes out at `now` ends, and when its reminder is due.
-pub fn challenge(code_hash: [u8; 32], valid_for: std::time::Duration, now: Timestamp) -> Challenge {
-    let after = |wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-    Challenge {
-        code_hash,
-        until: after(valid_for),
-        remind_at: Some(after(valid_for / 2)),
-        valid_for: i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX / 4),
-    }
-}

@@ -5,8 +5,11 @@
 //! the mail's sender; an answer counts only by the Message-ID of a mail of ours, together with the address
 //! that mail went to. References and subjects prove nothing: anybody can write them.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use sqlx::FromRow;
 
 use super::audit;
@@ -14,7 +17,8 @@ use super::visit::{Batch, Visit};
 use crate::code::Code;
 use crate::ladder::{Earlier, Status, Step};
 use crate::message::MessageId;
-use crate::reply::Outgoing;
+use crate::random::random;
+use crate::reply::{Outgoing, Question};
 use crate::sender::Address;
 
 /// A code that goes out, and the requests it will prove.
@@ -28,6 +32,30 @@ pub struct Challenge {
     pub remind_at: Option<Timestamp>,
     /// How long a question is good for, in seconds.
     pub valid_for: i64,
+}
+
+impl Challenge {
+    /// Of a question that goes out at `now`, good for so long; its reminder is due half-way.
+    pub fn first(code: &Code, valid_for: Duration, now: Timestamp) -> Self {
+        let after = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let until = after(valid_for);
+        Self { remind_at: Some(after(valid_for / 2)), ..Self::again(code, valid_for, until) }
+    }
+
+    /// Of a further letter with another code: it changes nothing about `until` when.
+    pub fn again(code: &Code, valid_for: Duration, until: Timestamp) -> Self {
+        let valid_for = i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX / 4);
+        Self { code_hash: code.hash(), until, remind_at: None, valid_for }
+    }
+}
+
+/// A question with a new code, as it is put at `now`: good for so long.
+///
+/// # Errors
+/// The system has no randomness, or the clock is past all dates.
+pub fn question(valid_for: Duration, now: Timestamp) -> Result<Question> {
+    let until = now.saturating_add(valid_for).context("The clock is past all dates")?;
+    Ok(Question { code: Code::new(random()?), until: until.to_zoned_datetime(TimeZone::UTC).date() })
 }
 
 /// Requests of one mail on which time has run out, or half of it.
