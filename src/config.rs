@@ -732,7 +732,7 @@ impl SecretSource {
                 }
                 let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                     anyhow::anyhow!(
-                        "There are no systemd credentials here: add LoadCredential={name}:… to the unit"
+                        "There are no systemd credentials here: add LoadCredential={name}:… to the unit; by hand, set CREDENTIALS_DIRECTORY to the folder of the file {name}"
                     )
                 })?;
                 let path = Path::new(&folder).join(name);
