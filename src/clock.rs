@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::civil::{Date, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -268,6 +268,11 @@ impl Calendar {
     /// The calendar day of a moment.
     pub fn day(&self, at: Timestamp) -> Date {
         at.to_zoned_datetime(self.zone.clone()).date()
+    }
+
+    /// Whether the time of day `time` has come on the day of `at`.
+    pub fn is_past(&self, time: Time, at: Timestamp) -> bool {
+        at.to_zoned_datetime(self.zone.clone()).time() >= time
     }
 
     /// The IANA name of its time zone.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Deserializer};
@@ -244,13 +245,17 @@ impl Default for ClockConfig {
     }
 }
 
-/// Who is told what runs short of time.
+/// Who is told what runs short of time, and what waits.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Gets a mail with reference, type and due date of the requests that run short of time. Default
     /// nobody: the log alone says it.
     pub notify: Option<Address>,
+    /// The time of day, in `clock.time_zone`, from which on `notify` gets the daily digest: what waits for a
+    /// person, what is due, what failed. Default: there is none.
+    #[serde(deserialize_with = "time_of_day")]
+    pub digest_at: Option<Time>,
 }
 
 /// How long what is done with is kept.
@@ -812,6 +817,14 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         })
 }
 
+/// Reads "08:00": hours and minutes of the 24-hour clock.
+fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Time::strptime("%H:%M", &text).map(Some).map_err(|_| {
+        serde::de::Error::custom(format!("{text:?} is not a time of day like \"08:00\" or \"17:30\""))
+    })
+}
+
 /// Reads "30d", "24 months", "2 years", as the calendar has them.
 fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -1003,6 +1016,13 @@ impl Config {
             return Err((
                 vec!["admin".into(), "notify".into()],
                 "admin.notify: is an address of ours, whose mail from ourselves nobody reads; name a person's"
+                    .into(),
+            ));
+        }
+        if self.admin.digest_at.is_some() && self.admin.notify.is_none() {
+            return Err((
+                vec!["admin".into(), "digest_at".into()],
+                "admin.digest_at: nobody is named who gets the digest; set admin.notify or leave it out"
                     .into(),
             ));
         }

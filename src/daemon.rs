@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::clock::{Calendar, Clock};
 use crate::config::{ClockConfig, Config, Retention, too_long_with_prefix, whole_is_too_long};
 use crate::decide::Policy;
-use crate::intake::{Intake, Passed};
+use crate::intake::{DigestPlan, Intake, Passed};
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
 use crate::mailer::Mailer;
 use crate::notice::Notices;
@@ -226,6 +226,12 @@ pub fn mailer(config: &Config) -> Result<Mailer> {
     Ok(Mailer::Directory(directory.path.clone()))
 }
 
+/// The names of the types that some system carries out.
+fn carried_out(table: &Table, sources: &[Source]) -> Vec<String> {
+    let is_done = |verb| sources.iter().any(|source| source.does(verb));
+    table.types.iter().filter(|kind| kind.verb.is_some_and(is_done)).map(|kind| kind.name.clone()).collect()
+}
+
 impl Daemon {
     /// Loads the parts and opens the database. Connects to no server.
     ///
@@ -264,6 +270,7 @@ impl Daemon {
                 "notices of unknown fate: the last run ended while it sent them; see `privacyd notice status`"
             );
         }
+        let carried_out = carried_out(&table, &sources);
         let pseudonyms = Pseudonyms::new(store.pseudonym_key().await?);
         let intake = Intake {
             store: store.clone(),
@@ -281,6 +288,7 @@ impl Daemon {
                 clock,
             },
             notify: config.admin.notify.clone(),
+            digest: config.admin.digest_at.map(|at| DigestPlan { at, carried_out }),
             proof: config.proof.clone(),
             folders: config.folders.clone(),
             verifier: verifier.map(Arc::new),
@@ -352,6 +360,9 @@ impl Daemon {
                 .pass(Timestamp::now(), failure.is_none().then_some(begun), &Stop::from(stopped.clone()))
                 .await
         {
+            note(&mut failure, error);
+        }
+        if let Err(error) = self.intake.digest(Timestamp::now()).await {
             note(&mut failure, error);
         }
         if let Err(error) = purge(&self.intake.store, &self.retention, &stopped).await {
@@ -465,7 +476,7 @@ async fn mailbox_loop(
 
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
 /// mailbox has been read, or somebody who answered in time would find his request expired. And warnings, and once a
-/// day the purge.
+/// day the digest and the purge.
 async fn clock_loop(
     intake: Arc<Intake>,
     read_until: Vec<watch::Receiver<Option<Timestamp>>>,
@@ -484,6 +495,9 @@ async fn clock_loop(
         // Whatever the mailboxes do: one that is down must not silence what runs short of time.
         if let Err(error) = intake.warn(Timestamp::now()).await {
             error!("warnings of due dates failed: {error:#}");
+        }
+        if let Err(error) = intake.digest(Timestamp::now()).await {
+            error!("the daily digest failed: {error:#}");
         }
         let now = Timestamp::now();
         if purged.is_none_or(|last| now.duration_since(last) >= jiff::SignedDuration::from_hours(24)) {

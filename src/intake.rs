@@ -9,6 +9,7 @@
 //! The dear things, a commit and a command to the server, cost the same for one mail as for hundreds.
 //! So mails go through in windows: the pure rooms in parallel, one transaction, one filing.
 
+mod digest;
 mod folders;
 mod warn;
 
@@ -24,6 +25,8 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
+
+pub use digest::DigestPlan;
 
 use crate::bounce::{Effect, weigh};
 use crate::classify::Verdict;
@@ -91,6 +94,8 @@ pub struct Intake {
     pub pseudonyms: Pseudonyms,
     /// Who gets a mail about what runs short of time.
     pub notify: Option<Address>,
+    /// When they get the daily digest, if they do.
+    pub digest: Option<DigestPlan>,
     /// Rung when replies have been queued.
     pub queued: Arc<Notify>,
 }

@@ -201,7 +201,11 @@ fn ticking(config: &Config, clock: &Clock) -> String {
         (_, None) => "no holidays".to_owned(),
     };
     let notify = if config.admin.notify.is_some() { "a mail to admin.notify" } else { "the log alone" };
-    format!("{laws}; days in {}, {holidays}; warnings in {notify}", calendar.zone_name())
+    let digest = config.admin.digest_at.map_or_else(
+        || "no daily digest".to_owned(),
+        |at| format!("a daily digest at {}", at.strftime("%H:%M")),
+    );
+    format!("{laws}; days in {}, {holidays}; warnings in {notify}, {digest}", calendar.zone_name())
 }
 
 /// Whom the configuration says to believe about senders.

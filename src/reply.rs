@@ -5,6 +5,7 @@
 //! which threads the reply and has been checked character by character.
 
 mod circular;
+mod digest;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,13 +29,14 @@ use crate::sender::Address;
 use crate::source::{Ended, Kept};
 
 pub use circular::POLICY_CHANGE;
+pub use digest::{DIGEST, Digest, Line, Section};
 
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
 /// the end of the work on a request.
-pub const GENERAL: [&str; 14] = [
+pub const GENERAL: [&str; 15] = [
     "several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DENIED, DEADLINES,
-    ERASED, CANCELLED, COPY, CATEGORIES,
+    DIGEST, ERASED, CANCELLED, COPY, CATEGORIES,
 ];
 
 /// The template that tells by when a request will be answered instead.
@@ -147,6 +149,7 @@ struct Values<'a> {
     systems: &'a [SystemInReply<'a>],
     withheld: &'a [String],
     categories: &'a [String],
+    digest: Option<&'a Digest>,
 }
 
 /// A system of the company's, and what it says that it has done.
@@ -343,6 +346,7 @@ impl Replies {
                         kept: &kept,
                     });
                     let names = ["x".to_owned()];
+                    let digest = Digest::sample();
                     for reason in reasons(template) {
                         let values = self.values(&Values {
                             requests: &sample,
@@ -354,6 +358,7 @@ impl Replies {
                             systems: &systems,
                             withheld: &names,
                             categories: &names,
+                            digest: Some(&digest),
                         });
                         let rendered =
                             self.engine.get_template(&path).and_then(|template| template.render(values));
@@ -384,8 +389,18 @@ impl Replies {
     }
 
     fn values(&self, values: &Values<'_>) -> minijinja::Value {
-        let Values { requests, code, until, data_points, reason, deadlines, systems, withheld, categories } =
-            *values;
+        let Values {
+            requests,
+            code,
+            until,
+            data_points,
+            reason,
+            deadlines,
+            systems,
+            withheld,
+            categories,
+            digest,
+        } = *values;
         let first = requests.first();
         context! {
             reference => first.map(|request| request.reference),
@@ -400,6 +415,7 @@ impl Replies {
             systems => minijinja::Value::from(minijinja::value::Serde(systems)),
             withheld => minijinja::Value::from(minijinja::value::Serde(withheld)),
             categories => minijinja::Value::from(minijinja::value::Serde(categories)),
+            digest => minijinja::Value::from(minijinja::value::Serde(digest)),
             data_points_needed => self.proof.data_points_needed,
             company => context! {
                 name => self.company.name.clone(),
@@ -464,6 +480,7 @@ impl Replies {
             systems: &systems,
             withheld: work.map_or(&[], |work| &work.withheld),
             categories: work.map_or(&[], |work| &work.categories),
+            digest: None,
         });
         let reference = told.first().map(|told| told.reference.to_owned()).unwrap_or_default();
         let message_id = self.message_id(&reference, stamp);
@@ -496,17 +513,27 @@ impl Replies {
         deadlines: &[ShortOfTime],
         stamp: Stamp,
     ) -> Result<Outgoing, ComposeError> {
-        let language = self.language(DEADLINES, &self.fallback_language);
-        let values = self.values(&Values { deadlines, ..Values::default() });
-        let text = self.render(DEADLINES, &language, &values)?;
-        let message_id = self.message_id(DEADLINES, stamp);
+        self.to_operator(to, DEADLINES, &Values { deadlines, ..Values::default() }, stamp)
+    }
+
+    /// A mail to the operator, in the fallback language.
+    fn to_operator(
+        &self,
+        to: &Address,
+        template: &str,
+        values: &Values<'_>,
+        stamp: Stamp,
+    ) -> Result<Outgoing, ComposeError> {
+        let language = self.language(template, &self.fallback_language);
+        let text = self.render(template, &language, &self.values(values))?;
+        let message_id = self.message_id(template, stamp);
         let thread = Thread { message_id: None, references: &[] };
         // Nobody has written: RFC 3834 section 5.
         let raw = self.build(to, "auto-generated", None, &message_id, &thread, text, &[], stamp.now)?;
         Ok(Outgoing {
             recipient: to.clone(),
             reference: String::new(),
-            template: DEADLINES.to_owned(),
+            template: template.to_owned(),
             language,
             message_id,
             is_proven: true,

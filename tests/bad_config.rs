@@ -453,6 +453,16 @@ fn clocks() {
         "[admin]\nnotify = \"Privacy@example.com\"\n[directory]",
         "c.toml:12: admin.notify: is an address of ours, whose mail from ourselves nobody reads; name a person's",
     );
+    broken(
+        "[directory]",
+        "[admin]\nnotify = \"dpo@example.net\"\ndigest_at = \"8 o'clock\"\n[directory]",
+        "c.toml:13: digest_at: \"8 o'clock\" is not a time of day like \"08:00\" or \"17:30\"",
+    );
+    broken(
+        "[directory]",
+        "[admin]\ndigest_at = \"08:00\"\n[directory]",
+        "c.toml:12: admin.digest_at: nobody is named who gets the digest; set admin.notify or leave it out",
+    );
 }
 
 #[test]
