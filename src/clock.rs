@@ -275,6 +275,13 @@ impl Calendar {
         at.to_zoned_datetime(self.zone.clone()).time() >= time
     }
 
+    /// The beginning of a calendar year, and that of the next.
+    pub fn year(&self, year: i16) -> (Timestamp, Timestamp) {
+        let begin = |year| Date::new(year, 1, 1).and_then(|day| day.to_zoned_datetime(self.zone.clone()));
+        let begin = |year| begin(year).map_or(Timestamp::MAX, |day| day.timestamp());
+        (begin(year), begin(year.saturating_add(1)))
+    }
+
     /// The IANA name of its time zone.
     pub fn zone_name(&self) -> &str {
         self.zone.iana_name().unwrap_or("UTC")

@@ -79,6 +79,9 @@ pub struct Config {
     /// How a copy of the data is handed out.
     #[serde(default)]
     pub copy: CopyConfig,
+    /// What was passed on to third parties. Without it a person tells.
+    #[serde(default)]
+    pub disclosure: Disclosure,
     /// Mailboxes read over IMAP.
     #[serde(default)]
     pub imap: Vec<ImapConfig>,
@@ -575,6 +578,41 @@ impl Default for CopyConfig {
     }
 }
 
+/// What was passed on to third parties for their direct marketing (Cal. Civ. Code 1798.83), year by year.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disclosure {
+    /// The calendar years of which it is known. What was passed on in any other, a person tells.
+    pub year: Vec<DisclosedYear>,
+}
+
+/// What was passed on in one calendar year. Neither categories nor third parties: nothing was.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DisclosedYear {
+    /// The year, by `clock.time_zone`. It is told to whoever asks in the year after it.
+    pub year: i16,
+    /// The categories of personal information, as the reply names them.
+    #[serde(default)]
+    pub categories: Vec<String>,
+    /// Who got it.
+    #[serde(default)]
+    pub third_party: Vec<ThirdParty>,
+}
+
+/// Somebody who got personal information.
+#[derive(Debug, Clone, Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThirdParty {
+    /// The name.
+    pub name: String,
+    /// The address, on one line.
+    pub address: String,
+    /// The kind of business, where the name does not tell. Default "".
+    #[serde(default)]
+    pub business: String,
+}
+
 /// A mailbox read over IMAP.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -959,6 +997,7 @@ impl Config {
             ));
         }
         self.check_sources()?;
+        self.check_disclosure()?;
         self.check_proof()?;
         self.check_clock()?;
         self.check_retention()?;
@@ -974,6 +1013,44 @@ impl Config {
             if self.source.iter().take(index).any(|other| other.name == source.name) {
                 let path = ["source", &index.to_string(), "name"].map(str::to_owned).to_vec();
                 return Err((path, format!("source.name: there are two sources {:?}", source.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_disclosure(&self) -> Result<(), (Vec<String>, String)> {
+        for (index, disclosed) in self.disclosure.year.iter().enumerate() {
+            let DisclosedYear { year, categories, third_party } = disclosed;
+            let fault = |key: &str, what: &str| {
+                let path = ["disclosure", "year", &index.to_string(), key].map(str::to_owned).to_vec();
+                Err((path, format!("disclosure.year.{key}: {what}")))
+            };
+            let is_line = |text: &str| !text.trim().is_empty() && !text.chars().any(char::is_control);
+            if !(2000..=2999).contains(year) {
+                return fault("year", "write a calendar year, such as 2025");
+            }
+            if self.disclosure.year.iter().take(index).any(|other| other.year == *year) {
+                return fault(
+                    "year",
+                    &format!("the year {year} is there twice; write all of it into one table"),
+                );
+            }
+            if categories.is_empty() != third_party.is_empty() {
+                return fault(
+                    "categories",
+                    "name categories and third parties, or neither where there were none",
+                );
+            }
+            if !categories.iter().all(|category| is_line(category)) {
+                return fault("categories", "write each on one line");
+            }
+            let is_sound = |party: &ThirdParty| {
+                is_line(&party.name)
+                    && is_line(&party.address)
+                    && (party.business.is_empty() || is_line(&party.business))
+            };
+            if !third_party.iter().all(is_sound) {
+                return fault("third_party", "write name, address and business on one line each");
             }
         }
         Ok(())

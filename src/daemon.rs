@@ -297,7 +297,7 @@ impl Daemon {
         };
         let intake = Arc::new(intake);
         let key = store.tombstone_key().await?;
-        let work = Work::new(Arc::clone(&intake), sources, config.erasure.clone(), config.copy.clone(), key);
+        let work = Work::new(Arc::clone(&intake), sources, config, key);
         let outbox = Outbox::new(store, mailer);
         Ok(Self {
             mailboxes,

@@ -669,7 +669,7 @@ fn template_for(decision: &Decision) -> Option<String> {
         _ if did(|change| matches!(change, Change::Withdraw { .. })) => WITHDRAWN,
         [] => return None,
         // Not the template of its type, which may be all that was asked for.
-        [one] if one.status == Status::Held && one.action != Action::Open => UNCLEAR,
+        [one] if one.status == Status::Held && one.action.completes() => UNCLEAR,
         [one] if decision.disposition == Disposition::Review => match one.status {
             Status::Held => UNCLEAR,
             _ => &one.kind,

@@ -126,6 +126,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     println!("authentication {}", believed(&config.authentication));
     println!("unsubscribe    {}", unsubscribe(config));
     println!("systems        {}", systems(config)?);
+    println!("disclosure     {}", disclosed(config));
     for imap in &config.imap {
         println!(
             "imap {:10} {} port {}, {:?} TLS, user {}, password {}",
@@ -165,6 +166,15 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         println!("name servers   answer");
     }
     Ok(())
+}
+
+/// The years of which is told what third parties got.
+fn disclosed(config: &Config) -> String {
+    let years: Vec<String> = config.disclosure.year.iter().map(|told| told.year.to_string()).collect();
+    match years.as_slice() {
+        [] => "no year is known: a person tells what third parties got".to_owned(),
+        years => format!("what third parties got is told for {}", years.join(", ")),
+    }
 }
 
 /// The company's systems that requests are carried out in.

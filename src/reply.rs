@@ -6,6 +6,7 @@
 
 mod circular;
 mod digest;
+mod disclosed;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,13 +31,29 @@ use crate::source::{Ended, Kept};
 
 pub use circular::POLICY_CHANGE;
 pub use digest::{DIGEST, Digest, Line, Section};
+pub use disclosed::{DISCLOSED, DISCLOSED_BEFORE, Disclosed};
 
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
 /// the end of the work on a request.
-pub const GENERAL: [&str; 15] = [
-    "several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DENIED, DEADLINES,
-    DIGEST, ERASED, CANCELLED, COPY, CATEGORIES,
+pub const GENERAL: [&str; 17] = [
+    "several",
+    UNCLEAR,
+    CONFIRM,
+    REMINDER,
+    EXPIRED,
+    CONFIRMED,
+    WITHDRAWN,
+    EXTENDED,
+    DENIED,
+    DEADLINES,
+    DIGEST,
+    ERASED,
+    CANCELLED,
+    COPY,
+    CATEGORIES,
+    DISCLOSED,
+    DISCLOSED_BEFORE,
 ];
 
 /// The template that tells by when a request will be answered instead.
@@ -150,6 +167,7 @@ struct Values<'a> {
     withheld: &'a [String],
     categories: &'a [String],
     digest: Option<&'a Digest>,
+    disclosed: Option<Disclosed<'a>>,
 }
 
 /// A system of the company's, and what it says that it has done.
@@ -227,6 +245,8 @@ pub enum More<'a> {
     Denied(Denial),
     /// How the work on them has ended.
     Work(&'a Work<'a>),
+    /// What was passed on to third parties.
+    Disclosed(Disclosed<'a>),
 }
 
 impl<'a> More<'a> {
@@ -347,6 +367,13 @@ impl Replies {
                     });
                     let names = ["x".to_owned()];
                     let digest = Digest::sample();
+                    let third_parties = disclosed::sample();
+                    let disclosed = Disclosed {
+                        year: 2025,
+                        categories: &names,
+                        third_parties: &third_parties,
+                        before: "PR-000000",
+                    };
                     for reason in reasons(template) {
                         let values = self.values(&Values {
                             requests: &sample,
@@ -359,6 +386,7 @@ impl Replies {
                             withheld: &names,
                             categories: &names,
                             digest: Some(&digest),
+                            disclosed: Some(disclosed),
                         });
                         let rendered =
                             self.engine.get_template(&path).and_then(|template| template.render(values));
@@ -400,6 +428,7 @@ impl Replies {
             withheld,
             categories,
             digest,
+            disclosed,
         } = *values;
         let first = requests.first();
         context! {
@@ -415,6 +444,7 @@ impl Replies {
             systems => minijinja::Value::from(minijinja::value::Serde(systems)),
             withheld => minijinja::Value::from(minijinja::value::Serde(withheld)),
             categories => minijinja::Value::from(minijinja::value::Serde(categories)),
+            disclosed => minijinja::Value::from(minijinja::value::Serde(disclosed)),
             digest => minijinja::Value::from(minijinja::value::Serde(digest)),
             data_points_needed => self.proof.data_points_needed,
             company => context! {
@@ -446,7 +476,9 @@ impl Replies {
             More::Extended(reason) => (None, reason.name(), None),
             More::Denied(denial) => (None, denial.name(), None),
             More::Work(work) => (None, "", Some(work)),
+            More::Disclosed(_) => (None, "", None),
         };
+        let disclosed = if let More::Disclosed(disclosed) = more { Some(disclosed) } else { None };
         let language = self.language(&answer.template, &answer.language);
         let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
         let date = |date: Date| dates.map_or_else(|| date.to_string(), |form| form.write(date));
@@ -481,6 +513,7 @@ impl Replies {
             withheld: work.map_or(&[], |work| &work.withheld),
             categories: work.map_or(&[], |work| &work.categories),
             digest: None,
+            disclosed,
         });
         let reference = told.first().map(|told| told.reference.to_owned()).unwrap_or_default();
         let message_id = self.message_id(&reference, stamp);

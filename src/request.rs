@@ -30,12 +30,15 @@ pub enum Action {
     Answer,
     /// A request is opened, acknowledged, and waits for a person.
     Open,
+    /// The same; where the configuration knows what was passed on to third parties in the year before, it is
+    /// told and the request completed.
+    Disclose,
 }
 
 impl Action {
     /// Whether the request is finished when the mail has been received.
     pub fn completes(self) -> bool {
-        self != Self::Open
+        !matches!(self, Self::Open | Self::Disclose)
     }
 }
 

@@ -3,7 +3,10 @@
 //! An approved request whose type has a verb becomes a task for every system that does it. Tasks are asked
 //! with retries until all of them are over; then the person is told, system by system, what was done and
 //! what is kept and why, in the transaction that closes the request. Requests of types without a verb, and
-//! those that no configured system can do, wait for a person.
+//! those that no configured system can do, wait for a person. What was passed on to third parties is told from
+//! the configuration alone.
+
+mod disclose;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +16,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::{CopyConfig, Erasure};
+use crate::config::{Config, CopyConfig, Disclosure, Erasure};
 use crate::copy::{Withheld, copy};
 use crate::decide::Answer;
 use crate::intake::Intake;
@@ -37,21 +40,23 @@ pub struct Work {
     sources: Vec<Source>,
     erasure: Erasure,
     copy: CopyConfig,
+    disclosure: Disclosure,
     withheld: Withheld,
     tombstone_key: [u8; 32],
 }
 
 impl Work {
-    /// Work on the requests of `intake` in `sources`.
-    pub fn new(
-        intake: Arc<Intake>,
-        sources: Vec<Source>,
-        erasure: Erasure,
-        copy: CopyConfig,
-        tombstone_key: [u8; 32],
-    ) -> Self {
-        let withheld = Withheld::new(&copy.withhold);
-        Self { intake, sources, erasure, copy, withheld, tombstone_key }
+    /// Work on the requests of `intake` in `sources`, as `config` says.
+    pub fn new(intake: Arc<Intake>, sources: Vec<Source>, config: &Config, tombstone_key: [u8; 32]) -> Self {
+        Self {
+            intake,
+            sources,
+            erasure: config.erasure.clone(),
+            copy: config.copy.clone(),
+            disclosure: config.disclosure.clone(),
+            withheld: Withheld::new(&config.copy.withhold),
+            tombstone_key,
+        }
     }
 
     /// One pass at `now`: begins what may be begun, asks every system whose turn it is, and closes what is
@@ -61,9 +66,10 @@ impl Work {
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
     pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
+        let told = self.disclose(now).await?;
         let kinds: Vec<&str> = self.kinds().map(|(kind, _)| kind.name.as_str()).collect();
         if self.sources.is_empty() || !self.intake.store.has_work(&kinds, now).await? {
-            return Ok(0);
+            return Ok(told);
         }
         self.begin(&kinds, now, read).await?;
         let erased = self.local(now).await?;
@@ -75,7 +81,7 @@ impl Work {
         if closed > 0 {
             self.intake.queued.notify_one();
         }
-        Ok(closed)
+        Ok(told + closed)
     }
 
     /// The types that systems carry out, in their safe order.
@@ -272,13 +278,31 @@ impl Work {
             }
             true => (Status::PartlyCompleted, "a system keeps something: see its tasks"),
         };
+        let reply = self.tell(job, template, status, More::Work(&words), now)?;
+        Ok(match reply {
+            Some(reply) => (status, reason, Some(reply)),
+            None => {
+                (Status::Held, "carried out, but the reply could not be written: a person must tell", None)
+            }
+        })
+    }
+
+    /// The letter to whoever a request is of; `None`, and a line in the log, when it cannot be written.
+    fn tell(
+        &self,
+        job: &Job,
+        template: &str,
+        status: Status,
+        more: More<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Outgoing>> {
         let answer = Answer {
             to: job.subject.clone(),
             template: template.to_owned(),
             language: job.language.clone(),
             subject: None,
             asks: false,
-            is_proven: job.proof_given > 1,
+            is_proven: job.proof_given > 0,
         };
         let told = Told {
             kind: &job.kind,
@@ -289,24 +313,11 @@ impl Work {
         };
         let thread = Thread { message_id: job.rfc_message_id.as_ref(), references: &[] };
         let stamp = Stamp { unique: random()?, now };
-        match self.intake.replies.compose(
-            &answer,
-            &[told],
-            thread,
-            &self.intake.table,
-            stamp,
-            More::Work(&words),
-        ) {
-            Ok(reply) => Ok((status, reason, Some(reply))),
-            Err(error) => {
-                error!(request.id = job.reference, %error, "the end of a request could not be told: a person must");
-                Ok((
-                    Status::Held,
-                    "carried out, but the reply could not be written: a person must tell",
-                    None,
-                ))
-            }
-        }
+        let composed = self.intake.replies.compose(&answer, &[told], thread, &self.intake.table, stamp, more);
+        let told = composed.inspect_err(|error| {
+            error!(request.id = job.reference, %error, "the end of a request could not be told: a person must");
+        });
+        Ok(told.ok())
     }
 }
 

@@ -98,7 +98,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `disclosure`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -392,7 +392,7 @@ fn rules() {
     case(
         "\"open\"",
         "\"erase\"",
-        "rules/question.toml:1: action: unknown variant `erase`, expected one of `suppress_marketing`, `suppress_ads`, `answer`, `open`",
+        "rules/question.toml:1: action: unknown variant `erase`, expected one of `suppress_marketing`, `suppress_ads`, `answer`, `open`, `disclose`",
     );
     case(
         "\"open\"",
@@ -462,6 +462,33 @@ fn clocks() {
         "[directory]",
         "[admin]\ndigest_at = \"08:00\"\n[directory]",
         "c.toml:12: admin.digest_at: nobody is named who gets the digest; set admin.notify or leave it out",
+    );
+}
+
+#[test]
+fn disclosures() {
+    let party =
+        "[[disclosure.year.third_party]]\nname = \"Example Mailings\"\naddress = \"1 Example Street\"\n";
+    let year = "[[disclosure.year]]\nyear = 2025\ncategories = [\"names\"]\n";
+    let case = |keys: String, expected: &str| {
+        assert_eq!(refusal(&GOOD.replace("[directory]", &format!("{keys}[directory]")), &[]), expected);
+    };
+    case(year.replace("2025", "25"), "c.toml:12: disclosure.year.year: write a calendar year, such as 2025");
+    case(
+        format!("{year}{party}{year}{party}"),
+        "c.toml:18: disclosure.year.year: the year 2025 is there twice; write all of it into one table",
+    );
+    case(
+        year.to_owned(),
+        "c.toml:13: disclosure.year.categories: name categories and third parties, or neither where there were none",
+    );
+    case(
+        format!("{year}{}", party.replace("1 Example Street", "")),
+        "c.toml:14: disclosure.year.third_party: write name, address and business on one line each",
+    );
+    case(
+        format!("{year}{}", party.replace("address", "adress")),
+        "c.toml:16: unknown field `adress`, expected one of `name`, `address`, `business`",
     );
 }
 

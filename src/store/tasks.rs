@@ -75,7 +75,7 @@ pub struct TaskRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct JobRow {
+pub(super) struct JobRow {
     request_id: i64,
     reference: String,
     kind: String,
@@ -90,7 +90,7 @@ struct JobRow {
 }
 
 impl JobRow {
-    fn job(self) -> Result<Job> {
+    pub(super) fn job(self) -> Result<Job> {
         Ok(Job {
             request: self.request_id,
             reference: self.reference,
@@ -110,7 +110,7 @@ impl JobRow {
     }
 }
 
-const JOB: &str =
+pub(super) const JOB: &str =
     "r.id AS request_id, r.reference, r.kind, r.subject, r.language, r.proof_needed, r.proof_given,
     r.due_on, r.message_id, m.rfc_message_id,
     (SELECT coalesce(max(o.in_thread), 0) FROM outbox o WHERE o.message_id = r.message_id) AS in_thread

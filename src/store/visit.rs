@@ -533,7 +533,7 @@ pub(super) fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
         Action::SuppressMarketing => Some("marketing"),
         Action::SuppressAds => Some("targeted_ads"),
-        Action::Answer | Action::Open => None,
+        Action::Answer | Action::Open | Action::Disclose => None,
     }
 }
 
