@@ -17,6 +17,8 @@ use jiff::{Span, Timestamp};
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
+use crate::copy::Withheld;
+use crate::correction::spoken;
 use crate::evidence::{Trust, is_authserv_id, is_receiving_host};
 use crate::request::Verb;
 use crate::sender::Address;
@@ -79,6 +81,9 @@ pub struct Config {
     /// How a copy of the data is handed out.
     #[serde(default)]
     pub copy: CopyConfig,
+    /// What may be corrected by mail. Without it a person corrects.
+    #[serde(default)]
+    pub correction: CorrectionConfig,
     /// What was passed on to third parties. Without it a person tells.
     #[serde(default)]
     pub disclosure: Disclosure,
@@ -578,6 +583,26 @@ impl Default for CopyConfig {
     }
 }
 
+/// What may be corrected by mail; see [`crate::correction`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CorrectionConfig {
+    /// The fields that may be changed by mail, as the company's systems call them. Default none: a person
+    /// corrects. Every other field stays as it is until a person changes it.
+    pub fields: Vec<String>,
+    /// What people call them besides, by field.
+    pub words: BTreeMap<String, Vec<String>>,
+}
+
+impl CorrectionConfig {
+    /// Every name of every field, as it is compared, and the field.
+    pub fn names(&self) -> impl Iterator<Item = (String, &str)> {
+        let named = self.words.iter().flat_map(|(field, words)| words.iter().map(move |word| (word, field)));
+        let own = self.fields.iter().map(|field| (field, field));
+        own.chain(named).map(|(name, field)| (spoken(name), field.as_str()))
+    }
+}
+
 /// What was passed on to third parties for their direct marketing (Cal. Civ. Code 1798.83), year by year.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -998,6 +1023,7 @@ impl Config {
         }
         self.check_sources()?;
         self.check_disclosure()?;
+        self.check_correction()?;
         self.check_proof()?;
         self.check_clock()?;
         self.check_retention()?;
@@ -1051,6 +1077,53 @@ impl Config {
             };
             if !third_party.iter().all(is_sound) {
                 return fault("third_party", "write name, address and business on one line each");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_correction(&self) -> Result<(), (Vec<String>, String)> {
+        let CorrectionConfig { fields, words } = &self.correction;
+        let withheld = Withheld::new(&self.copy.withhold);
+        for (index, field) in fields.iter().enumerate() {
+            let fault = |what: &str| {
+                let path = ["correction", "fields", &index.to_string()].map(str::to_owned).to_vec();
+                Err((path, format!("correction.fields: {field:?} {what}")))
+            };
+            let is_sign = |c: char| c.is_alphanumeric() || " _-".contains(c);
+            if spoken(field).is_empty() || field.len() > 60 || !field.chars().all(is_sign) {
+                return fault("is no name of a field: use letters, digits, '_', '-' and blanks");
+            }
+            if self.proof.data_points.contains(field) {
+                return fault("is one of proof.data_points: who changed it could then prove a claim by it");
+            }
+            if *field == self.erasure.hold_column {
+                return fault("is erasure.hold_column, which is not for the person to say");
+            }
+            if withheld.is(field) {
+                return fault(
+                    "is a field that never leaves by mail (copy.withhold); nor may it come by mail",
+                );
+            }
+            let does = |source: &SourceConfig| source.verbs.contains(&Verb::Correct);
+            if !self.source.iter().any(does) {
+                return fault("cannot be corrected by any [[source]]; add one that does \"correct\"");
+            }
+        }
+        let at = |field: &str| vec!["correction".to_owned(), "words".to_owned(), field.to_owned()];
+        if let Some(field) = words.keys().find(|field| !fields.contains(field)) {
+            return Err((at(field), format!("correction.words.{field}: is not one of correction.fields")));
+        }
+        let mut names = BTreeMap::new();
+        for (name, field) in self.correction.names() {
+            if name.is_empty() || name.contains(':') {
+                return Err((at(field), format!("correction.words.{field}: write words, without \":\"")));
+            }
+            if let Some(other) = names.insert(name.clone(), field) {
+                let message = format!(
+                    "correction.fields: {name:?} is the name of {other:?} and of {field:?}; people must be able to tell them apart"
+                );
+                return Err((vec!["correction".into(), "fields".into()], message));
             }
         }
         Ok(())

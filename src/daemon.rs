@@ -16,15 +16,17 @@ use tracing::{error, info, warn};
 
 use crate::clock::{Calendar, Clock};
 use crate::config::{ClockConfig, Config, Retention, too_long_with_prefix, whole_is_too_long};
+use crate::correction::Corrections;
 use crate::decide::Policy;
 use crate::intake::{DigestPlan, Intake, Passed};
+use crate::language::LanguageFile;
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
 use crate::mailer::Mailer;
 use crate::notice::Notices;
 use crate::outbox::Outbox;
 use crate::redact::Pseudonyms;
 use crate::reply::Replies;
-use crate::request::Table;
+use crate::request::{RequestType, Table, Verb};
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::store::purge::Purged;
@@ -128,7 +130,11 @@ impl Rules {
                 format!("language: there is no rules/languages/{code}.toml; take \"en\" or add the file");
             return Err(config.file.mistake(&["language"], message).into());
         }
+        let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, language)| language).collect();
+        let corrections = Corrections::new(&config.correction, &languages)
+            .context("Cannot compile the sentences of a correction")?;
         let reader = Reader::new(&table, &config.own_addresses)?
+            .correcting(corrections)
             .trusting(config.authentication.trust())
             .with_tokens(tokens(config)?);
         let replies = replies(config, &table)?;
@@ -151,7 +157,7 @@ pub fn replies(config: &Config, table: &Table) -> Result<Replies> {
         address,
         &config.language,
     )?;
-    Ok(replies)
+    Ok(replies.with_form(config.correction.fields.clone()))
 }
 
 /// The clocks of the laws that `config` names, by its calendar.
@@ -226,9 +232,10 @@ pub fn mailer(config: &Config) -> Result<Mailer> {
     Ok(Mailer::Directory(directory.path.clone()))
 }
 
-/// The names of the types that some system carries out.
+/// The names of the types that some system carries out whoever asks. Of corrections only those are carried out of
+/// which it is certain what to change.
 fn carried_out(table: &Table, sources: &[Source]) -> Vec<String> {
-    let is_done = |verb| sources.iter().any(|source| source.does(verb));
+    let is_done = |verb| verb != Verb::Correct && sources.iter().any(|source| source.does(verb));
     table.types.iter().filter(|kind| kind.verb.is_some_and(is_done)).map(|kind| kind.name.clone()).collect()
 }
 
@@ -270,6 +277,11 @@ impl Daemon {
                 "notices of unknown fate: the last run ended while it sent them; see `privacyd notice status`"
             );
         }
+        let is_correction = |kind: &&RequestType| kind.verb == Some(Verb::Correct);
+        let corrections = match config.correction.fields.as_slice() {
+            [] => Vec::new(),
+            _ => table.types.iter().filter(is_correction).map(|kind| kind.name.clone()).collect(),
+        };
         let carried_out = carried_out(&table, &sources);
         let pseudonyms = Pseudonyms::new(store.pseudonym_key().await?);
         let intake = Intake {
@@ -286,6 +298,7 @@ impl Daemon {
                 data_points_needed: config.proof.data_points_needed,
                 confirm_unsubscribe: config.unsubscribe.reply,
                 clock,
+                corrections,
             },
             notify: config.admin.notify.clone(),
             digest: config.admin.digest_at.map(|at| DigestPlan { at, carried_out }),

@@ -32,6 +32,7 @@ use crate::bounce::{Effect, weigh};
 use crate::classify::Verdict;
 use crate::code::Code;
 use crate::config::{Folders, ProofConfig};
+use crate::correction::Edit;
 use crate::decide::{
     Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, Policy, REMINDER, Shelf, Understanding, decide,
 };
@@ -430,7 +431,11 @@ impl Intake {
         let mut letters = Letters::default();
         let Some(letter) = letter else { return Ok(letters) };
         for answer in std::mem::take(&mut decision.answers) {
-            let question = if answer.asks { Some(self.question(now)?) } else { None };
+            let mut question = if answer.asks { Some(self.question(now)?) } else { None };
+            if let Some(question) = question.as_mut().filter(|_| answer.is_proven) {
+                let planned = decision.requests.iter().filter(|it| it.status == Status::AwaitingProof);
+                question.changes = planned.flat_map(|planned| planned.changes.iter().cloned()).collect();
+            }
             let told = told(decision, references, &answer);
             // Ids are words of the sender's choice as well: to whom nothing is proven only the one goes that
             // makes a thread.
@@ -475,7 +480,8 @@ impl Intake {
     /// A question with a new code.
     fn question(&self, now: Timestamp) -> Result<Question> {
         let until = now.saturating_add(self.proof.valid_for).context("The clock is past all dates")?;
-        Ok(Question { code: Code::new(random()?), until: until.to_zoned_datetime(TimeZone::UTC).date() })
+        let until = until.to_zoned_datetime(TimeZone::UTC).date();
+        Ok(Question { code: Code::new(random()?), until, changes: Vec::new() })
     }
 
     fn valid_for(&self) -> i64 {
@@ -541,6 +547,10 @@ impl Intake {
                 ..self.question(now)?
             }),
             false => None,
+        };
+        let question = match question {
+            Some(question) => Some(Question { changes: changes(visit, lapse).await?, ..question }),
+            None => None,
         };
         let told: Vec<Told<'_>> = lapse.requests.iter().map(|r| Told { status, ..told_of(r) }).collect();
         let in_reply_to = lapse.rfc_message_id.as_deref().and_then(MessageId::parse_bracketed);
@@ -822,6 +832,16 @@ impl Memory {
             *self.replies_today.entry(recipient).or_default() += 1;
         }
     }
+}
+
+/// What the requests of a lapse are to change, to show it again where its yes is still to come. The question has
+/// shown it to the same address.
+async fn changes(visit: &mut Visit, lapse: &Lapse) -> Result<Vec<Edit>> {
+    let mut changes = Vec::new();
+    for request in &lapse.requests {
+        changes.extend(visit.changes(&request.reference).await?);
+    }
+    Ok(changes)
 }
 
 fn log_report(reported: &Reported, effect: Effect, held: &[String]) {

@@ -26,6 +26,7 @@ use crate::cli::{
 };
 use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config, SourceSort};
+use crate::correction::Edit;
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
 use crate::evidence::{Evidence, Proof};
@@ -351,8 +352,10 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 return not_found(&format!("There is no request {reference}"));
             };
             let tasks = store.tasks(&reference).await?;
+            let changes = store.changes(&reference).await?;
             if json {
-                return print_json(&json!({ "request": request, "events": events, "tasks": tasks }));
+                let all = json!({ "request": request, "events": events, "changes": changes, "tasks": tasks });
+                return print_json(&all);
             }
             println!("{}  {}  {}", request.reference, request.kind, request.status);
             println!("received  {}", time(request.received_at));
@@ -364,6 +367,9 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 println!("flag      {}", request.flag);
             }
             println!("message   {}", request.message_id);
+            for Edit { field, old, new } in changes {
+                println!("change    {field}: {} -> {new}", old.unwrap_or_default());
+            }
             for task in tasks {
                 let next = match task.state.as_str() {
                     "waiting" => format!(", next at {}", time(task.next_attempt_at)),

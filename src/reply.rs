@@ -1,8 +1,9 @@
 //! A decision to the bytes of its reply: template, threading, the marks of an automatic answer.
 //!
 //! Nothing the sender wrote is an input here: not the subject, not the name, not a word. What varies
-//! is the reference, the due date and the company's own words; the one exception is the Message-ID,
-//! which threads the reply and has been checked character by character.
+//! is the reference, the due date and the company's own words. There are two exceptions: the Message-ID,
+//! which threads the reply and has been checked character by character; and the values of a correction, checked
+//! likewise (see [`crate::correction`]), which go to the address that is proven to have written them.
 
 mod circular;
 mod digest;
@@ -22,10 +23,11 @@ use rust_embed::RustEmbed;
 use crate::clock::{Duty, Reason};
 use crate::code::Code;
 use crate::config::{Company, FileError, ProofConfig};
+use crate::correction::Edit;
 use crate::decide::{Answer, CONFIRM, CONFIRMED, EXPIRED, REMINDER, UNCLEAR, WITHDRAWN};
 use crate::ladder::{Denial, Status};
 use crate::message::MessageId;
-use crate::request::Table;
+use crate::request::{Table, Verb};
 use crate::sender::Address;
 use crate::source::{Ended, Kept};
 
@@ -36,7 +38,7 @@ pub use disclosed::{DISCLOSED, DISCLOSED_BEFORE, Disclosed};
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
 /// the end of the work on a request.
-pub const GENERAL: [&str; 17] = [
+pub const GENERAL: [&str; 18] = [
     "several",
     UNCLEAR,
     CONFIRM,
@@ -50,6 +52,7 @@ pub const GENERAL: [&str; 17] = [
     DIGEST,
     ERASED,
     CANCELLED,
+    CORRECTED,
     COPY,
     CATEGORIES,
     DISCLOSED,
@@ -70,6 +73,9 @@ pub const ERASED: &str = "erased";
 
 /// The template that tells that an account was closed.
 pub const CANCELLED: &str = "cancelled";
+
+/// The template that tells what was corrected.
+pub const CORRECTED: &str = "corrected";
 
 /// The template that a copy of the data comes with.
 pub const COPY: &str = "copy";
@@ -120,6 +126,8 @@ pub struct Replies {
     known: BTreeMap<String, Vec<String>>,
     company: Company,
     proof: ProofConfig,
+    /// The fields that may be corrected by mail.
+    fields: Vec<String>,
     address: Address,
     fallback_language: String,
 }
@@ -168,6 +176,8 @@ struct Values<'a> {
     categories: &'a [String],
     digest: Option<&'a Digest>,
     disclosed: Option<Disclosed<'a>>,
+    fields: &'a [String],
+    changes: &'a [Edit],
 }
 
 /// A system of the company's, and what it says that it has done.
@@ -187,6 +197,8 @@ pub struct Work<'a> {
     pub withheld: Vec<String>,
     /// Names of the fields that are held.
     pub categories: Vec<String>,
+    /// What was corrected, as its reader has said it.
+    pub changes: Vec<Edit>,
     /// What goes along.
     pub attachments: Vec<Attachment>,
 }
@@ -230,6 +242,9 @@ pub struct Question {
     pub code: Code,
     /// Until when.
     pub until: Date,
+    /// What is to be corrected, if its reader has said so and was authenticated. Words of a sender's: they go to
+    /// nobody else.
+    pub changes: Vec<Edit>,
 }
 
 /// What a reply tells besides the requests it speaks of.
@@ -310,11 +325,17 @@ impl Replies {
             known,
             company: company.clone(),
             proof: proof.clone(),
+            fields: Vec::new(),
             address: address.clone(),
             fallback_language: fallback_language.to_owned(),
         };
         replies.check(table, &files)?;
         Ok(replies)
+    }
+
+    /// The same; questions about a correction bear a form for these fields.
+    pub fn with_form(self, fields: Vec<String>) -> Self {
+        Self { fields, ..self }
     }
 
     /// Every type and every general template has English (or the fallback language), both halves, and
@@ -366,6 +387,7 @@ impl Replies {
                         kept: &kept,
                     });
                     let names = ["x".to_owned()];
+                    let changes = [Edit { field: "x".into(), old: Some("x".into()), new: "x".into() }];
                     let digest = Digest::sample();
                     let third_parties = disclosed::sample();
                     let disclosed = Disclosed {
@@ -374,7 +396,11 @@ impl Replies {
                         third_parties: &third_parties,
                         before: "PR-000000",
                     };
-                    for reason in reasons(template) {
+                    // With and without the changes of a correction: the question looks different then.
+                    let cases = reasons(template)
+                        .into_iter()
+                        .flat_map(|reason| [changes.as_slice(), &[]].map(|changes| (reason, changes)));
+                    for (reason, changes) in cases {
                         let values = self.values(&Values {
                             requests: &sample,
                             code: "c.x",
@@ -387,6 +413,8 @@ impl Replies {
                             categories: &names,
                             digest: Some(&digest),
                             disclosed: Some(disclosed),
+                            fields: &names,
+                            changes,
                         });
                         let rendered =
                             self.engine.get_template(&path).and_then(|template| template.render(values));
@@ -429,6 +457,8 @@ impl Replies {
             categories,
             digest,
             disclosed,
+            fields,
+            changes,
         } = *values;
         let first = requests.first();
         context! {
@@ -444,6 +474,8 @@ impl Replies {
             systems => minijinja::Value::from(minijinja::value::Serde(systems)),
             withheld => minijinja::Value::from(minijinja::value::Serde(withheld)),
             categories => minijinja::Value::from(minijinja::value::Serde(categories)),
+            fields => minijinja::Value::from(minijinja::value::Serde(fields)),
+            changes => minijinja::Value::from(minijinja::value::Serde(changes)),
             disclosed => minijinja::Value::from(minijinja::value::Serde(disclosed)),
             digest => minijinja::Value::from(minijinja::value::Serde(digest)),
             data_points_needed => self.proof.data_points_needed,
@@ -496,6 +528,10 @@ impl Replies {
         let until = question.map(|question| date(question.until)).unwrap_or_default();
         let names_data =
             told.iter().any(|told| told.status == Status::AwaitingProof && told.proof_needed > 2);
+        let asks_for_changes = told.iter().any(|told| {
+            let verb = table.kind(told.kind).and_then(|kind| kind.verb);
+            told.status == Status::AwaitingProof && verb == Some(Verb::Correct)
+        });
         let data_points = if names_data { self.proof.data_points.join(", ") } else { String::new() };
         let systems: Vec<SystemInReply<'_>> = work
             .iter()
@@ -514,6 +550,11 @@ impl Replies {
             categories: work.map_or(&[], |work| &work.categories),
             digest: None,
             disclosed,
+            fields: if asks_for_changes { &self.fields } else { &[] },
+            changes: question
+                .map(|it| &it.changes)
+                .or(work.map(|work| &work.changes))
+                .map_or(&[][..], Vec::as_slice),
         });
         let reference = told.first().map(|told| told.reference.to_owned()).unwrap_or_default();
         let message_id = self.message_id(&reference, stamp);

@@ -11,6 +11,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{SourceConfig, SourceSort};
+use crate::correction::Edit;
 use crate::request::Verb;
 use crate::sender::Address;
 
@@ -37,6 +38,9 @@ pub struct Order {
     pub kind: String,
     /// Whose data.
     pub subject: Subject,
+    /// For `correct`: what to change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Edit>,
 }
 
 /// Whose data an order is about.

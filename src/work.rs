@@ -18,13 +18,15 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, CopyConfig, Disclosure, Erasure};
 use crate::copy::{Withheld, copy};
+use crate::correction::Edit;
 use crate::decide::Answer;
 use crate::intake::Intake;
 use crate::ladder::Status;
 use crate::outbox::next_attempt;
 use crate::random::random;
 use crate::reply::{
-    Attachment, CANCELLED, CATEGORIES, COPY, ERASED, More, Outgoing, Stamp, Thread, Told, Work as Words,
+    Attachment, CANCELLED, CATEGORIES, COPY, CORRECTED, ERASED, More, Outgoing, Stamp, Thread, Told,
+    Work as Words,
 };
 use crate::request::{RequestType, Verb};
 use crate::source::{Ended, Order, Outcome, Report, Source, Subject, TaskState, VERSION, Way, command};
@@ -86,7 +88,10 @@ impl Work {
 
     /// The types that systems carry out, in their safe order.
     fn kinds(&self) -> impl Iterator<Item = (&RequestType, Verb)> {
-        self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)))
+        let types = self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)));
+        types.filter(|(kind, verb)| {
+            *verb != Verb::Correct || self.intake.policy.corrections.contains(&kind.name)
+        })
     }
 
     /// The names of the systems that `are`.
@@ -119,7 +124,7 @@ impl Work {
                     read.min(now).saturating_sub(self.erasure.delay).unwrap_or(Timestamp::MIN)
                 }
             };
-            for job in visit.ready(&kind.name, verb.destroys(), kinds, &copies, approved_before).await? {
+            for job in visit.ready(&kind.name, verb, kinds, &copies, approved_before).await? {
                 if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
                     let reason = "the contact is on legal hold: a person must decide";
                     visit.end_work(&job, Status::Held, reason, None).await?;
@@ -148,6 +153,7 @@ impl Work {
                     erased = true;
                     visit.erase(&task.job, &self.tombstone_key).await?
                 }
+                Some(Verb::Correct) => visit.correct(&task.job).await?,
                 Some(Verb::Cancel) | None => unable(),
             };
             let ended = visit.settle_task(&task, &report, None).await?;
@@ -172,7 +178,7 @@ impl Work {
             {
                 let way =
                     self.sources.iter().find(|source| source.name == task.source).map(|it| it.way.clone());
-                let order = self.order(&task);
+                let order = self.order(&task).await?;
                 asked.spawn(async move {
                     let report = match (way, order) {
                         (Some(Way::Command { command, timeout }), Some(order)) => {
@@ -195,14 +201,20 @@ impl Work {
         }
     }
 
-    fn order(&self, task: &Task) -> Option<Order> {
-        Some(Order {
+    async fn order(&self, task: &Task) -> Result<Option<Order>> {
+        let Some(verb) = self.verb(&task.job.kind) else { return Ok(None) };
+        let changes = match verb {
+            Verb::Correct => self.intake.store.changes(&task.job.reference).await?,
+            Verb::Collect | Verb::Erase | Verb::Cancel => Vec::new(),
+        };
+        Ok(Some(Order {
             version: VERSION,
-            verb: self.verb(&task.job.kind)?,
+            verb,
             reference: task.job.reference.clone(),
             kind: task.job.kind.clone(),
             subject: Subject { address: task.job.subject.normalised() },
-        })
+            changes,
+        }))
     }
 
     async fn close(&self, now: Timestamp) -> Result<u64> {
@@ -211,7 +223,10 @@ impl Work {
             let mut visit = self.intake.store.visit(now).await?;
             let Some((job, ended)) = visit.through().await? else { return Ok(closed) };
             let (status, reason, reply) = match self.verb(&job.kind) {
-                Some(verb) => self.end(&job, verb, &ended, now)?,
+                Some(verb) => {
+                    let changes = visit.changes(&job.reference).await?;
+                    self.end(&job, verb, &ended, changes, now)?
+                }
                 None => (Status::Held, "its type has no verb any more: a person must go on", None),
             };
             visit.end_work(&job, status, reason, reply.as_ref()).await?;
@@ -227,6 +242,7 @@ impl Work {
         job: &Job,
         verb: Verb,
         ended: &[Ended],
+        changes: Vec<Edit>,
         now: Timestamp,
     ) -> Result<(Status, &'static str, Option<Outgoing>)> {
         // Nobody is told that it is done before it is.
@@ -237,11 +253,18 @@ impl Work {
             return Ok((Status::Held, "not every system does this: a person must do the rest", None));
         }
         let is_whole = ended.iter().all(|part| matches!(part.state, TaskState::Done | TaskState::Nothing));
-        let mut words =
-            Words { parts: ended, withheld: Vec::new(), categories: Vec::new(), attachments: Vec::new() };
+        let mut words = Words {
+            parts: ended,
+            withheld: Vec::new(),
+            categories: Vec::new(),
+            // Words of a sender's, to whoever has shown that this address is theirs.
+            changes: if job.proof_given > 1 { changes } else { Vec::new() },
+            attachments: Vec::new(),
+        };
         let mut template = match verb {
             Verb::Erase => ERASED,
             Verb::Cancel => CANCELLED,
+            Verb::Correct => CORRECTED,
             Verb::Collect => COPY,
         };
         let mut is_partly = !is_whole;

@@ -98,7 +98,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `disclosure`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `correction`, `disclosure`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -489,6 +489,45 @@ fn disclosures() {
     case(
         format!("{year}{}", party.replace("address", "adress")),
         "c.toml:16: unknown field `adress`, expected one of `name`, `address`, `business`",
+    );
+}
+
+#[test]
+fn corrections() {
+    let source = "[[source]]\nname = \"Contacts\"\nlocal = true\n";
+    let case = |keys: &str, expected: &str| {
+        assert_eq!(refusal(&GOOD.replace("[directory]", &format!("{keys}[directory]")), &[]), expected);
+    };
+    let fields = |fields: &str| format!("[correction]\nfields = [{fields}]\n{source}");
+    case(
+        &fields("\"name\", \"na:me\""),
+        "c.toml:12: correction.fields: \"na:me\" is no name of a field: use letters, digits, '_', '-' and blanks",
+    );
+    case(
+        &format!("{}[proof]\ndata_points = [\"postcode\", \"phone\"]\n", fields("\"phone\"")),
+        "c.toml:12: correction.fields: \"phone\" is one of proof.data_points: who changed it could then prove a claim by it",
+    );
+    case(
+        &fields("\"legal_hold\""),
+        "c.toml:12: correction.fields: \"legal_hold\" is erasure.hold_column, which is not for the person to say",
+    );
+    case(
+        &fields("\"IBAN\""),
+        "c.toml:12: correction.fields: \"IBAN\" is a field that never leaves by mail (copy.withhold); nor may it come by mail",
+    );
+    case(
+        &fields("\"name\"").replace("local = true", "local = true\nverbs = [\"erase\"]"),
+        "c.toml:12: correction.fields: \"name\" cannot be corrected by any [[source]]; add one that does \"correct\"",
+    );
+    case(
+        &format!("[correction]\nfields = [\"name\"]\nwords = {{ phone = [\"telephone\"] }}\n{source}"),
+        "c.toml:13: correction.words.phone: is not one of correction.fields",
+    );
+    case(
+        &format!(
+            "[correction]\nfields = [\"last_name\", \"name\"]\nwords = {{ name = [\"Last name\"] }}\n{source}"
+        ),
+        "c.toml:12: correction.fields: \"last name\" is the name of \"last_name\" and of \"name\"; people must be able to tell them apart",
     );
 }
 

@@ -425,6 +425,7 @@ impl Hand<'_> {
             reason: String::new(),
             held_because,
             subject: None,
+            changes: Vec::new(),
         }
     }
 
@@ -447,7 +448,8 @@ impl Hand<'_> {
         let until = self.now.saturating_add(valid_for).context("The clock is past all dates")?;
         let code = Code::new(random()?);
         let challenge = challenge(code.hash(), valid_for, self.now);
-        let question = Question { code, until: until.to_zoned_datetime(TimeZone::UTC).date() };
+        let until = until.to_zoned_datetime(TimeZone::UTC).date();
+        let question = Question { code, until, changes: Vec::new() };
         let told = Told { proof_needed, ..self.told(kind, Status::AwaitingProof, due) };
         let letter = self.compose(&Answer { asks: true, ..answer }, told, More::Question(&question))?;
         Ok(Some(Asked { letter, challenge }))

@@ -27,7 +27,8 @@ const QUERIES: [&str; 8] = [
      ORDER BY due_on, id LIMIT $5",
     "SELECT reference, kind, status AS state, due_on AS due, '' AS place, count(*) OVER () AS total FROM requests
      WHERE status IN ('held', 'approved')
-        AND (status = 'held' OR kind NOT IN (SELECT value FROM json_each($4)))
+        AND (status = 'held' OR kind NOT IN (SELECT value FROM json_each($4))
+            AND NOT EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = requests.id))
      ORDER BY due_on, id LIMIT $5",
     // A request with a system that failed is held.
     "SELECT r.reference, r.kind, t.state, r.due_on AS due, t.source AS place, count(*) OVER () AS total

@@ -14,6 +14,7 @@ use super::visit::{Batch, Visit};
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
+use crate::request::Verb;
 use crate::sender::Address;
 use crate::source::{Ended, Outcome, Report, TaskState};
 
@@ -220,15 +221,16 @@ async fn due_tasks<'e>(
 impl Visit {
     /// Approved requests of this type that may be begun: `delay` has gone by until `read` since their approval,
     /// and no earlier request of the same mail that systems carry out is open; `kinds` names those. What
-    /// `destroys` waits besides for every open request of the same person for a copy, `copies` names those, and
-    /// until their copy has gone out: a copy is made before what it copies is erased.
+    /// destroys waits besides for every open request of the same person for a copy, `copies` names those, and
+    /// until their copy has gone out: a copy is made before what it copies is erased. A correction
+    /// waits until it is certain what to change.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn ready(
         &mut self,
         kind: &str,
-        destroys: bool,
+        verb: Verb,
         kinds: &[&str],
         copies: &[&str],
         approved_before: Timestamp,
@@ -245,14 +247,16 @@ impl Visit {
                         AND e.kind IN (SELECT value FROM json_each(?4)))
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
                         AND o.state IN ('queued', 'transmitting', 'deferred'))))
+                AND (?7 <> 'correct' OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id))
              ORDER BY r.id LIMIT ?6"
         )))
         .bind(kind)
         .bind(approved_before.as_second())
         .bind(serde_json::to_string(kinds)?)
         .bind(serde_json::to_string(copies)?)
-        .bind(destroys)
+        .bind(verb.destroys())
         .bind(AT_ONCE)
+        .bind(verb.name())
         .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read which requests may be begun")?;
@@ -466,6 +470,9 @@ impl Visit {
         let mut batch = Batch::default();
         batch
             .add("UPDATE outbox SET raw = X'' WHERE recipient = ? AND state IN ('sent', 'bounced', 'unknown');")?
+            .bind(address.to_string())?;
+        batch
+            .add("DELETE FROM corrections WHERE request_id IN (SELECT id FROM requests WHERE subject = ?);")?
             .bind(address.to_string())?;
         batch
             .add(

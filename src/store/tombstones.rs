@@ -128,6 +128,8 @@ impl Store {
                 "DELETE FROM contacts WHERE address = $1 AND EXISTS (SELECT 1 FROM tombstones WHERE address_hmac = $2)",
                 "DELETE FROM suppressions WHERE address = $1
                  AND created_at <= (SELECT created_at FROM tombstones WHERE address_hmac = $2)",
+                "DELETE FROM corrections WHERE request_id IN (SELECT id FROM requests WHERE subject = $1
+                    AND received_at <= (SELECT created_at FROM tombstones WHERE address_hmac = $2))",
                 "UPDATE outbox SET raw = X'' WHERE recipient = $1 AND state = 'sent'
                  AND updated_at <= (SELECT created_at FROM tombstones WHERE address_hmac = $2)",
             ] {
