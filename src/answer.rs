@@ -57,6 +57,28 @@ impl Answers {
         })
     }
 
+    /// What somebody says besides the changes of data that their mail asks for. Courtesy alone says nothing.
+    pub fn read_besides(&self, rest: &str) -> Said {
+        match self.read(rest) {
+            Said::Unclear if self.is_courtesy(rest) => Said::Nothing,
+            // What looks like data is no change that was understood.
+            Said::YesAndData => Said::Unclear,
+            said => said,
+        }
+    }
+
+    /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
+    pub fn is_courtesy(&self, words: &str) -> bool {
+        let text = sentences(&fold(words));
+        let lines: Vec<&str> = text.lines().collect();
+        let is = |set: &Patterns, line: &str| set.is_match(line.as_bytes());
+        let end = lines.iter().position(|line| is(&self.closing, line)).unwrap_or(lines.len());
+        let is_short = |line: &&str| line.split_whitespace().count() <= 4;
+        lines.len() - end <= 4
+            && lines.iter().take(end).all(|line| is(&self.polite, line))
+            && lines.iter().skip(end + 1).all(is_short)
+    }
+
     /// What `own_words` say. A yes counts only when every sentence is understood: "we confirm the receipt
     /// of your mail" is none, nor is "yes, but". Denial wins over withdrawal.
     pub fn read(&self, own_words: &str) -> Said {
@@ -214,5 +236,24 @@ mod tests {
                 "I did not send you my passport because you did not ask.",
             ],
         );
+    }
+
+    #[test]
+    fn courtesy_is_told_from_words_that_say_something() {
+        let table = Table::load(None).expect("the built-in rules");
+        let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
+        let answers = Answers::new(&languages).expect("the built-in answers");
+        for text in ["", " \n", "Hello,\n\nThanks!\n\nKind regards\nJane Doe", "Guten Tag,\n\nVielen Dank\n"]
+        {
+            assert!(answers.is_courtesy(text), "{text:?}");
+            assert_eq!(answers.read_besides(text), Said::Nothing, "{text:?}");
+        }
+        for text in ["Wait", "Hello,\nmy birthday is wrong too.", "Jane"] {
+            assert!(!answers.is_courtesy(text), "{text:?}");
+            assert_eq!(answers.read_besides(text), Said::Unclear, "{text:?}");
+        }
+        assert_eq!(answers.read_besides("Yes.\n\nThanks"), Said::Yes);
+        assert_eq!(answers.read_besides("No"), Said::No);
+        assert_eq!(answers.read_besides("Yes. 10115"), Said::Unclear);
     }
 }

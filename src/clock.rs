@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::civil::{Date, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -268,6 +268,18 @@ impl Calendar {
     /// The calendar day of a moment.
     pub fn day(&self, at: Timestamp) -> Date {
         at.to_zoned_datetime(self.zone.clone()).date()
+    }
+
+    /// Whether the time of day `time` has come on the day of `at`.
+    pub fn is_past(&self, time: Time, at: Timestamp) -> bool {
+        at.to_zoned_datetime(self.zone.clone()).time() >= time
+    }
+
+    /// The beginning of a calendar year, and that of the next.
+    pub fn year(&self, year: i16) -> (Timestamp, Timestamp) {
+        let begin = |year| Date::new(year, 1, 1).and_then(|day| day.to_zoned_datetime(self.zone.clone()));
+        let begin = |year| begin(year).map_or(Timestamp::MAX, |day| day.timestamp());
+        (begin(year), begin(year.saturating_add(1)))
     }
 
     /// The IANA name of its time zone.

@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
+use crate::copy::Withheld;
+use crate::correction::spoken;
 use crate::evidence::{Trust, is_authserv_id, is_receiving_host};
 use crate::request::Verb;
 use crate::sender::Address;
@@ -78,6 +81,12 @@ pub struct Config {
     /// How a copy of the data is handed out.
     #[serde(default)]
     pub copy: CopyConfig,
+    /// What may be corrected by mail. Without it a person corrects.
+    #[serde(default)]
+    pub correction: CorrectionConfig,
+    /// What was passed on to third parties. Without it a person tells.
+    #[serde(default)]
+    pub disclosure: Disclosure,
     /// Mailboxes read over IMAP.
     #[serde(default)]
     pub imap: Vec<ImapConfig>,
@@ -244,13 +253,17 @@ impl Default for ClockConfig {
     }
 }
 
-/// Who is told what runs short of time.
+/// Who is told what runs short of time, and what waits.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Gets a mail with reference, type and due date of the requests that run short of time. Default
     /// nobody: the log alone says it.
     pub notify: Option<Address>,
+    /// The time of day, in `clock.time_zone`, from which on `notify` gets the daily digest: what waits for a
+    /// person, what is due, what failed. Default: there is none.
+    #[serde(deserialize_with = "time_of_day")]
+    pub digest_at: Option<Time>,
 }
 
 /// How long what is done with is kept.
@@ -571,6 +584,61 @@ impl Default for CopyConfig {
     }
 }
 
+/// What may be corrected by mail; see [`crate::correction`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CorrectionConfig {
+    /// The fields that may be changed by mail, as the company's systems call them. Default none: a person
+    /// corrects. Every other field stays as it is until a person changes it.
+    pub fields: Vec<String>,
+    /// What people call them besides, by field.
+    pub words: BTreeMap<String, Vec<String>>,
+}
+
+impl CorrectionConfig {
+    /// Every name of every field, as it is compared, and the field.
+    pub fn names(&self) -> impl Iterator<Item = (String, &str)> {
+        let named = self.words.iter().flat_map(|(field, words)| words.iter().map(move |word| (word, field)));
+        let own = self.fields.iter().map(|field| (field, field));
+        own.chain(named).map(|(name, field)| (spoken(name), field.as_str()))
+    }
+}
+
+/// What was passed on to third parties for their direct marketing (Cal. Civ. Code 1798.83), year by year.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disclosure {
+    /// The calendar years of which it is known. What was passed on in any other, a person tells.
+    pub year: Vec<DisclosedYear>,
+}
+
+/// What was passed on in one calendar year. Neither categories nor third parties: nothing was.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DisclosedYear {
+    /// The year, by `clock.time_zone`. It is told to whoever asks in the year after it.
+    pub year: i16,
+    /// The categories of personal information, as the reply names them.
+    #[serde(default)]
+    pub categories: Vec<String>,
+    /// Who got it.
+    #[serde(default)]
+    pub third_party: Vec<ThirdParty>,
+}
+
+/// Somebody who got personal information.
+#[derive(Debug, Clone, Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThirdParty {
+    /// The name.
+    pub name: String,
+    /// The address, on one line.
+    pub address: String,
+    /// The kind of business, where the name does not tell. Default "".
+    #[serde(default)]
+    pub business: String,
+}
+
 /// A mailbox read over IMAP.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -813,6 +881,14 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         })
 }
 
+/// Reads "08:00": hours and minutes of the 24-hour clock.
+fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Time::strptime("%H:%M", &text).map(Some).map_err(|_| {
+        serde::de::Error::custom(format!("{text:?} is not a time of day like \"08:00\" or \"17:30\""))
+    })
+}
+
 /// Reads "30d", "24 months", "2 years", as the calendar has them.
 fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -965,6 +1041,8 @@ impl Config {
             ));
         }
         self.check_sources()?;
+        self.check_disclosure()?;
+        self.check_correction()?;
         self.check_proof()?;
         self.check_clock()?;
         self.check_retention()?;
@@ -980,6 +1058,91 @@ impl Config {
             if self.source.iter().take(index).any(|other| other.name == source.name) {
                 let path = ["source", &index.to_string(), "name"].map(str::to_owned).to_vec();
                 return Err((path, format!("source.name: there are two sources {:?}", source.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_disclosure(&self) -> Result<(), (Vec<String>, String)> {
+        for (index, disclosed) in self.disclosure.year.iter().enumerate() {
+            let DisclosedYear { year, categories, third_party } = disclosed;
+            let fault = |key: &str, what: &str| {
+                let path = ["disclosure", "year", &index.to_string(), key].map(str::to_owned).to_vec();
+                Err((path, format!("disclosure.year.{key}: {what}")))
+            };
+            let is_line = |text: &str| !text.trim().is_empty() && !text.chars().any(char::is_control);
+            if !(2000..=2999).contains(year) {
+                return fault("year", "write a calendar year, such as 2025");
+            }
+            if self.disclosure.year.iter().take(index).any(|other| other.year == *year) {
+                return fault(
+                    "year",
+                    &format!("the year {year} is there twice; write all of it into one table"),
+                );
+            }
+            if categories.is_empty() != third_party.is_empty() {
+                return fault(
+                    "categories",
+                    "name categories and third parties, or neither where there were none",
+                );
+            }
+            if !categories.iter().all(|category| is_line(category)) {
+                return fault("categories", "write each on one line");
+            }
+            let is_sound = |party: &ThirdParty| {
+                is_line(&party.name)
+                    && is_line(&party.address)
+                    && (party.business.is_empty() || is_line(&party.business))
+            };
+            if !third_party.iter().all(is_sound) {
+                return fault("third_party", "write name, address and business on one line each");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_correction(&self) -> Result<(), (Vec<String>, String)> {
+        let CorrectionConfig { fields, words } = &self.correction;
+        let withheld = Withheld::new(&self.copy.withhold);
+        for (index, field) in fields.iter().enumerate() {
+            let fault = |what: &str| {
+                let path = ["correction", "fields", &index.to_string()].map(str::to_owned).to_vec();
+                Err((path, format!("correction.fields: {field:?} {what}")))
+            };
+            let is_sign = |c: char| c.is_alphanumeric() || " _-".contains(c);
+            if spoken(field).is_empty() || field.len() > 60 || !field.chars().all(is_sign) {
+                return fault("is no name of a field: use letters, digits, '_', '-' and blanks");
+            }
+            if self.proof.data_points.contains(field) {
+                return fault("is one of proof.data_points: who changed it could then prove a claim by it");
+            }
+            if *field == self.erasure.hold_column {
+                return fault("is erasure.hold_column, which is not for the person to say");
+            }
+            if withheld.is(field) {
+                return fault(
+                    "is a field that never leaves by mail (copy.withhold); nor may it come by mail",
+                );
+            }
+            let does = |source: &SourceConfig| source.verbs.contains(&Verb::Correct);
+            if !self.source.iter().any(does) {
+                return fault("cannot be corrected by any [[source]]; add one that does \"correct\"");
+            }
+        }
+        let at = |field: &str| vec!["correction".to_owned(), "words".to_owned(), field.to_owned()];
+        if let Some(field) = words.keys().find(|field| !fields.contains(field)) {
+            return Err((at(field), format!("correction.words.{field}: is not one of correction.fields")));
+        }
+        let mut names = BTreeMap::new();
+        for (name, field) in self.correction.names() {
+            if name.is_empty() || name.contains(':') {
+                return Err((at(field), format!("correction.words.{field}: write words, without \":\"")));
+            }
+            if let Some(other) = names.insert(name.clone(), field) {
+                let message = format!(
+                    "correction.fields: {name:?} is the name of {other:?} and of {field:?}; people must be able to tell them apart"
+                );
+                return Err((vec!["correction".into(), "fields".into()], message));
             }
         }
         Ok(())
@@ -1022,6 +1185,13 @@ impl Config {
             return Err((
                 vec!["admin".into(), "notify".into()],
                 "admin.notify: is an address of ours, whose mail from ourselves nobody reads; name a person's"
+                    .into(),
+            ));
+        }
+        if self.admin.digest_at.is_some() && self.admin.notify.is_none() {
+            return Err((
+                vec!["admin".into(), "digest_at".into()],
+                "admin.digest_at: nobody is named who gets the digest; set admin.notify or leave it out"
                     .into(),
             ));
         }

@@ -16,15 +16,17 @@ use tracing::{error, info, warn};
 
 use crate::clock::{Calendar, Clock};
 use crate::config::{ClockConfig, Config, Retention, too_long_with_prefix, whole_is_too_long};
+use crate::correction::Corrections;
 use crate::decide::Policy;
-use crate::intake::{Intake, Passed};
+use crate::intake::{DigestPlan, Intake, Passed};
+use crate::language::LanguageFile;
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
 use crate::mailer::Mailer;
 use crate::notice::Notices;
 use crate::outbox::Outbox;
 use crate::redact::Pseudonyms;
 use crate::reply::Replies;
-use crate::request::Table;
+use crate::request::{RequestType, Table, Verb};
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::store::purge::Purged;
@@ -128,7 +130,11 @@ impl Rules {
                 format!("language: there is no rules/languages/{code}.toml; take \"en\" or add the file");
             return Err(config.file.mistake(&["language"], message).into());
         }
+        let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, language)| language).collect();
+        let corrections = Corrections::new(&config.correction, &languages)
+            .context("Cannot compile the sentences of a correction")?;
         let reader = Reader::new(&table, &config.own_addresses)?
+            .correcting(corrections)
             .trusting(config.authentication.trust())
             .with_tokens(tokens(config)?);
         let replies = replies(config, &table)?;
@@ -151,7 +157,7 @@ pub fn replies(config: &Config, table: &Table) -> Result<Replies> {
         address,
         &config.language,
     )?;
-    Ok(replies)
+    Ok(replies.with_form(config.correction.fields.clone()))
 }
 
 /// The clocks of the laws that `config` names, by its calendar.
@@ -226,6 +232,13 @@ pub fn mailer(config: &Config) -> Result<Mailer> {
     Ok(Mailer::Directory(directory.path.clone()))
 }
 
+/// The names of the types that some system carries out whoever asks. Of corrections only those are carried out of
+/// which it is certain what to change.
+fn carried_out(table: &Table, sources: &[Source]) -> Vec<String> {
+    let is_done = |verb| verb != Verb::Correct && sources.iter().any(|source| source.does(verb));
+    table.types.iter().filter(|kind| kind.verb.is_some_and(is_done)).map(|kind| kind.name.clone()).collect()
+}
+
 impl Daemon {
     /// Loads the parts and opens the database. Connects to no server.
     ///
@@ -264,6 +277,12 @@ impl Daemon {
                 "notices of unknown fate: the last run ended while it sent them; see `privacyd notice status`"
             );
         }
+        let is_correction = |kind: &&RequestType| kind.verb == Some(Verb::Correct);
+        let corrections = match config.correction.fields.as_slice() {
+            [] => Vec::new(),
+            _ => table.types.iter().filter(is_correction).map(|kind| kind.name.clone()).collect(),
+        };
+        let carried_out = carried_out(&table, &sources);
         let pseudonyms = Pseudonyms::new(store.pseudonym_key().await?);
         let intake = Intake {
             store: store.clone(),
@@ -279,8 +298,10 @@ impl Daemon {
                 data_points_needed: config.proof.data_points_needed,
                 confirm_unsubscribe: config.unsubscribe.reply,
                 clock,
+                corrections,
             },
             notify: config.admin.notify.clone(),
+            digest: config.admin.digest_at.map(|at| DigestPlan { at, carried_out }),
             proof: config.proof.clone(),
             folders: config.folders.clone(),
             verifier: verifier.map(Arc::new),
@@ -289,7 +310,7 @@ impl Daemon {
         };
         let intake = Arc::new(intake);
         let key = store.tombstone_key().await?;
-        let work = Work::new(Arc::clone(&intake), sources, config.erasure.clone(), config.copy.clone(), key);
+        let work = Work::new(Arc::clone(&intake), sources, config, key);
         let outbox = Outbox::new(store, mailer);
         Ok(Self {
             mailboxes,
@@ -353,6 +374,9 @@ impl Daemon {
         if !stop.is_asked()
             && let Err(error) = self.work.pass(Timestamp::now(), read_until, &stop).await
         {
+            note(&mut failure, error);
+        }
+        if let Err(error) = self.intake.digest(Timestamp::now()).await {
             note(&mut failure, error);
         }
         if let Err(error) = purge(&self.intake.store, &self.retention, &stop).await {
@@ -464,7 +488,7 @@ async fn mailbox_loop(
 
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
 /// mailbox has been read, or somebody who answered in time would find his request expired. And warnings, and once a
-/// day the purge.
+/// day the digest and the purge.
 async fn clock_loop(
     intake: Arc<Intake>,
     read_until: Vec<watch::Receiver<Option<Timestamp>>>,
@@ -483,6 +507,9 @@ async fn clock_loop(
         // Whatever the mailboxes do: one that is down must not silence what runs short of time.
         if let Err(error) = intake.warn(Timestamp::now()).await {
             error!("warnings of due dates failed: {error:#}");
+        }
+        if let Err(error) = intake.digest(Timestamp::now()).await {
+            error!("the daily digest failed: {error:#}");
         }
         let now = Timestamp::now();
         if purged.is_none_or(|last| now.duration_since(last) >= jiff::SignedDuration::from_hours(24)) {

@@ -11,6 +11,7 @@ use crate::bounce::Report;
 use crate::classify::{Finding, Reading, Verdict};
 use crate::clock::{Clock, Deadline, Facts};
 use crate::code::Code;
+use crate::correction::Edit;
 use crate::evidence::{Evidence, Proof};
 use crate::ladder::{Bearing, Change, Earlier, Status, Step, bearing, begin, waits_already};
 use crate::message::MessageId;
@@ -88,6 +89,8 @@ pub struct Letter {
     pub wording: Option<[u8; 32]>,
     /// What its words say to a question of ours, if it answers one.
     pub said: Said,
+    /// The changes of the sender's data that it asks for, where every word of it is understood.
+    pub changes: Vec<Edit>,
     /// Whether it names one of our addresses among those it was sent to.
     pub is_addressed: bool,
     /// Whether its words name an address that is neither its sender's nor ours.
@@ -200,6 +203,8 @@ pub struct Planned {
     pub held_because: Option<&'static str>,
     /// Whose request it is, normalised, where that is not the sender.
     pub subject: Option<Address>,
+    /// What a correction is to change, as an authenticated sender has said with certainty.
+    pub changes: Vec<Edit>,
 }
 
 /// An earlier request whose proof has come.
@@ -246,6 +251,8 @@ pub struct Decision {
     pub about: Vec<Earlier>,
     /// Which of them this mail proves, and what that does to their clocks.
     pub proven: Vec<Proven>,
+    /// Which of them it says anew what to change, by row. None of it where that is not certain any more.
+    pub corrected: Vec<(i64, Vec<Edit>)>,
     /// The replies that may be written: to the sender, and to those whose tokens opt them out.
     pub answers: Vec<Answer>,
     /// The bound because of which a reply is not written.
@@ -264,6 +271,7 @@ impl Decision {
             steps: Vec::new(),
             about: Vec::new(),
             proven: Vec::new(),
+            corrected: Vec::new(),
             answers: Vec::new(),
             unanswered: None,
             why: why.into(),
@@ -312,6 +320,8 @@ pub struct Policy {
     pub confirm_unsubscribe: bool,
     /// The legal clocks.
     pub clock: Clock,
+    /// The types whose requests are corrections that systems carry out.
+    pub corrections: Vec<String>,
 }
 
 /// Replies that were queued in the last 24 hours.
@@ -416,6 +426,7 @@ fn by_words(
     }
     decision.steps = bearing.steps;
     decision.about = bearing.about;
+    decision.corrected = corrected(&decision, letter, policy);
     decision.proven = proven(&decision.steps, &mut decision.about, policy, received);
     answer(&mut decision, letter, from, reading, table, policy, case_file);
     decision
@@ -440,6 +451,23 @@ fn proven(steps: &[Step], about: &mut [Earlier], policy: &Policy, received: Time
         proven.push(Proven { request: earlier.id, at: received, later });
     }
     proven
+}
+
+/// What this mail does to what earlier corrections change. An answer that approves them says it anew: code and
+/// changes are in one mail; or it is a plain yes, which confirms what the question has shown. A question that goes
+/// out once more shows nothing, so its yes confirms nothing that is certain.
+fn corrected(decision: &Decision, letter: &Letter, policy: &Policy) -> Vec<(i64, Vec<Edit>)> {
+    let is_plain_yes = letter.said == Said::Yes && letter.changes.is_empty();
+    let corrected = decision.steps.iter().filter_map(|step| match step.change {
+        Change::Approve { .. } if !is_plain_yes => Some((step.request, letter.changes.clone())),
+        Change::AskAgain => Some((step.request, Vec::new())),
+        _ => None,
+    });
+    let is_correction = |request: i64| {
+        let about = decision.about.iter().find(|earlier| earlier.id == request);
+        about.is_some_and(|earlier| policy.corrections.contains(&earlier.kind))
+    };
+    corrected.filter(|(request, _)| is_correction(*request)).collect()
 }
 
 /// What is newly asked for, apart from what the mail means for earlier requests.
@@ -528,6 +556,7 @@ fn by_token(
         reason: "unsubscribe token".to_owned(),
         held_because: None,
         subject: Some(address.clone()),
+        changes: Vec::new(),
     };
     let shelf = Shelf::Kind(kind.name.clone());
     let why = "asks for opt_out by an unsubscribe token";
@@ -540,6 +569,7 @@ fn by_token(
         decision.steps = words.steps;
         decision.about = words.about;
         decision.proven = words.proven;
+        decision.corrected = words.corrected;
         decision.answers = words.answers;
         decision.unanswered = words.unanswered;
         decision.why = format!("{}; by its words: {}", decision.why, words.why);
@@ -615,6 +645,7 @@ fn hold(why: &str, confidence: f64, policy: &Policy, received: Timestamp) -> Dec
         reason: why.to_owned(),
         held_because: Some("a person must say what it is"),
         subject: None,
+        changes: Vec::new(),
     };
     Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
 }
@@ -667,6 +698,10 @@ fn open(
             reason: finding.rules.join(", "),
             held_because,
             subject: None,
+            changes: match status == Status::AwaitingProof && proof.is_authenticated() {
+                true if policy.corrections.contains(&kind.name) => letter.changes.clone(),
+                _ => Vec::new(),
+            },
         }
     });
     let requests: Vec<Planned> = requests.collect();
@@ -695,7 +730,7 @@ fn template_for(decision: &Decision) -> Option<String> {
         _ if did(|change| matches!(change, Change::Withdraw { .. })) => WITHDRAWN,
         [] => return None,
         // Not the template of its type, which may be all that was asked for.
-        [one] if one.status == Status::Held && one.action != Action::Open => UNCLEAR,
+        [one] if one.status == Status::Held && one.action.completes() => UNCLEAR,
         [one] if decision.disposition == Disposition::Review => match one.status {
             Status::Held => UNCLEAR,
             _ => &one.kind,

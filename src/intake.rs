@@ -9,6 +9,7 @@
 //! The dear things, a commit and a command to the server, cost the same for one mail as for hundreds.
 //! So mails go through in windows: the pure rooms in parallel, one transaction, one filing.
 
+mod digest;
 mod folders;
 mod warn;
 
@@ -25,9 +26,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+pub use digest::DigestPlan;
+
 use crate::bounce::{Effect, weigh};
 use crate::classify::Verdict;
 use crate::config::{Folders, ProofConfig};
+use crate::correction::Edit;
 use crate::decide::{
     Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, OfTheDay, Policy, REMINDER, Shelf,
     Understanding, decide,
@@ -94,6 +98,8 @@ pub struct Intake {
     pub pseudonyms: Pseudonyms,
     /// Who gets a mail about what runs short of time.
     pub notify: Option<Address>,
+    /// When they get the daily digest, if they do.
+    pub digest: Option<DigestPlan>,
     /// Rung when replies have been queued.
     pub queued: Arc<Notify>,
 }
@@ -429,7 +435,11 @@ impl Intake {
         let mut letters = Letters::default();
         let Some(letter) = letter else { return Ok(letters) };
         for answer in std::mem::take(&mut decision.answers) {
-            let question = if answer.asks { Some(question(self.proof.valid_for, now)?) } else { None };
+            let mut question = if answer.asks { Some(question(self.proof.valid_for, now)?) } else { None };
+            if let Some(question) = question.as_mut().filter(|_| answer.is_proven) {
+                let planned = decision.requests.iter().filter(|it| it.status == Status::AwaitingProof);
+                question.changes = planned.flat_map(|planned| planned.changes.iter().cloned()).collect();
+            }
             let told = told(decision, references, &answer);
             // Ids are words of the sender's choice as well: to whom nothing is proven only the one goes that
             // makes a thread.
@@ -524,6 +534,10 @@ impl Intake {
                 ..question(self.proof.valid_for, now)?
             }),
             false => None,
+        };
+        let question = match question {
+            Some(question) => Some(Question { changes: changes(visit, lapse).await?, ..question }),
+            None => None,
         };
         let told: Vec<Told<'_>> = lapse.requests.iter().map(|r| Told { status, ..told_of(r) }).collect();
         let in_reply_to = lapse.rfc_message_id.as_deref().and_then(MessageId::parse_bracketed);
@@ -803,6 +817,16 @@ impl Memory {
             *self.replies_today.entry(recipient).or_default() += 1;
         }
     }
+}
+
+/// What the requests of a lapse are to change, to show it again where its yes is still to come. The question has
+/// shown it to the same address.
+async fn changes(visit: &mut Visit, lapse: &Lapse) -> Result<Vec<Edit>> {
+    let mut changes = Vec::new();
+    for request in &lapse.requests {
+        changes.extend(visit.changes(&request.reference).await?);
+    }
+    Ok(changes)
 }
 
 fn log_report(reported: &Reported, effect: Effect, held: &[String]) {

@@ -309,6 +309,10 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
             Said::YesAndData if asked_for_data => approval(request, letter, case_file, policy),
             Said::No => (Change::Withdraw { fraud: true }, "says that they never asked for it".to_owned()),
             Said::NeverMind => (Change::Withdraw { fraud: false }, "takes it back".to_owned()),
+            // The form that came with the question, filled in.
+            Said::Nothing if !letter.changes.is_empty() && policy.corrections.contains(&request.kind) => {
+                approval(request, letter, case_file, policy)
+            }
             Said::Nothing => (Change::Note, "the question came back without a word".to_owned()),
             Said::Unclear | Said::YesAndData => {
                 (Change::Note, "an answer that is neither yes nor no: a person must read it".to_owned())

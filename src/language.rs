@@ -37,6 +37,9 @@ pub struct LanguageFile {
     /// How people answer our question whether a request is theirs.
     #[serde(default)]
     pub answer: AnswerWords,
+    /// How people say what is to be corrected.
+    #[serde(default)]
+    pub correction: CorrectionWords,
 }
 
 impl LanguageFile {
@@ -177,6 +180,15 @@ pub struct AnswerWords {
     pub data: Vec<String>,
     /// With which a letter ends; only a name comes after it.
     pub closing: Vec<String>,
+}
+
+/// How people say what is to be corrected. Against the other patterns these meet the text as it was written,
+/// but for the case of letters: a name must come out as it is spelt.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CorrectionWords {
+    /// Whole sentences, with `{field}` and `{new}`, and perhaps `{old}`; see [`crate::correction::phrase`].
+    pub change: Vec<String>,
 }
 
 #[cfg(test)]

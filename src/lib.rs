@@ -24,6 +24,7 @@
 //!   and [`literals`] (many looked for at once, and those left out that cannot match), [`classify`] (what is
 //!   asked), [`code`] and [`answer`] (what proves that a request is the sender's own), [`bounce`] (what became
 //!   of our own mail).
+//!   [`correction`] (pure): what of somebody's data is to be changed into what, read from their own words.
 //! * [`verify`] (effect): DKIM signatures, checked with keys from the DNS where our servers say nothing.
 //! * [`clock`] (pure): legal clocks, law by law, their explanation, and when [`intake`] warns of them.
 //!   [`ladder`] (pure): what proof a request needs, and what a mail means for earlier ones.
@@ -43,7 +44,8 @@
 //! # Invariants
 //!
 //! * A mail is known by its bytes; what it causes is one transaction, and it is filed only after that.
-//! * Nothing a sender wrote reaches a reply, a log line, a file name or a query's text.
+//! * Nothing a sender wrote reaches a reply, a log line, a file name or a query's text; but for the values of a
+//!   correction, in a reply to the address that is proven to have written them.
 //! * Every event of a request is in one chain of hashes; none is committed outside it.
 //! * A reply whose fate is not known is never sent again by the program.
 //! * Pure rooms know no clock, no runtime, no database and no effect room (`tests/house.rs`).
@@ -66,6 +68,7 @@ pub mod answer;
 pub mod bounce;
 pub mod classify;
 pub mod code;
+pub mod correction;
 pub mod evidence;
 pub mod html;
 pub mod language;

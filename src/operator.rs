@@ -27,6 +27,7 @@ use crate::cli::{
 };
 use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config, SourceSort};
+use crate::correction::Edit;
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
 use crate::evidence::{Evidence, Proof};
@@ -129,6 +130,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     println!("authentication {}", believed(&config.authentication));
     println!("unsubscribe    {}", unsubscribe(config));
     println!("systems        {}", systems(config)?);
+    println!("disclosure     {}", disclosed(config));
     for imap in &config.imap {
         println!(
             "imap {:10} {} port {}, {:?} TLS, user {}, password {}",
@@ -171,6 +173,15 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     Ok(())
 }
 
+/// The years of which is told what third parties got.
+fn disclosed(config: &Config) -> String {
+    let years: Vec<String> = config.disclosure.year.iter().map(|told| told.year.to_string()).collect();
+    match years.as_slice() {
+        [] => "no year is known: a person tells what third parties got".to_owned(),
+        years => format!("what third parties got is told for {}", years.join(", ")),
+    }
+}
+
 /// The company's systems that requests are carried out in.
 fn systems(config: &Config) -> Result<String> {
     let mut names = Vec::new();
@@ -206,7 +217,11 @@ fn ticking(config: &Config, clock: &Clock) -> String {
         (_, None) => "no holidays".to_owned(),
     };
     let notify = if config.admin.notify.is_some() { "a mail to admin.notify" } else { "the log alone" };
-    format!("{laws}; days in {}, {holidays}; warnings in {notify}", calendar.zone_name())
+    let digest = config.admin.digest_at.map_or_else(
+        || "no daily digest".to_owned(),
+        |at| format!("a daily digest at {}", at.strftime("%H:%M")),
+    );
+    format!("{laws}; days in {}, {holidays}; warnings in {notify}, {digest}", calendar.zone_name())
 }
 
 /// Whom the configuration says to believe about senders.
@@ -349,8 +364,10 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 return not_found(&format!("There is no request {reference}"));
             };
             let tasks = store.tasks(&reference).await?;
+            let changes = store.changes(&reference).await?;
             if json {
-                return print_json(&json!({ "request": request, "events": events, "tasks": tasks }));
+                let all = json!({ "request": request, "events": events, "changes": changes, "tasks": tasks });
+                return print_json(&all);
             }
             println!("{}  {}  {}", request.reference, request.kind, request.status);
             println!("received  {}", time(request.received_at));
@@ -362,6 +379,9 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 println!("flag      {}", request.flag);
             }
             println!("message   {}", request.message_id);
+            for Edit { field, old, new } in changes {
+                println!("change    {field}: {} -> {new}", old.unwrap_or_default());
+            }
             for task in tasks {
                 let next = match task.state.as_str() {
                     "waiting" => format!(", next at {}", time(task.next_attempt_at)),

@@ -1,10 +1,13 @@
 //! A decision to the bytes of its reply: template, threading, the marks of an automatic answer.
 //!
 //! Nothing the sender wrote is an input here: not the subject, not the name, not a word. What varies
-//! is the reference, the due date and the company's own words; the one exception is the Message-ID,
-//! which threads the reply and has been checked character by character.
+//! is the reference, the due date and the company's own words. There are two exceptions: the Message-ID,
+//! which threads the reply and has been checked character by character; and the values of a correction, checked
+//! likewise (see [`crate::correction`]), which go to the address that is proven to have written them.
 
 mod circular;
+mod digest;
+mod disclosed;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,21 +23,40 @@ use rust_embed::RustEmbed;
 use crate::clock::{Duty, Reason};
 use crate::code::Code;
 use crate::config::{Company, FileError, ProofConfig};
+use crate::correction::Edit;
 use crate::decide::{Answer, CONFIRM, CONFIRMED, EXPIRED, REMINDER, UNCLEAR, WITHDRAWN};
 use crate::ladder::{Denial, Status};
 use crate::message::MessageId;
-use crate::request::Table;
+use crate::request::{Table, Verb};
 use crate::sender::Address;
 use crate::source::{Ended, Kept};
 
 pub use circular::POLICY_CHANGE;
+pub use digest::{DIGEST, Digest, Line, Section};
+pub use disclosed::{DISCLOSED, DISCLOSED_BEFORE, Disclosed};
 
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
 /// the end of the work on a request.
-pub const GENERAL: [&str; 14] = [
-    "several", UNCLEAR, CONFIRM, REMINDER, EXPIRED, CONFIRMED, WITHDRAWN, EXTENDED, DENIED, DEADLINES,
-    ERASED, CANCELLED, COPY, CATEGORIES,
+pub const GENERAL: [&str; 18] = [
+    "several",
+    UNCLEAR,
+    CONFIRM,
+    REMINDER,
+    EXPIRED,
+    CONFIRMED,
+    WITHDRAWN,
+    EXTENDED,
+    DENIED,
+    DEADLINES,
+    DIGEST,
+    ERASED,
+    CANCELLED,
+    CORRECTED,
+    COPY,
+    CATEGORIES,
+    DISCLOSED,
+    DISCLOSED_BEFORE,
 ];
 
 /// The template that tells by when a request will be answered instead.
@@ -51,6 +73,9 @@ pub const ERASED: &str = "erased";
 
 /// The template that tells that an account was closed.
 pub const CANCELLED: &str = "cancelled";
+
+/// The template that tells what was corrected.
+pub const CORRECTED: &str = "corrected";
 
 /// The template that a copy of the data comes with.
 pub const COPY: &str = "copy";
@@ -104,6 +129,8 @@ pub struct Replies {
     known: BTreeMap<String, Vec<String>>,
     company: Company,
     proof: ProofConfig,
+    /// The fields that may be corrected by mail.
+    fields: Vec<String>,
     address: Address,
     fallback_language: String,
 }
@@ -150,6 +177,10 @@ struct Values<'a> {
     systems: &'a [SystemInReply<'a>],
     withheld: &'a [String],
     categories: &'a [String],
+    digest: Option<&'a Digest>,
+    disclosed: Option<Disclosed<'a>>,
+    fields: &'a [String],
+    changes: &'a [Edit],
 }
 
 /// A system of the company's, and what it says that it has done.
@@ -169,6 +200,8 @@ pub struct Work<'a> {
     pub withheld: Vec<String>,
     /// Names of the fields that are held.
     pub categories: Vec<String>,
+    /// What was corrected, as its reader has said it.
+    pub changes: Vec<Edit>,
     /// What goes along.
     pub attachments: Vec<Attachment>,
 }
@@ -212,6 +245,9 @@ pub struct Question {
     pub code: Code,
     /// Until when.
     pub until: Date,
+    /// What is to be corrected, if its reader has said so and was authenticated. Words of a sender's: they go to
+    /// nobody else.
+    pub changes: Vec<Edit>,
 }
 
 /// What a reply tells besides the requests it speaks of.
@@ -227,6 +263,8 @@ pub enum More<'a> {
     Denied(Denial),
     /// How the work on them has ended.
     Work(&'a Work<'a>),
+    /// What was passed on to third parties.
+    Disclosed(Disclosed<'a>),
 }
 
 impl<'a> More<'a> {
@@ -290,11 +328,17 @@ impl Replies {
             known,
             company: company.clone(),
             proof: proof.clone(),
+            fields: Vec::new(),
             address: address.clone(),
             fallback_language: fallback_language.to_owned(),
         };
         replies.check(table, &files)?;
         Ok(replies)
+    }
+
+    /// The same; questions about a correction bear a form for these fields.
+    pub fn with_form(self, fields: Vec<String>) -> Self {
+        Self { fields, ..self }
     }
 
     /// Every type and every general template has English (or the fallback language), both halves, and
@@ -346,7 +390,20 @@ impl Replies {
                         kept: &kept,
                     });
                     let names = ["x".to_owned()];
-                    for reason in reasons(template) {
+                    let changes = [Edit { field: "x".into(), old: Some("x".into()), new: "x".into() }];
+                    let digest = Digest::sample();
+                    let third_parties = disclosed::sample();
+                    let disclosed = Disclosed {
+                        year: 2025,
+                        categories: &names,
+                        third_parties: &third_parties,
+                        before: "PR-000000",
+                    };
+                    // With and without the changes of a correction: the question looks different then.
+                    let cases = reasons(template)
+                        .into_iter()
+                        .flat_map(|reason| [changes.as_slice(), &[]].map(|changes| (reason, changes)));
+                    for (reason, changes) in cases {
                         let values = self.values(&Values {
                             requests: &sample,
                             code: "c.x",
@@ -357,6 +414,10 @@ impl Replies {
                             systems: &systems,
                             withheld: &names,
                             categories: &names,
+                            digest: Some(&digest),
+                            disclosed: Some(disclosed),
+                            fields: &names,
+                            changes,
                         });
                         let rendered =
                             self.engine.get_template(&path).and_then(|template| template.render(values));
@@ -387,8 +448,21 @@ impl Replies {
     }
 
     fn values(&self, values: &Values<'_>) -> minijinja::Value {
-        let Values { requests, code, until, data_points, reason, deadlines, systems, withheld, categories } =
-            *values;
+        let Values {
+            requests,
+            code,
+            until,
+            data_points,
+            reason,
+            deadlines,
+            systems,
+            withheld,
+            categories,
+            digest,
+            disclosed,
+            fields,
+            changes,
+        } = *values;
         let first = requests.first();
         context! {
             reference => first.map(|request| request.reference),
@@ -403,6 +477,10 @@ impl Replies {
             systems => minijinja::Value::from(minijinja::value::Serde(systems)),
             withheld => minijinja::Value::from(minijinja::value::Serde(withheld)),
             categories => minijinja::Value::from(minijinja::value::Serde(categories)),
+            fields => minijinja::Value::from(minijinja::value::Serde(fields)),
+            changes => minijinja::Value::from(minijinja::value::Serde(changes)),
+            disclosed => minijinja::Value::from(minijinja::value::Serde(disclosed)),
+            digest => minijinja::Value::from(minijinja::value::Serde(digest)),
             data_points_needed => self.proof.data_points_needed,
             company => context! {
                 name => self.company.name.clone(),
@@ -429,7 +507,7 @@ impl Replies {
     ) -> Result<Outgoing, ComposeError> {
         let mut reply = self.compose_with(answer, told, thread, table, stamp, more)?;
         if let More::Question(question) = more {
-            let blank = Question { code: Code::BLANK, until: question.until };
+            let blank = Question { code: Code::BLANK, ..question.clone() };
             let more = More::Question(&blank);
             reply.kept = Some(self.compose_with(answer, told, thread, table, stamp, more)?.raw);
         }
@@ -451,7 +529,9 @@ impl Replies {
             More::Extended(reason) => (None, reason.name(), None),
             More::Denied(denial) => (None, denial.name(), None),
             More::Work(work) => (None, "", Some(work)),
+            More::Disclosed(_) => (None, "", None),
         };
+        let disclosed = if let More::Disclosed(disclosed) = more { Some(disclosed) } else { None };
         let language = self.language(&answer.template, &answer.language);
         let dates = table.language(&language).or_else(|| table.language("en")).map(|language| &language.date);
         let date = |date: Date| dates.map_or_else(|| date.to_string(), |form| form.write(date));
@@ -469,6 +549,10 @@ impl Replies {
         let until = question.map(|question| date(question.until)).unwrap_or_default();
         let names_data =
             told.iter().any(|told| told.status == Status::AwaitingProof && told.proof_needed > 2);
+        let asks_for_changes = told.iter().any(|told| {
+            let verb = table.kind(told.kind).and_then(|kind| kind.verb);
+            told.status == Status::AwaitingProof && verb == Some(Verb::Correct)
+        });
         let data_points = if names_data { self.proof.data_points.join(", ") } else { String::new() };
         let systems: Vec<SystemInReply<'_>> = work
             .iter()
@@ -485,6 +569,13 @@ impl Replies {
             systems: &systems,
             withheld: work.map_or(&[], |work| &work.withheld),
             categories: work.map_or(&[], |work| &work.categories),
+            digest: None,
+            disclosed,
+            fields: if asks_for_changes { &self.fields } else { &[] },
+            changes: question
+                .map(|it| &it.changes)
+                .or(work.map(|work| &work.changes))
+                .map_or(&[][..], Vec::as_slice),
         });
         let reference = told.first().map(|told| told.reference.to_owned()).unwrap_or_default();
         let message_id = self.message_id(&reference, stamp);
@@ -518,17 +609,27 @@ impl Replies {
         deadlines: &[ShortOfTime],
         stamp: Stamp,
     ) -> Result<Outgoing, ComposeError> {
-        let language = self.language(DEADLINES, &self.fallback_language);
-        let values = self.values(&Values { deadlines, ..Values::default() });
-        let text = self.render(DEADLINES, &language, &values)?;
-        let message_id = self.message_id(DEADLINES, stamp);
+        self.to_operator(to, DEADLINES, &Values { deadlines, ..Values::default() }, stamp)
+    }
+
+    /// A mail to the operator, in the fallback language.
+    fn to_operator(
+        &self,
+        to: &Address,
+        template: &str,
+        values: &Values<'_>,
+        stamp: Stamp,
+    ) -> Result<Outgoing, ComposeError> {
+        let language = self.language(template, &self.fallback_language);
+        let text = self.render(template, &language, &self.values(values))?;
+        let message_id = self.message_id(template, stamp);
         let thread = Thread { message_id: None, references: &[] };
         // Nobody has written: RFC 3834 section 5.
         let raw = self.build(to, "auto-generated", None, &message_id, &thread, text, &[], stamp.now)?;
         Ok(Outgoing {
             recipient: to.clone(),
             reference: String::new(),
-            template: DEADLINES.to_owned(),
+            template: template.to_owned(),
             language,
             message_id,
             is_proven: true,

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::clock::Laws;
 use crate::config::{FileError, folder_name_is_sound, line_of, parse_toml};
+use crate::correction;
 use crate::decide::UNCLEAR;
 use crate::language::LanguageFile;
 use crate::text;
@@ -30,12 +31,15 @@ pub enum Action {
     Answer,
     /// A request is opened, acknowledged, and waits for a person.
     Open,
+    /// The same; where the configuration knows what was passed on to third parties in the year before, it is
+    /// told and the request completed.
+    Disclose,
 }
 
 impl Action {
     /// Whether the request is finished when the mail has been received.
     pub fn completes(self) -> bool {
-        self != Self::Open
+        !matches!(self, Self::Open | Self::Disclose)
     }
 }
 
@@ -49,11 +53,13 @@ pub enum Verb {
     Erase,
     /// Close a person's account.
     Cancel,
+    /// Change single fields of a person (GDPR art. 16; Cal. Civ. Code 1798.106).
+    Correct,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Collect, Self::Erase, Self::Cancel];
+    pub const ALL: [Self; 4] = [Self::Collect, Self::Erase, Self::Cancel, Self::Correct];
 
     /// The word for it in rules, configuration and orders.
     pub fn name(self) -> &'static str {
@@ -61,12 +67,13 @@ impl Verb {
             Self::Collect => "collect",
             Self::Erase => "erase",
             Self::Cancel => "cancel",
+            Self::Correct => "correct",
         }
     }
 
     /// Whether it takes something away that does not come back.
     pub fn destroys(self) -> bool {
-        self != Self::Collect
+        matches!(self, Self::Erase | Self::Cancel)
     }
 }
 
@@ -411,7 +418,14 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
 /// Checks every pattern of `language` and writes its classes of words out.
 fn check_language(language: &mut LanguageFile, file: &str, text: &str) -> Result<(), FileError> {
     let words = language.clone();
-    let LanguageFile { guards, own_words, automatic, answer, .. } = language;
+    let LanguageFile { guards, own_words, automatic, answer, correction, .. } = language;
+    for (index, phrase) in correction.change.iter().enumerate() {
+        correction::phrase(phrase).map_err(|why| FileError {
+            file: file.to_owned(),
+            line: line_of(text, &["correction", "change", &index.to_string()]),
+            message: format!("correction.change, entry {}: {why}", index + 1),
+        })?;
+    }
     let lists: [(&[&str], &mut Vec<String>); 23] = [
         (&["guards", "negated"], &mut guards.negated),
         (&["guards", "kept"], &mut guards.kept),

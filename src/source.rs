@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, FileError, SourceConfig, SourceSort};
+use crate::correction::Edit;
 use crate::request::Verb;
 use crate::sender::Address;
 
@@ -36,6 +37,9 @@ pub struct Order {
     pub kind: String,
     /// Whose data.
     pub subject: Subject,
+    /// For `correct`: what to change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Edit>,
 }
 
 /// Whose data an order is about.

@@ -11,6 +11,7 @@ use crate::answer::{Answers, Said};
 use crate::bounce;
 use crate::classify::{Classifier, Reading, Verdict};
 use crate::code::Code;
+use crate::correction::{Corrections, Edit, Read};
 use crate::decide::{FOLLOW_UP, Letter, Understanding};
 use crate::evidence::{self, Trust};
 use crate::language::LanguageFile;
@@ -30,6 +31,7 @@ pub struct Reader {
     stripper: Stripper,
     classifier: Classifier,
     answers: Answers,
+    corrections: Corrections,
     trust: Trust,
     tokens: Tokens,
     /// The types that somebody has to prove a claim to.
@@ -50,6 +52,7 @@ impl Reader {
             stripper: Stripper::new(&languages).context("Cannot compile the marks of quoted text")?,
             classifier: Classifier::new(table).context("Cannot compile the phrases")?,
             answers: Answers::new(&languages).context("Cannot compile the words of an answer")?,
+            corrections: Corrections::default(),
             trust: Trust::default(),
             tokens: Tokens::new(&[], own),
             rights: rights.map(|kind| kind.name.clone()).collect(),
@@ -60,6 +63,11 @@ impl Reader {
     pub fn trusting(mut self, trust: Trust) -> Self {
         self.trust = trust;
         self
+    }
+
+    /// The same, and reads what is to be corrected by `corrections`.
+    pub fn correcting(self, corrections: Corrections) -> Self {
+        Self { corrections, ..self }
     }
 
     /// The same, and reads unsubscribe tokens by `tokens`.
@@ -100,9 +108,10 @@ impl Reader {
             None => (codes(&message, &text), named(message.subject(), &text)),
         };
         let wording = wording(&own_words).filter(|_| automatic.is_none());
-        let said = match (codes.is_empty(), in_reply_to.is_empty()) {
-            (true, true) => Said::Unclear, // nobody was asked
-            _ => self.answers.read(&own_words),
+        let is_answer = !(codes.is_empty() && in_reply_to.is_empty());
+        let (said, changes) = match automatic {
+            None => self.answer(&own_words, is_answer),
+            Some(_) => (Said::Unclear, Vec::new()),
         };
         Understanding::Read(Box::new(Letter {
             evidence: evidence::weigh(message.header(), from.as_ref(), &self.trust),
@@ -121,11 +130,28 @@ impl Reader {
             named,
             wording,
             said,
+            changes,
             is_addressed: self.screen.is_addressed(&message),
             names_another: self.names_another(&own_words, sender.as_ref()),
             words: words_digest(&own_words),
             own_words,
         }))
+    }
+
+    /// What `own_words` say to a question of ours, if the mail answers one; and the changes of data that they ask
+    /// for, if every other word is understood.
+    fn answer(&self, own_words: &str, is_answer: bool) -> (Said, Vec<Edit>) {
+        let Read { changes, rest } = self.corrections.read(own_words);
+        match (is_answer, changes.is_empty()) {
+            (false, true) => (Said::Unclear, changes), // nobody was asked
+            (true, true) => (self.answers.read(own_words), changes),
+            (false, false) if self.answers.is_courtesy(&rest) => (Said::Unclear, changes),
+            (false, false) => (Said::Unclear, Vec::new()),
+            (true, false) => match self.answers.read_besides(&rest) {
+                said @ (Said::Yes | Said::Nothing) => (said, changes),
+                said => (said, Vec::new()),
+            },
+        }
     }
 
     /// What is asked, unless something about the mail itself wants a person to look first.

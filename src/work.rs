@@ -3,7 +3,10 @@
 //! An approved request whose type has a verb becomes a task for every system that does it. Tasks are asked
 //! with retries until all of them are over; then the person is told, system by system, what was done and
 //! what is kept and why, in the transaction that closes the request. Requests of types without a verb, and
-//! those that no configured system can do, wait for a person.
+//! those that no configured system can do, wait for a person. What was passed on to third parties is told from
+//! the configuration alone.
+
+mod disclose;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,15 +16,17 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::{CopyConfig, Erasure};
+use crate::config::{Config, CopyConfig, Disclosure, Erasure};
 use crate::copy::{Withheld, copy};
+use crate::correction::Edit;
 use crate::decide::Answer;
 use crate::intake::{Intake, no_panic};
 use crate::ladder::Status;
 use crate::outbox::next_attempt;
 use crate::random::random;
 use crate::reply::{
-    Attachment, CANCELLED, CATEGORIES, COPY, ERASED, More, Outgoing, Stamp, Thread, Told, Work as Words,
+    Attachment, CANCELLED, CATEGORIES, COPY, CORRECTED, ERASED, More, Outgoing, Stamp, Thread, Told,
+    Work as Words,
 };
 use crate::request::{RequestType, Verb};
 use crate::source::{Ended, Order, Outcome, Report, Source, Subject, TaskState, VERSION, Way, command};
@@ -41,23 +46,26 @@ pub struct Work {
     sources: Vec<Source>,
     erasure: Erasure,
     copy: CopyConfig,
+    disclosure: Disclosure,
     withheld: Withheld,
     tombstone_key: [u8; 32],
 }
 
 impl Work {
-    /// Work on the requests of `intake` in `sources`.
-    pub fn new(
-        intake: Arc<Intake>,
-        sources: Vec<Source>,
-        erasure: Erasure,
-        copy: CopyConfig,
-        tombstone_key: [u8; 32],
-    ) -> Self {
+    /// Work on the requests of `intake` in `sources`, as `config` says.
+    pub fn new(intake: Arc<Intake>, sources: Vec<Source>, config: &Config, tombstone_key: [u8; 32]) -> Self {
         // That somebody's data are on hold is not theirs to know.
-        let words: Vec<String> = copy.withhold.iter().chain([&erasure.hold_column]).cloned().collect();
-        let withheld = Withheld::new(&words);
-        Self { intake, sources, erasure, copy, withheld, tombstone_key }
+        let hold = &config.erasure.hold_column;
+        let words: Vec<String> = config.copy.withhold.iter().chain([hold]).cloned().collect();
+        Self {
+            intake,
+            sources,
+            erasure: config.erasure.clone(),
+            copy: config.copy.clone(),
+            disclosure: config.disclosure.clone(),
+            withheld: Withheld::new(&words),
+            tombstone_key,
+        }
     }
 
     /// One pass at `now`: begins what may be begun, asks every system whose turn it is, and closes what is
@@ -67,10 +75,11 @@ impl Work {
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
     pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
+        let told = self.disclose(now).await?;
         let is_able = |(_, verb): &(&RequestType, Verb)| self.sources.iter().any(|source| source.does(*verb));
         let able: Vec<&str> = self.kinds().filter(is_able).map(|(kind, _)| kind.name.as_str()).collect();
         if !self.intake.store.has_work(&able, now).await? {
-            return Ok(0);
+            return Ok(told);
         }
         // Orders take their time; each is given and settled, and each end told, at its own.
         let clock = Instant::now();
@@ -84,12 +93,15 @@ impl Work {
         if closed > 0 {
             self.intake.queued.notify_one();
         }
-        Ok(closed)
+        Ok(told + closed)
     }
 
     /// The types that systems carry out, in their safe order.
     fn kinds(&self) -> impl Iterator<Item = (&RequestType, Verb)> {
-        self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)))
+        let types = self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)));
+        types.filter(|(kind, verb)| {
+            *verb != Verb::Correct || self.intake.policy.corrections.contains(&kind.name)
+        })
     }
 
     /// The names of the systems that `are`.
@@ -124,7 +136,7 @@ impl Work {
                     read.min(now).saturating_sub(self.erasure.delay).unwrap_or(Timestamp::MIN)
                 }
             };
-            for job in visit.ready(&kind.name, verb.destroys(), &kinds, &copies, approved_before).await? {
+            for job in visit.ready(&kind.name, verb, &kinds, &copies, approved_before).await? {
                 if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
                     visit.end_work(&job, Status::Held, ON_HOLD, None).await?;
                     held.push(job);
@@ -160,6 +172,7 @@ impl Work {
                     erased = true;
                     visit.erase(&task.job, &self.tombstone_key).await?
                 }
+                Some(Verb::Correct) => visit.correct(&task.job).await?,
                 Some(Verb::Cancel) | None => unable(),
             };
             let ended = visit.settle_task(&task, &report, None).await?;
@@ -184,7 +197,7 @@ impl Work {
             {
                 let way =
                     self.sources.iter().find(|source| source.name == task.source).map(|it| it.way.clone());
-                let order = self.order(&task);
+                let order = self.order(&task).await?;
                 let now = time();
                 asked.spawn(async move {
                     let report = match (way, order) {
@@ -214,14 +227,20 @@ impl Work {
         }
     }
 
-    fn order(&self, task: &Task) -> Option<Order> {
-        Some(Order {
+    async fn order(&self, task: &Task) -> Result<Option<Order>> {
+        let Some(verb) = self.verb(&task.job.kind) else { return Ok(None) };
+        let changes = match verb {
+            Verb::Correct => self.intake.store.changes(&task.job.reference).await?,
+            Verb::Collect | Verb::Erase | Verb::Cancel => Vec::new(),
+        };
+        Ok(Some(Order {
             version: VERSION,
-            verb: self.verb(&task.job.kind)?,
+            verb,
             reference: task.job.reference.clone(),
             kind: task.job.kind.clone(),
             subject: Subject { address: task.job.subject.normalised() },
-        })
+            changes,
+        }))
     }
 
     async fn close(&self, time: &impl Fn() -> Timestamp) -> Result<u64> {
@@ -231,10 +250,13 @@ impl Work {
             let mut visit = self.intake.store.visit(now).await?;
             let Some((job, ended)) = visit.through().await? else { return Ok(closed) };
             let (status, reason, reply) = match self.verb(&job.kind) {
-                Some(verb) => match no_panic(|| self.end(&job, verb, &ended, now)) {
-                    Some(end) => end?,
-                    None => (Status::Held, NOT_TOLD, None),
-                },
+                Some(verb) => {
+                    let changes = visit.changes(&job.reference).await?;
+                    match no_panic(|| self.end(&job, verb, &ended, changes, now)) {
+                        Some(end) => end?,
+                        None => (Status::Held, NOT_TOLD, None),
+                    }
+                }
                 None => (Status::Held, "its type has no verb any more: a person must go on", None),
             };
             visit.end_work(&job, status, reason, reply.as_ref()).await?;
@@ -250,6 +272,7 @@ impl Work {
         job: &Job,
         verb: Verb,
         ended: &[Ended],
+        changes: Vec<Edit>,
         now: Timestamp,
     ) -> Result<(Status, &'static str, Option<Outgoing>)> {
         // Nobody is told that it is done before it is.
@@ -260,11 +283,18 @@ impl Work {
             return Ok((Status::Held, "not every system does this: a person must do the rest", None));
         }
         let is_whole = ended.iter().all(|part| matches!(part.state, TaskState::Done | TaskState::Nothing));
-        let mut words =
-            Words { parts: ended, withheld: Vec::new(), categories: Vec::new(), attachments: Vec::new() };
+        let mut words = Words {
+            parts: ended,
+            withheld: Vec::new(),
+            categories: Vec::new(),
+            // Words of a sender's, to whoever has shown that this address is theirs.
+            changes: if job.proof_given > 1 { changes } else { Vec::new() },
+            attachments: Vec::new(),
+        };
         let mut template = match verb {
             Verb::Erase => ERASED,
             Verb::Cancel => CANCELLED,
+            Verb::Correct => CORRECTED,
             Verb::Collect => COPY,
         };
         let mut is_partly = !is_whole;
@@ -301,13 +331,29 @@ impl Work {
             }
             true => (Status::PartlyCompleted, "a system keeps something: see its tasks"),
         };
+        let reply = self.tell(job, template, status, More::Work(&words), now)?;
+        Ok(match reply {
+            Some(reply) => (status, reason, Some(reply)),
+            None => (Status::Held, NOT_TOLD, None),
+        })
+    }
+
+    /// The letter to whoever a request is of; `None`, and a line in the log, when it cannot be written.
+    fn tell(
+        &self,
+        job: &Job,
+        template: &str,
+        status: Status,
+        more: More<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Outgoing>> {
         let answer = Answer {
             to: job.subject.clone(),
             template: template.to_owned(),
             language: job.language.clone(),
             subject: None,
             asks: false,
-            is_proven: job.proof_given > 1,
+            is_proven: job.proof_given > 0,
         };
         let told = Told {
             kind: &job.kind,
@@ -318,20 +364,11 @@ impl Work {
         };
         let thread = Thread { message_id: job.rfc_message_id.as_ref(), references: &[] };
         let stamp = Stamp { unique: random()?, now };
-        match self.intake.replies.compose(
-            &answer,
-            &[told],
-            thread,
-            &self.intake.table,
-            stamp,
-            More::Work(&words),
-        ) {
-            Ok(reply) => Ok((status, reason, Some(reply))),
-            Err(error) => {
-                error!(request.id = job.reference, %error, "the end of a request could not be told: a person must");
-                Ok((Status::Held, NOT_TOLD, None))
-            }
-        }
+        let composed = self.intake.replies.compose(&answer, &[told], thread, &self.intake.table, stamp, more);
+        let told = composed.inspect_err(|error| {
+            error!(request.id = job.reference, %error, "the end of a request could not be told: a person must");
+        });
+        Ok(told.ok())
     }
 }
 

@@ -107,7 +107,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `correction`, `disclosure`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",
@@ -407,7 +407,7 @@ fn rules() {
     case(
         "\"open\"",
         "\"erase\"",
-        "rules/question.toml:1: action: unknown variant `erase`, expected one of `suppress_marketing`, `suppress_ads`, `answer`, `open`",
+        "rules/question.toml:1: action: unknown variant `erase`, expected one of `suppress_marketing`, `suppress_ads`, `answer`, `open`, `disclose`",
     );
     case(
         "\"open\"",
@@ -467,6 +467,82 @@ fn clocks() {
         "[directory]",
         "[admin]\nnotify = \"Privacy@example.com\"\n[directory]",
         "c.toml:12: admin.notify: is an address of ours, whose mail from ourselves nobody reads; name a person's",
+    );
+    broken(
+        "[directory]",
+        "[admin]\nnotify = \"dpo@example.net\"\ndigest_at = \"8 o'clock\"\n[directory]",
+        "c.toml:13: digest_at: \"8 o'clock\" is not a time of day like \"08:00\" or \"17:30\"",
+    );
+    broken(
+        "[directory]",
+        "[admin]\ndigest_at = \"08:00\"\n[directory]",
+        "c.toml:12: admin.digest_at: nobody is named who gets the digest; set admin.notify or leave it out",
+    );
+}
+
+#[test]
+fn disclosures() {
+    let party =
+        "[[disclosure.year.third_party]]\nname = \"Example Mailings\"\naddress = \"1 Example Street\"\n";
+    let year = "[[disclosure.year]]\nyear = 2025\ncategories = [\"names\"]\n";
+    let case = |keys: String, expected: &str| {
+        assert_eq!(refusal(&GOOD.replace("[directory]", &format!("{keys}[directory]")), &[]), expected);
+    };
+    case(year.replace("2025", "25"), "c.toml:12: disclosure.year.year: write a calendar year, such as 2025");
+    case(
+        format!("{year}{party}{year}{party}"),
+        "c.toml:18: disclosure.year.year: the year 2025 is there twice; write all of it into one table",
+    );
+    case(
+        year.to_owned(),
+        "c.toml:13: disclosure.year.categories: name categories and third parties, or neither where there were none",
+    );
+    case(
+        format!("{year}{}", party.replace("1 Example Street", "")),
+        "c.toml:14: disclosure.year.third_party: write name, address and business on one line each",
+    );
+    case(
+        format!("{year}{}", party.replace("address", "adress")),
+        "c.toml:16: unknown field `adress`, expected one of `name`, `address`, `business`",
+    );
+}
+
+#[test]
+fn corrections() {
+    let source = "[[source]]\nname = \"Contacts\"\nlocal = true\n";
+    let case = |keys: &str, expected: &str| {
+        assert_eq!(refusal(&GOOD.replace("[directory]", &format!("{keys}[directory]")), &[]), expected);
+    };
+    let fields = |fields: &str| format!("[correction]\nfields = [{fields}]\n{source}");
+    case(
+        &fields("\"name\", \"na:me\""),
+        "c.toml:12: correction.fields: \"na:me\" is no name of a field: use letters, digits, '_', '-' and blanks",
+    );
+    case(
+        &format!("{}[proof]\ndata_points = [\"postcode\", \"phone\"]\n", fields("\"phone\"")),
+        "c.toml:12: correction.fields: \"phone\" is one of proof.data_points: who changed it could then prove a claim by it",
+    );
+    case(
+        &fields("\"legal_hold\""),
+        "c.toml:12: correction.fields: \"legal_hold\" is erasure.hold_column, which is not for the person to say",
+    );
+    case(
+        &fields("\"IBAN\""),
+        "c.toml:12: correction.fields: \"IBAN\" is a field that never leaves by mail (copy.withhold); nor may it come by mail",
+    );
+    case(
+        &fields("\"name\"").replace("local = true", "local = true\nverbs = [\"erase\"]"),
+        "c.toml:12: correction.fields: \"name\" cannot be corrected by any [[source]]; add one that does \"correct\"",
+    );
+    case(
+        &format!("[correction]\nfields = [\"name\"]\nwords = {{ phone = [\"telephone\"] }}\n{source}"),
+        "c.toml:13: correction.words.phone: is not one of correction.fields",
+    );
+    case(
+        &format!(
+            "[correction]\nfields = [\"last_name\", \"name\"]\nwords = {{ name = [\"Last name\"] }}\n{source}"
+        ),
+        "c.toml:12: correction.fields: \"last name\" is the name of \"last_name\" and of \"name\"; people must be able to tell them apart",
     );
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 26] = [
+const PURE: [&str; 27] = [
+    "correction",
     "bounce",
     "patterns",
     "literals",

@@ -79,13 +79,14 @@ pub async fn write_evidence(
 }
 
 fn about(dossier: &Dossier) -> Value {
-    let Dossier { request, linked, message, deadlines, challenges, tasks, .. } = dossier;
+    let Dossier { request, linked, message, deadlines, challenges, changes, tasks, .. } = dossier;
     json!({
         "request": request,
         "linked_requests": linked,
         "mail": message,
         "deadlines": deadlines,
         "questions_sent": challenges,
+        "changes": changes,
         "tasks": tasks,
     })
 }
@@ -108,7 +109,7 @@ fn readme(case: &Case, now: Timestamp) -> String {
          proof, the code in them is good.\n\n\
          request.json   all recorded fields of the request; the other requests of the same mail; what the ledger\n\
          \x20              says of that mail (the mail itself is in the mailbox); what was owed until when; to whom\n\
-         \x20              questions with a code went; what was done in which system. Times are UTC.\n\
+         \x20              questions with a code went; what a correction changes; what was done in which system. Times are UTC.\n\
          events.json    its history, each event with its hashes, and whether the whole log was sound\n\
          explain.txt    by when it was due, and why, step by step\n\
          replies/       the replies as they were sent, and in outcomes.json what became of each. One without a file\n\

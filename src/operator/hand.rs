@@ -20,7 +20,7 @@ use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, Status, begin};
 use crate::random::random;
 use crate::reply::{DENIED, More, Outgoing, Replies, Stamp, Thread, Told};
-use crate::request::{Action, RequestType, Table};
+use crate::request::{RequestType, Table};
 use crate::store::Store;
 use crate::store::clocks::Case;
 use crate::store::hand::{Asked, Grip, Reclassified};
@@ -436,6 +436,7 @@ impl Hand<'_> {
             reason: String::new(),
             held_because,
             subject: None,
+            changes: Vec::new(),
         }
     }
 
@@ -443,7 +444,7 @@ impl Hand<'_> {
     /// whom the evidence contradicts itself has been told that a person looks.
     fn acknowledge(&self, kind: &RequestType, planned: &Planned) -> Result<Option<Outgoing>, NotDone> {
         let is_held = planned.status == Status::Held;
-        if is_held && (self.proof() == Proof::Conflict || kind.action != Action::Open) {
+        if is_held && (self.proof() == Proof::Conflict || kind.action.completes()) {
             return Ok(None);
         }
         let told = self.told(&kind.name, planned.status, planned.due);

@@ -92,6 +92,7 @@ mod tests {
             reference: "PR-234567".into(),
             kind: "deletion".into(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },
+            changes: Vec::new(),
         };
         let command = ["/bin/sh", "-c", script].map(str::to_owned);
         run(&command, Duration::from_secs(2), &order).await
@@ -126,6 +127,7 @@ mod tests {
             reference: String::new(),
             kind: String::new(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },
+            changes: Vec::new(),
         };
         let nowhere = run(&["/nowhere/at/all".to_owned()], Duration::from_secs(1), &order).await;
         assert!(nowhere.reason.starts_with("the command cannot be started"));

@@ -133,6 +133,7 @@ mod tests {
             reference: "PR-234567".into(),
             kind: "deletion".into(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },
+            changes: Vec::new(),
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Dossier {
     pub deadlines: Vec<Value>,
     /// To whom codes went; not the codes.
     pub challenges: Vec<Value>,
+    /// What a correction changes.
+    pub changes: Vec<Value>,
     /// What was done in which system; not the data that were collected.
     pub tasks: Vec<Value>,
     /// Its history, each event with its link in the chain.
@@ -54,6 +56,9 @@ impl Store {
             deadlines: values(view.all("SELECT * FROM deadlines WHERE request_id = $1 ORDER BY duty").await?)?,
             challenges: values(
                 view.all("SELECT id, address, sent_at FROM challenges WHERE request_id = $1 ORDER BY id").await?,
+            )?,
+            changes: values(
+                view.all("SELECT field, old, new FROM corrections WHERE request_id = $1 ORDER BY field").await?,
             )?,
             tasks: values(
                 view.all("SELECT id, source, state, attempts, next_attempt_at, outcome, length(data) AS data_bytes, updated_at

@@ -314,6 +314,7 @@ impl Visit {
         let why = if asked.is_some() { "asked once more" } else { "its codes are good again" };
         batch.event(case.id, self.now, "person", "released", why)?;
         if let (Some(asked), Some(subject)) = (asked, &case.subject) {
+            batch.corrections(case.id, &[])?;
             batch.challenge(case.id, subject, &asked.challenge, self.now)?;
             batch.reply(case.message, &asked.letter, case.in_thread.saturating_add(1), self.now)?;
         }
@@ -346,6 +347,7 @@ impl Visit {
             .bind(case.id)?;
         batch.add("DELETE FROM challenges WHERE request_id = ?;")?.bind(case.id)?;
         batch.add("DELETE FROM deadlines WHERE request_id = ?;")?.bind(case.id)?;
+        batch.corrections(case.id, &[])?;
         batch.event(case.id, self.now, "person", "reclassified", reason)?;
         match planned.status {
             Status::Held => {

@@ -8,7 +8,8 @@
 //!
 //! The rooms: [`visit`] records what mails have caused, [`outbox`] hands replies out and writes down
 //! what became of them, [`proof`] knows which earlier requests a mail can speak for,
-//! [`bounces`] what came back of our own mail, [`clocks`] by when they are due and who has been warned of it,
+//! [`bounces`] what came back of our own mail, [`clocks`] by when they are due and who has been warned of it, [`digest`] what a day has brought, [`disclosures`] who has been
+//! told what third parties got, [`corrections`] what is to be changed,
 //! [`tasks`] what an approved request has to do where, [`hand`] what the operator does with one, [`audit`]
 //! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators,
 //! [`subjects`] holds people's data, [`tombstones`] who was erased, [`notices`] hands out notices to everybody,
@@ -17,6 +18,9 @@
 pub mod audit;
 pub mod bounces;
 pub mod clocks;
+pub mod corrections;
+pub mod digest;
+pub mod disclosures;
 pub mod dossier;
 pub mod hand;
 pub mod lookup;

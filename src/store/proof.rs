@@ -55,7 +55,8 @@ impl Challenge {
 /// The system has no randomness, or the clock is past all dates.
 pub fn question(valid_for: Duration, now: Timestamp) -> Result<Question> {
     let until = now.saturating_add(valid_for).context("The clock is past all dates")?;
-    Ok(Question { code: Code::new(random()?), until: until.to_zoned_datetime(TimeZone::UTC).date() })
+    let until = until.to_zoned_datetime(TimeZone::UTC).date();
+    Ok(Question { code: Code::new(random()?), until, changes: Vec::new() })
 }
 
 /// Requests of one mail on which time has run out, or half of it.

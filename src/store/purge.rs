@@ -182,6 +182,7 @@ async fn purge_requests(tx: &mut Transaction<'static, Sqlite>, ids: &[i64], now:
     for (statement, is_events) in [
         ("DELETE FROM challenges WHERE request_id IN (SELECT value FROM json_each($1))", false),
         ("DELETE FROM deadlines WHERE request_id IN (SELECT value FROM json_each($1))", false),
+        ("DELETE FROM corrections WHERE request_id IN (SELECT value FROM json_each($1))", false),
         ("DELETE FROM tasks WHERE request_id IN (SELECT value FROM json_each($1))", false),
         (
             "UPDATE suppressions SET request_id = NULL WHERE request_id IN (SELECT value FROM json_each($1))",

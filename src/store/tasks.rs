@@ -14,6 +14,7 @@ use super::visit::{Batch, Visit};
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
+use crate::request::Verb;
 use crate::sender::Address;
 use crate::source::{Ended, Outcome, Report, TaskState};
 
@@ -75,7 +76,7 @@ pub struct TaskRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct JobRow {
+pub(super) struct JobRow {
     request_id: i64,
     reference: String,
     kind: String,
@@ -90,7 +91,7 @@ struct JobRow {
 }
 
 impl JobRow {
-    fn job(self) -> Result<Job> {
+    pub(super) fn job(self) -> Result<Job> {
         Ok(Job {
             request: self.request_id,
             reference: self.reference,
@@ -110,7 +111,7 @@ impl JobRow {
     }
 }
 
-const JOB: &str =
+pub(super) const JOB: &str =
     "r.id AS request_id, r.reference, r.kind, r.subject, r.language, r.proof_needed, r.proof_given,
     r.due_on, r.message_id, m.rfc_message_id,
     (SELECT coalesce(max(o.in_thread), 0) FROM outbox o WHERE o.message_id = r.message_id) AS in_thread
@@ -220,16 +221,17 @@ async fn due_tasks<'e>(
 
 impl Visit {
     /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
-    /// no earlier request of the same mail that systems carry out is open; `kinds` names those. What `destroys`
-    /// waits besides for every open request of the same person for a copy, `copies` names those, and until a
-    /// server has taken their copy for certain: a copy is made before what it copies is erased.
+    /// no earlier request of the same mail that systems carry out is open; `kinds` names those. What
+    /// destroys waits besides for every open request of the same person for a copy, `copies` names those, and until a
+    /// server has taken their copy for certain: a copy is made before what it copies is erased. A correction waits
+    /// until it is certain what to change.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn ready(
         &mut self,
         kind: &str,
-        destroys: bool,
+        verb: Verb,
         kinds: &[&str],
         copies: &[&str],
         approved_before: Timestamp,
@@ -246,14 +248,16 @@ impl Visit {
                         AND e.kind IN (SELECT value FROM json_each(?4)))
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
                         AND o.state IN ('queued', 'transmitting', 'deferred', 'unknown'))))
+                AND (?7 <> 'correct' OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id))
              ORDER BY r.id LIMIT ?6"
         )))
         .bind(kind)
         .bind(approved_before.as_second())
         .bind(serde_json::to_string(kinds)?)
         .bind(serde_json::to_string(copies)?)
-        .bind(destroys)
+        .bind(verb.destroys())
         .bind(AT_ONCE)
+        .bind(verb.name())
         .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read which requests may be begun")?;
@@ -468,6 +472,9 @@ impl Visit {
             .context("Cannot erase a contact")?;
         let mut batch = Batch::default();
         batch.add(EMPTY_LETTERS)?.bind(self.now)?.bind(address.to_string())?.bind(self.now)?;
+        batch
+            .add("DELETE FROM corrections WHERE request_id IN (SELECT id FROM requests WHERE subject = ?);")?
+            .bind(address.to_string())?;
         batch
             .add(
                 "INSERT INTO tombstones (address_hmac, request_id, created_at) VALUES (?, ?, ?)

@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// Erases once more, at `now`, what a backup has brought back of those among `addresses` that have a
-    /// tombstone: contacts, and the text of mails that went to them before it was set. That they get no more
+    /// tombstone: contacts, corrections, and the text of mails that went to them before it was set. That they get no more
     /// mail stays.
     ///
     /// # Errors
@@ -140,6 +140,15 @@ impl Store {
                 .execute(&mut *tx)
                 .await
                 .context("Cannot erase a contact again")?;
+            sqlx::query(
+                "DELETE FROM corrections WHERE request_id IN
+                    (SELECT id FROM requests WHERE subject = ? AND received_at <= ?)",
+            )
+            .bind(address.as_str())
+            .bind(buried)
+            .execute(&mut *tx)
+            .await
+            .context("Cannot erase what was to be corrected again")?;
             sqlx::query(EMPTY_LETTERS)
                 .bind(now.as_second())
                 .bind(address.as_str())

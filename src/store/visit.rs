@@ -396,6 +396,9 @@ impl Visit {
                 .bind(planned.due_source.clone())?
                 .bind(done.then_some(self.now))?;
             batch.event(request, self.now, "rule", "received", &planned.reason)?;
+            if !planned.changes.is_empty() {
+                batch.corrections(request, &planned.changes)?;
+            }
             match planned.status {
                 Status::Held => {
                     let why = planned.held_because.unwrap_or("a person must look");
@@ -441,6 +444,9 @@ impl Visit {
             {
                 batch.challenge(step.request, sender, asked, self.now)?;
             }
+        }
+        for (request, changes) in &entry.decision.corrected {
+            batch.corrections(*request, changes)?;
         }
         for proven in &entry.decision.proven {
             batch.proven(proven, self.now)?;
@@ -533,7 +539,7 @@ pub(super) fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
         Action::SuppressMarketing => Some("marketing"),
         Action::SuppressAds => Some("targeted_ads"),
-        Action::Answer | Action::Open => None,
+        Action::Answer | Action::Open | Action::Disclose => None,
     }
 }
 

@@ -44,9 +44,15 @@ pub fn missing_python() -> Option<&'static str> {
 /// What the example says to an order about this address.
 fn order(example: &str, argument: &str, verb: &str, address: &str) -> Value {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
-    let order = json!({
+    let mut order = json!({
         "version": 1, "verb": verb, "reference": "PR-234567", "type": "deletion", "subject": { "address": address },
     });
+    if verb == "correct" {
+        order["changes"] = json!([
+            { "field": "name", "old": null, "new": "Anna, \"the other\" 'one'" },
+            { "field": "email", "old": null, "new": "somebody@example.net" },
+        ]);
+    }
     let mut child =
         Command::new(program).arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(order.to_string().as_bytes()).unwrap();
@@ -70,6 +76,12 @@ fn csv() -> super::Outcome {
     assert_eq!(order("erase", "jane@example.org"), json!({ "outcome": "nothing" }));
     let left = std::fs::read_to_string(&file)?.replace("\r\n", "\n");
     assert_eq!(left, "name,email\n\"Ann, the other\",ann@example.org\n");
+    assert_eq!(order("correct", "jane@example.org"), json!({ "outcome": "nothing" }));
+    for _ in 0..2 {
+        assert_eq!(order("correct", "ann@example.org"), json!({ "outcome": "done" }));
+        let left = std::fs::read_to_string(&file)?.replace("\r\n", "\n");
+        assert_eq!(left, "name,email\n\"Anna, \"\"the other\"\" 'one'\",ann@example.org\n");
+    }
     Ok(())
 }
 
@@ -146,6 +158,12 @@ fn postgresql() -> super::Outcome {
     assert_eq!(order("erase", "o'hara@example.org"), json!({ "outcome": "done" }));
     assert_eq!(order("erase", "x' OR 'a'='a@example.org"), json!({ "outcome": "nothing" }));
     assert_eq!(cluster.sql("SELECT string_agg(email, ',') FROM customers"), "ann@example.org");
-    assert_eq!(order("correct", "ann@example.org")["outcome"], "failed");
+    assert_eq!(order("correct", "jane@example.org"), json!({ "outcome": "nothing" }));
+    for _ in 0..2 {
+        assert_eq!(order("correct", "ann@example.org"), json!({ "outcome": "done" }));
+    }
+    let row = cluster.sql("SELECT concat_ws('|', email, name, phone) FROM customers WHERE id = 3");
+    assert_eq!(row, "ann@example.org|Anna, \"the other\" 'one'|3");
+    assert_eq!(order("dance", "ann@example.org")["outcome"], "failed");
     Ok(())
 }
