@@ -130,6 +130,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     println!("authentication {}", believed(&config.authentication));
     println!("unsubscribe    {}", unsubscribe(config));
     println!("systems        {}", systems(config)?);
+    println!("corrections    {}", corrected(config));
     println!("disclosure     {}", disclosed(config));
     for imap in &config.imap {
         println!(
@@ -171,6 +172,14 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         println!("name servers   answer");
     }
     Ok(())
+}
+
+/// The fields that may be corrected by mail.
+fn corrected(config: &Config) -> String {
+    match config.correction.fields.as_slice() {
+        [] => "none by mail: a person corrects".to_owned(),
+        fields => format!("by mail in {}", fields.join(", ")),
+    }
 }
 
 /// The years of which is told what third parties got.
