@@ -326,7 +326,8 @@ pub fn sentences(folded: &str) -> String {
             }
             if ends {
                 // The Greek question mark is a semicolon.
-                if c == '?' || c == ';' && is_greek(last) {
+                let is_greek = || sentences.lines().last().is_some_and(|it| it.contains(is_greek));
+                if c == '?' || c == ';' && is_greek() {
                     sentences.push('?');
                 }
                 close_sentence(&mut sentences);
@@ -545,8 +546,8 @@ mod tests {
     fn greek_folds_and_asks() {
         assert_eq!(fold("ΌΡΟΣ όρος"), "οροσ οροσ");
         assert_eq!(
-            sentences(&fold("Πώς γίνεται; Πείτε μου\u{387} ευχαριστώ\u{37e} Ναι.")),
-            "πωσ γινεται?\nπειτε μου\nευχαριστω?\nναι"
+            sentences(&fold("Πώς γίνεται; Πείτε μου\u{387} ευχαριστώ\u{37e} Έχετε cookies; Ναι.")),
+            "πωσ γινεται?\nπειτε μου\nευχαριστω?\nεχετε cookies?\nναι"
         );
     }
 
