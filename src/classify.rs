@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::literals::{Collector, Literals};
 use crate::patterns::{CannotCompile, Patterns};
 use crate::request::{Action, Strength, Table};
-use crate::text::{fold, pattern, sentences};
+use crate::text::{fold, is_unspaced, pattern, sentences};
 
 /// One request found in a mail.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -207,8 +207,10 @@ impl Classifier {
         let prefix = |words: &str| {
             RegexBuilder::new(&format!(r"^\s*(?:{words})(?:\[\d+\])?\s*:")).unicode(false).build()
         };
-        let reply_prefix = prefix("re|aw|wg|antw|sv|vs|fw|fwd|tr|rv|r|ref|odp|ynt|enc|i|res")?;
-        let forward_prefix = prefix("wg|fw|fwd|tr|rv|enc|i|vs")?;
+        let forwards = "wg|fw|fwd|tr|rv|enc|i|vs|vb|πρθ|转发|轉寄|轉發|転送";
+        let reply_prefix =
+            prefix(&format!("{forwards}|re|aw|antw|sv|r|ref|odp|ynt|res|απ|σχετ|回复|答复|回覆|答覆|返信"))?;
+        let forward_prefix = prefix(forwards)?;
         let common = table
             .languages
             .iter()
@@ -251,7 +253,11 @@ impl Classifier {
     fn possible(&self, text: &str) -> Vec<bool> {
         let mut possible: Vec<bool> =
             self.common.iter().map(|words| words.is_empty() || text.len() < SHORT).collect();
-        for word in text.split(|c: char| !c.is_alphanumeric()) {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        // Where no blanks divide words, the single signs have to tell.
+        let signs = text.char_indices().filter(|(_, c)| is_unspaced(*c));
+        let signs = signs.filter_map(|(at, c)| text.get(at..at + c.len_utf8()));
+        for word in words.chain(signs) {
             if possible.iter().all(|it| *it) {
                 break;
             }
@@ -464,12 +470,15 @@ impl Guards {
 
     /// The guard that takes `phrase` its force at `place`, if one does.
     fn against(&self, text: &str, place: Range<usize>, phrase: &Phrase) -> Option<&'static str> {
-        let from = text.get(..place.start)?.rfind('\n').map_or(0, |at| at + 1);
-        let to = text.get(place.end..)?.find('\n').map_or(text.len(), |at| place.end + at);
-        let before = text.get(from..place.start)?.as_bytes();
-        let after = text.get(place.end..to)?.as_bytes();
-        let sentence = text.get(from..to)?.as_bytes();
-        let words = text.get(place)?.as_bytes();
+        // In bytes: a phrase may end within a letter of several.
+        let text = text.as_bytes();
+        let is_end = |byte: &u8| *byte == b'\n';
+        let from = text.get(..place.start)?.iter().rposition(is_end).map_or(0, |at| at + 1);
+        let to = text.get(place.end..)?.iter().position(is_end).map_or(text.len(), |at| place.end + at);
+        let before = text.get(from..place.start)?;
+        let after = text.get(place.end..to)?;
+        let sentence = text.get(from..to)?;
+        let words = text.get(place)?;
         let hit = |sets: &[(&'static str, Patterns)], part: &[u8]| {
             sets.iter().find(|(_, set)| set.is_match(part)).map(|(name, _)| *name)
         };

@@ -16,7 +16,8 @@ pub const MAX_OWN_WORDS: usize = 64 * 1024;
 /// Folds text to the form that patterns are written for: lower case, no diacritics, plain quotes and
 /// dashes, white space (line breaks excepted) to single blanks, invisible characters off.
 ///
-/// Compatibility forms fold as well (NFKD), so full-width letters and ligatures hide nothing.
+/// Compatibility forms fold as well (NFKD), so full-width letters and ligatures hide nothing. What is no
+/// diacritic of ours, the voicing marks of kana say, is put together again (NFC).
 pub fn fold(text: &str) -> String {
     if text.is_ascii() { fold_ascii(text) } else { fold_any(text) }
 }
@@ -43,9 +44,10 @@ fn fold_any(text: &str) -> String {
             blank = false;
         }
     };
-    text.nfkd().flat_map(char::to_lowercase).for_each(|c| match c {
-        // Combining marks of the Latin, Greek and Cyrillic scripts.
-        '\u{300}'..='\u{36f}' => {}
+    // Combining marks of the Latin, Greek and Cyrillic scripts.
+    let bare = text.nfkd().filter(|c| !matches!(c, '\u{300}'..='\u{36f}'));
+    bare.nfc().flat_map(char::to_lowercase).for_each(|c| match c {
+        '\u{307}' => {} // the dot that a capital İ leaves behind
         // Soft hyphen, zero-width characters, direction marks, byte order mark.
         '\u{ad}'
         | '\u{200b}'..='\u{200f}'
@@ -59,12 +61,10 @@ fn fold_any(text: &str) -> String {
         'đ' | 'ð' => push('d'),
         'ł' => push('l'),
         'ı' => push('i'),
+        'ς' => push('σ'),
         '‘' | '’' | '‚' | '‛' | '´' | '`' | 'ʼ' => push('\''),
         '“' | '”' | '„' | '«' | '»' => push('"'),
         '‐'..='―' | '−' => push('-'),
-        '。' | '．' => push('.'),
-        '？' => push('?'),
-        '！' => push('!'),
         c => push(c),
     });
     while folded.ends_with([' ', '\n']) {
@@ -287,11 +287,13 @@ fn tidy(text: &str) -> String {
 /// Folded text as sentences, each on a line of its own; a question keeps its mark.
 ///
 /// A line break inside a paragraph is a blank. A full stop after an abbreviation ("art. 17",
-/// "z. B.") or before a digit ends nothing.
+/// "z. B.") or before a digit ends nothing. Next to a letter of a script without blanks, a blank is
+/// none: there it is a wrapped line, or somebody's taste ("GDPR 第 17 条").
 pub fn sentences(folded: &str) -> String {
     let mut sentences = String::with_capacity(folded.len());
     for paragraph in paragraphs(folded) {
         let mut word_start = 0;
+        let mut last = ' ';
         let mut chars = paragraph.char_indices().peekable();
         while let Some((at, c)) = chars.next() {
             let next = chars.peek().map(|(_, next)| *next);
@@ -299,25 +301,40 @@ pub fn sentences(folded: &str) -> String {
                 '.' => {
                     let word = paragraph.get(word_start..at).unwrap_or_default();
                     let behind = paragraph.get(at + 1..).unwrap_or_default().trim_start();
-                    next.is_none_or(char::is_whitespace)
-                        && !is_abbreviation(word)
-                        && !is_date(word, behind)
-                        && !behind.starts_with(|c: char| c.is_ascii_digit())
+                    is_unspaced(last) && next.is_some_and(is_unspaced)
+                        || next.is_none_or(char::is_whitespace)
+                            && !is_abbreviation(word)
+                            && !is_date(word, behind)
+                            && !behind.starts_with(|c: char| c.is_ascii_digit())
                 }
-                '!' | '?' | ';' | ':' => next.is_none_or(|next| !next.is_alphanumeric()),
+                '!' | '?' | ';' | ':' => {
+                    is_unspaced(last) || next.is_none_or(|next| is_unspaced(next) || !next.is_alphanumeric())
+                }
+                '。' => true,
+                // The Greek semicolon.
+                '·' => is_greek(last),
+                _ => false,
+            };
+            let is_fresh = sentences.is_empty() || sentences.ends_with('\n');
+            let is_void = match c {
+                ' ' => is_fresh || is_unspaced(last) || next.is_some_and(is_unspaced),
+                '」' | '』' => is_fresh, // closes what ended with its own full stop
                 _ => false,
             };
             if c == ' ' {
                 word_start = at + 1;
             }
             if ends {
-                if c == '?' {
+                // The Greek question mark is a semicolon.
+                let is_greek = || sentences.lines().last().is_some_and(|it| it.contains(is_greek));
+                if c == '?' || c == ';' && is_greek() {
                     sentences.push('?');
                 }
                 close_sentence(&mut sentences);
-            } else if !(c == ' ' && (sentences.is_empty() || sentences.ends_with('\n'))) {
+            } else if !is_void {
                 sentences.push(c);
             }
+            last = c;
         }
         close_sentence(&mut sentences);
     }
@@ -326,10 +343,24 @@ pub fn sentences(folded: &str) -> String {
 }
 
 fn close_sentence(sentences: &mut String) {
-    sentences.truncate(sentences.trim_end_matches([' ', ',']).len());
+    sentences.truncate(sentences.trim_end_matches([' ', ',', '、']).len());
     if !sentences.is_empty() && !sentences.ends_with('\n') {
         sentences.push('\n');
     }
+}
+
+/// Whether `c` belongs to Chinese or Japanese, signs and punctuation: scripts that put no blanks between
+/// words.
+pub fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{2e80}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+fn is_greek(c: char) -> bool {
+    matches!(c, '\u{370}'..='\u{3ff}')
+}
+
+fn is_cyrillic(c: char) -> bool {
+    matches!(c, '\u{400}'..='\u{52f}')
 }
 
 /// Paragraphs with their lines joined; a bullet or a numbered line begins one.
@@ -341,11 +372,11 @@ fn paragraphs(folded: &str) -> Vec<String> {
             fresh = true;
             continue;
         }
-        let bullet = line.strip_prefix(['-', '*', '•', '·']).or_else(|| {
+        let bullet = line.strip_prefix(['-', '*', '•', '·', '・']).or_else(|| {
             let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
             (rest.len() < line.len())
                 .then(|| rest.strip_prefix([')', '.']))?
-                .filter(|rest| rest.starts_with(' '))
+                .filter(|rest| rest.starts_with(|c| c == ' ' || is_unspaced(c)))
         });
         let words = bullet.map_or(line, str::trim_start);
         match paragraphs.last_mut() {
@@ -423,9 +454,15 @@ fn is_abbreviation(word: &str) -> bool {
     ) || (word.chars().count() == 1 && word != "i")
 }
 
+/// What stands before and behind a word of a script whose letters the engine does not know for such: it
+/// knows word ends in ASCII only, and word ends of Unicode would cost the fast engine. These take a blank
+/// or a mark into the match.
+const BEFORE: &str = r"(?:^|[\x00-\x09\x0b-/:-@\[-^`{-\x7f])";
+const BEHIND: &str = r"(?:$|[\x00-\x09\x0b-/:-@\[-^`{-\x7f])";
+
 /// A pattern of ours as the regex crate shall see it: folded like the text it meets, bound to word
-/// ends, and `\w` meaning "no blank", so that it holds for every script and stays small without
-/// Unicode tables. An umlaut meets all that people make of it: `ö` is ö, oe and o.
+/// ends where its script has any, and `\w` meaning "no blank", so that it holds for every script and
+/// stays small without Unicode tables. An umlaut meets all that people make of it: `ö` is ö, oe and o.
 pub fn pattern(phrase: &str) -> String {
     let mut folded = String::new();
     let mut rest = phrase.chars();
@@ -448,7 +485,13 @@ pub fn pattern(phrase: &str) -> String {
         }
     }
     folded.push_str(&fold_pattern(&plain));
-    format!(r"\b{{start-half}}(?:{folded})\b{{end-half}}")
+    if folded.contains(is_unspaced) {
+        format!("(?:{folded})")
+    } else if folded.contains(|c| is_greek(c) || is_cyrillic(c)) {
+        format!("{BEFORE}(?:{folded}){BEHIND}")
+    } else {
+        format!(r"\b{{start-half}}(?:{folded})\b{{end-half}}")
+    }
 }
 
 /// Folds literal characters; unlike [`fold`] it keeps leading, trailing and repeated blanks.
@@ -487,6 +530,36 @@ mod tests {
         }
         assert!(finds("schließen", "schliessen"));
         assert!(!finds("löschen", "lischen"));
+    }
+
+    #[test]
+    fn sentences_end_without_a_blank_where_there_are_none() {
+        assert_eq!(
+            sentences(&fold("私のデータを\n削除してください。届きますか？3日以内に！よろしく")),
+            "私のデータを削除してください\n届きますか?\n3日以内に\nよろしく"
+        );
+        assert_eq!(sentences(&fold("您好：请 删除 我的\n账号；谢谢")), "您好\n请删除我的账号\n谢谢");
+        assert_eq!(sentences(&fold("ＧＤＰＲ 第 17 条、「はい。」とﾒﾙﾏｶﾞ")), "gdpr第17条、「はい\nとメルマガ");
+    }
+
+    #[test]
+    fn greek_folds_and_asks() {
+        assert_eq!(fold("ΌΡΟΣ όρος"), "οροσ οροσ");
+        assert_eq!(
+            sentences(&fold("Πώς γίνεται; Πείτε μου\u{387} ευχαριστώ\u{37e} Έχετε cookies; Ναι.")),
+            "πωσ γινεται?\nπειτε μου\nευχαριστω?\nεχετε cookies?\nναι"
+        );
+    }
+
+    #[test]
+    fn a_pattern_is_bound_to_word_ends_where_there_are_any() {
+        assert!(finds("(διαγραφή|διαγραφής)", "(ΔΙΑΓΡΑΦΗΣ) παρακαλώ"));
+        assert!(finds("γραφή", "γραφή"));
+        assert!(!finds("γραφή", "διαγραφή") && !finds("διαγραφ", "διαγραφή"));
+        assert!(!finds("пуск", "отпуск") && finds("пуск", "отпуск\nпуск"));
+        assert!(finds("メール", "HTMLメールを") && finds("第17条", "GDPR第17条に"));
+        // A mark of voice is part of its letter.
+        assert!(!finds("ですか", "ですが"));
     }
 
     #[test]
