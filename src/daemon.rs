@@ -128,7 +128,7 @@ impl Rules {
                 format!("language: there is no rules/languages/{code}.toml; take \"en\" or add the file");
             return Err(config.file.mistake(&["language"], message).into());
         }
-        let reader = Reader::new(&table, &config.own_addresses)?
+        let reader = Reader::new(&table, &config.own_addresses)
             .trusting(config.authentication.trust())
             .with_tokens(tokens(config)?);
         let replies = replies(config, &table)?;

@@ -24,6 +24,10 @@ pub struct LanguageFile {
     /// are not looked for there; none given, they always are.
     #[serde(default)]
     pub common: Vec<String>,
+    /// Whether its phrases are looked for in texts without its commonest words as well. They still tell that
+    /// a sentence is in no other language.
+    #[serde(default)]
+    pub anywhere: bool,
     /// Classes of words by name: `<name>` in a pattern of this language, here or in a type's phrases,
     /// stands for any of them.
     #[serde(default)]

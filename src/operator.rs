@@ -667,7 +667,7 @@ pub async fn import_from(
 /// configuration, and knows the unsubscribe tokens of the latter, where there is one. The usual place may
 /// be empty.
 fn classify_reader(options: &Classify, config: &Path, table: &Table) -> Result<Reader> {
-    let reader = Reader::new(table, &options.own)?;
+    let reader = Reader::new(table, &options.own);
     let is_named = config != Path::new(DEFAULT_CONFIG);
     let config = if is_named || config.exists() { Some(configured(config)?) } else { None };
     let told = Authentication {
@@ -899,8 +899,10 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
                 if let Verdict::Unclear { why, .. } = &reading.verdict {
                     lines.push(format!("  {why}"));
                 }
-                for (rule, guard) in &reading.against {
-                    lines.push(format!("  not counted: {rule} ({guard})"));
+                for ground in &reading.grounds {
+                    if let Some(guard) = ground.against {
+                        lines.push(format!("  not counted: {} ({guard})", ground.rule));
+                    }
                 }
                 lines.push(format!("  language: {}", reading.language.as_deref().unwrap_or("not told")));
             }

@@ -5,7 +5,7 @@
 
 use crate::language::LanguageFile;
 use crate::message::Message;
-use crate::patterns::{CannotCompile, Patterns};
+use crate::patterns::Patterns;
 use crate::sender::Address;
 use crate::text::{fold, pattern};
 
@@ -47,19 +47,16 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Compiles the marks of `languages`; `own` are our addresses.
-    ///
-    /// # Errors
-    /// The pattern that does not compile.
-    pub fn new(languages: &[&LanguageFile], own: &[Address]) -> Result<Self, CannotCompile> {
+    /// Takes the marks of `languages`; `own` are our addresses.
+    pub fn new(languages: &[&LanguageFile], own: &[Address]) -> Self {
         let set = |marks: fn(&LanguageFile) -> &Vec<String>| {
             Patterns::new(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
         };
-        Ok(Self {
-            subject: set(|language| &language.automatic.subject)?,
-            bounce_subject: set(|language| &language.automatic.bounce_subject)?,
+        Self {
+            subject: set(|language| &language.automatic.subject),
+            bounce_subject: set(|language| &language.automatic.bounce_subject),
             own: own.iter().map(Address::normalised).collect(),
-        })
+        }
     }
 
     /// Whether `message` is mail that is never answered, and which mark says so.

@@ -5,10 +5,12 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 26] = [
+const PURE: [&str; 28] = [
     "bounce",
     "patterns",
     "literals",
+    "lexicon",
+    "tongue",
     "copy",
     "answer",
     "code",
