@@ -431,8 +431,8 @@ fn check_language(
     is_sound: bool,
 ) -> Result<(), FileError> {
     let words = language.clone();
-    let LanguageFile { guards, own_words, automatic, answer, .. } = language;
-    let lists: [(&[&str], &mut Vec<String>); 23] = [
+    let LanguageFile { guards, own_words, automatic, agent, answer, .. } = language;
+    let lists: [(&[&str], &mut Vec<String>); 25] = [
         (&["guards", "negated"], &mut guards.negated),
         (&["guards", "kept"], &mut guards.kept),
         (&["guards", "after"], &mut guards.after),
@@ -450,6 +450,8 @@ fn check_language(
         (&["own_words", "signature"], &mut own_words.signature),
         (&["automatic", "subject"], &mut automatic.subject),
         (&["automatic", "bounce_subject"], &mut automatic.bounce_subject),
+        (&["agent", "authority"], &mut agent.authority),
+        (&["agent", "form"], &mut agent.form),
         (&["answer", "yes"], &mut answer.yes),
         (&["answer", "no"], &mut answer.no),
         (&["answer", "never_mind"], &mut answer.never_mind),

@@ -17,7 +17,7 @@ use crate::message::Message;
 use crate::request::Table;
 use crate::screen::{Automatic, Screen};
 use crate::sender::Address;
-use crate::text::{MAX_OWN_WORDS, Stripper, Words, fold};
+use crate::text::{MAX_OWN_WORDS, Stripper, Words, fold, sentences};
 use crate::token::{Token, Tokens};
 
 /// Of the references in one mail no more than so many are looked at.
@@ -83,12 +83,28 @@ impl Reader {
         folded.truncate(folded.floor_char_boundary(2 * MAX_OWN_WORDS));
         // An unsubscribing mail program chooses the subject; there only words are somebody's own.
         let subject = if matches!(token, Token::Valid(_)) { "" } else { message.subject() };
+        let is_agents =
+            || self.screen.is_agents(&sentences(&folded)) && self.screen.report(&message).is_none();
         // Automatic mail is not classified: what it quotes must not even tempt. But what may be a person's
         // letter is looked at for a right whose clock runs.
         let reading = match automatic {
             None => Some(self.classify(&message, subject, &text, &words, &folded)),
-            Some(_) if matches!(token, Token::Valid(_)) || !self.screen.is_weakly_marked(&message) => None,
+            Some(_) if matches!(token, Token::Valid(_)) => None,
+            // Services send by the means of newsletters, from addresses that nobody reads. Somebody waits
+            // for an answer nevertheless.
+            Some(_) if is_agents() => Some(self.classify(&message, subject, &text, &words, &folded)),
+            Some(_) if !self.screen.is_weakly_marked(&message) => None,
             Some(_) => self.rights_in(self.classify(&message, subject, &text, &words, &folded)),
+        };
+        let may_be_theirs =
+            |reading: &Reading| automatic.is_some() || matches!(reading.verdict, Verdict::Requests(_));
+        let reading = match reading {
+            Some(reading) if may_be_theirs(&reading) && is_agents() => {
+                let candidates = reading.verdict.candidates();
+                let why = "a service asks for somebody else and has to show its authority";
+                Some(Reading { verdict: Verdict::Unclear { why, candidates }, ..reading })
+            }
+            reading => reading,
         };
         let own_words = words.own;
         let from = message.from();
