@@ -168,7 +168,7 @@ fn raw_all_at_once(dovecot: &Dovecot, smtp: u16, mails: Vec<String>) -> Duration
     let mails: Vec<String> = mails.into_iter().map(|mail| mail.replace('\n', "\r\n")).collect();
     let table = Table::load(None).expect("the built-in rules");
     let own = "privacy@example.com".parse().expect("an address");
-    let reader = Reader::new(&table, &[own]).expect("the built-in rules");
+    let reader = Reader::new(&table, &[own]);
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let mut rows = Rows::new();
     let mut fetching = inbox(dovecot.plain_port, "privacy");

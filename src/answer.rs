@@ -5,7 +5,7 @@
 //! no, and so does nothing.
 
 use crate::language::LanguageFile;
-use crate::patterns::{CannotCompile, Patterns};
+use crate::patterns::Patterns;
 use crate::text::{fold, pattern, sentences};
 
 /// An answer to our question.
@@ -37,24 +37,21 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Compiles the words of `languages`.
-    ///
-    /// # Errors
-    /// The pattern that does not compile.
-    pub fn new(languages: &[&LanguageFile]) -> Result<Self, CannotCompile> {
+    /// Takes the words of `languages`.
+    pub fn new(languages: &[&LanguageFile]) -> Self {
         let set = |words: fn(&LanguageFile) -> &Vec<String>| {
             let patterns = languages.iter().flat_map(|language| words(language));
             let whole = |phrase: &String| format!("^((hi|hello|hey|hallo|bonjour|hola),? )?({phrase})$");
             Patterns::new(patterns.map(|phrase| pattern(&whole(phrase))))
         };
-        Ok(Self {
-            yes: set(|language| &language.answer.yes)?,
-            no: set(|language| &language.answer.no)?,
-            never_mind: set(|language| &language.answer.never_mind)?,
-            polite: set(|language| &language.answer.polite)?,
-            data: set(|language| &language.answer.data)?,
-            closing: set(|language| &language.answer.closing)?,
-        })
+        Self {
+            yes: set(|language| &language.answer.yes),
+            no: set(|language| &language.answer.no),
+            never_mind: set(|language| &language.answer.never_mind),
+            polite: set(|language| &language.answer.polite),
+            data: set(|language| &language.answer.data),
+            closing: set(|language| &language.answer.closing),
+        }
     }
 
     /// What somebody says besides the changes of data that their mail asks for. Courtesy alone says nothing.
@@ -132,7 +129,7 @@ mod tests {
     fn answers_are_told_apart() {
         let table = Table::load(None).expect("the built-in rules");
         let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
-        let answers = Answers::new(&languages).expect("the built-in answers");
+        let answers = Answers::new(&languages);
         let check = |said: Said, texts: &[&str]| {
             for text in texts {
                 assert_eq!(answers.read(text), said, "{text:?}");
@@ -242,7 +239,7 @@ mod tests {
     fn courtesy_is_told_from_words_that_say_something() {
         let table = Table::load(None).expect("the built-in rules");
         let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
-        let answers = Answers::new(&languages).expect("the built-in answers");
+        let answers = Answers::new(&languages);
         for text in ["", " \n", "Hello,\n\nThanks!\n\nKind regards\nJane Doe", "Guten Tag,\n\nVielen Dank\n"]
         {
             assert!(answers.is_courtesy(text), "{text:?}");

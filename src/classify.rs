@@ -6,17 +6,13 @@
 //! above its own threshold. Whatever is left over is a person's to read, and so is what the mail as a
 //! whole makes doubtful: a wish on somebody else's behalf, or one that is taken back.
 
-use std::collections::HashSet;
-use std::ops::Range;
-use std::sync::{Arc, OnceLock};
-
-use regex::bytes::{Regex, RegexBuilder};
 use serde::Serialize;
 
-use crate::literals::{Collector, Literals};
-use crate::patterns::{CannotCompile, Patterns};
+use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
+use crate::patterns::{Patterns, Shelf};
 use crate::request::{Action, Strength, Table};
-use crate::text::{fold, is_unspaced, pattern, sentences};
+use crate::text::{fold, sentences};
+use crate::tongue::{Heard, Tongues};
 
 /// One request found in a mail.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,6 +53,19 @@ impl Verdict {
     }
 }
 
+/// A phrase that was found, and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ground {
+    /// The phrase, by name.
+    pub rule: String,
+    /// How much it weighs where nothing speaks against it.
+    pub weight: f64,
+    /// The sentence that it was found in, folded; for the person who gave us the mail, never stored or logged.
+    pub sentence: String,
+    /// What took it its force.
+    pub against: Option<&'static str>,
+}
+
 /// A verdict and what it rests on, for explaining.
 #[derive(Debug, Clone)]
 pub struct Reading {
@@ -64,48 +73,8 @@ pub struct Reading {
     pub verdict: Verdict,
     /// Language of the own words, where it can be told.
     pub language: Option<String>,
-    /// Phrases that were found and did not count: name, and the guard that took their force.
-    pub against: Vec<(String, &'static str)>,
-}
-
-/// Of one phrase no more than so many places are looked at, and of a mail no more than
-/// [`MOST_PLACES`]: a mail that repeats itself says nothing new.
-const PLACES_EACH: usize = 20;
-const MOST_PLACES: usize = 500;
-
-struct Guards {
-    before: [(&'static str, Patterns); 2],
-    after: Patterns,
-    inside: Patterns,
-    sentence: [(&'static str, Patterns); 4],
-    mail: [(&'static str, Patterns); 2],
-    trade: Patterns,
-}
-
-/// A text shorter than this (bytes) is looked at in every language: too few words to tell one by.
-const SHORT: usize = 160;
-
-struct Phrase {
-    kind: usize,
-    strength: Strength,
-    name: String,
-    pattern: String,
-    /// Whether the pattern speaks of a denial, which then is part of the wish ("no more mail").
-    denies: bool,
-    /// Whether its type may be put as a question, a condition or a report.
-    any_mood: bool,
-    /// Compiled when it is first found: most of the hundreds never are.
-    regex: OnceLock<Option<Regex>>,
-}
-
-/// The compiled phrases of one type in one language.
-struct Lexicon {
-    code: String,
-    /// Index of its language.
-    language: usize,
-    set: Patterns,
-    phrases: Vec<Phrase>,
-    guards: Arc<Guards>,
+    /// Every phrase that was found.
+    pub grounds: Vec<Ground>,
 }
 
 struct Kind {
@@ -121,37 +90,23 @@ struct Kind {
     over: Vec<usize>,
 }
 
-/// The compiled table.
+/// The table, ready to classify by.
 pub struct Classifier {
     kinds: Vec<Kind>,
     lexicons: Vec<Lexicon>,
-    /// What the phrases need, found in one pass.
-    literals: Literals,
-    guards: Vec<Arc<Guards>>,
-    /// The commonest words of every language; an empty list tells nothing.
-    common: Vec<HashSet<String>>,
-    reply_prefix: Regex,
-    forward_prefix: Regex,
+    /// The patterns of all lexicons.
+    shelf: Shelf,
+    tongues: Tongues,
+    reply_prefix: Patterns,
+    forward_prefix: Patterns,
 }
 
-/// One phrase that was found.
-struct Hit<'a> {
-    phrase: &'a Phrase,
-    language: &'a str,
-    /// Where it stands with its full force.
-    free: Vec<Range<usize>>,
-    /// The guard that takes its force, where it stands nowhere free.
-    guard: Option<&'static str>,
-    /// Whether it is denied somewhere, even if it stands free elsewhere.
-    negated: bool,
-}
+/// Phrases that were found and do not count, each with the reason.
+type Lost<'a> = Vec<(Hit<'a>, &'static str)>;
 
 impl Classifier {
-    /// Compiles `table`.
-    ///
-    /// # Errors
-    /// A pattern that does not compile; [`Table::load`] has found those with a place already.
-    pub fn new(table: &Table) -> Result<Self, CannotCompile> {
+    /// Takes the phrases of `table`. They are compiled when they are needed.
+    pub fn new(table: &Table) -> Self {
         let kinds = table
             .types
             .iter()
@@ -167,57 +122,23 @@ impl Classifier {
                 over: kind.over.clone(),
             })
             .collect();
-        let mut lexicons = Vec::new();
-        let mut collector = Collector::default();
-        let mut all_guards = Vec::new();
-        for (index, (code, language)) in table.languages.iter().enumerate() {
-            let guards = Arc::new(Guards::new(&language.guards)?);
-            all_guards.push(Arc::clone(&guards));
-            // One automaton for each type: together their states multiply until the engine gives up its
-            // cache and crawls. Sixty small passes over a letter are faster than one large one.
-            for kind in 0..table.types.len() {
-                let phrases: Vec<Phrase> = table
-                    .phrases
-                    .iter()
-                    .filter(|phrase| phrase.language == index && phrase.kind == kind)
-                    .map(|phrase| Phrase {
-                        kind,
-                        strength: phrase.strength,
-                        name: phrase.name.clone(),
-                        pattern: phrase.pattern.clone(),
-                        denies: guards.inside.is_match(phrase.pattern.as_bytes()),
-                        any_mood: table.types.get(kind).is_some_and(|kind| kind.any_mood),
-                        regex: OnceLock::new(),
-                    })
-                    .collect();
-                if !phrases.is_empty() {
-                    let patterns = phrases.iter().map(|phrase| phrase.pattern.clone());
-                    let set = Patterns::collected(patterns, &mut collector)?;
-                    lexicons.push(Lexicon {
-                        code: code.clone(),
-                        language: index,
-                        set,
-                        phrases,
-                        guards: Arc::clone(&guards),
-                    });
-                }
-            }
-        }
+        let mut sources = Vec::new();
+        let lexicons =
+            (0..table.languages.len()).filter_map(|index| Lexicon::new(table, index, &mut sources)).collect();
         // Re, Fwd and their translations, with counters such as "Re[2]:".
-        let prefix = |words: &str| {
-            RegexBuilder::new(&format!(r"^\s*(?:{words})(?:\[\d+\])?\s*:")).unicode(false).build()
-        };
-        let forwards = "wg|fw|fwd|tr|rv|enc|i|vs|vb|πρθ|转发|轉寄|轉發|転送";
-        let reply_prefix =
-            prefix(&format!("{forwards}|re|aw|antw|sv|r|ref|odp|ynt|res|απ|σχετ|回复|答复|回覆|答覆|返信"))?;
-        let forward_prefix = prefix(forwards)?;
-        let common = table
-            .languages
-            .iter()
-            .map(|(_, language)| language.common.iter().map(|word| fold(word)).collect())
-            .collect();
-        let literals = collector.finish()?;
-        Ok(Self { kinds, lexicons, literals, guards: all_guards, common, reply_prefix, forward_prefix })
+        let prefix =
+            |words: &str| Patterns::new(std::iter::once(format!(r"\A\s*(?:{words})(?:\[\d+\])?\s*:")));
+        let forwards = "wg|fw|fwd|tr|rv|enc|i|vs|vb|pd|prosl|πρθ|прн|пересл|转发|轉寄|轉發|転送";
+        let replies =
+            "re|aw|antw|sv|r|ref|odp|odg|ynt|res|ras|απ|σχετ|отг|отв|ответ|回复|答复|回覆|答覆|返信";
+        Self {
+            kinds,
+            lexicons,
+            shelf: Shelf::new(sources),
+            tongues: Tongues::new(&table.languages),
+            reply_prefix: prefix(&format!("{forwards}|{replies}")),
+            forward_prefix: prefix(forwards),
+        }
     }
 
     /// Whether a subject says that the mail is passed on: "Fwd: …" and its translations.
@@ -225,92 +146,64 @@ impl Classifier {
         self.forward_prefix.is_match(fold(subject).as_bytes())
     }
 
-    /// Reads a mail's own words and subject.
+    /// Reads a mail's subject and its own words, which are folded already.
     ///
     /// The subject of a reply is somebody else's; it counts only where there are no words at all,
     /// and then never decides.
-    pub fn read(&self, subject: &str, own_words: &str) -> Reading {
+    pub fn read(&self, subject: &str, folded: &str) -> Reading {
         let subject = fold(subject);
         let is_reply = self.reply_prefix.is_match(subject.as_bytes());
-        let body = sentences(&fold(own_words));
+        let body = sentences(folded);
         let mut text = String::with_capacity(subject.len() + body.len() + 1);
         if !is_reply {
             text.push_str(&sentences(&subject));
             text.push('\n');
         }
         text.push_str(&body);
-        let mut hits = self.hits(&text);
-        let mut against = self.give_words_to_one(&mut hits);
-        against.extend(self.leave_trade_out(&mut hits, &text));
-        let language = language_of(&hits, &text);
-        let guarded = hits.iter().filter_map(|hit| Some((hit.phrase.name.clone(), hit.guard?)));
-        let against = against.into_iter().chain(guarded).collect();
-        let verdict = self.weigh(&hits, || self.guards.iter().find_map(|guards| guards.against_mail(&text)));
-        Reading { verdict, language, against }
-    }
-
-    /// For every language whether `text` may be in it.
-    fn possible(&self, text: &str) -> Vec<bool> {
-        let mut possible: Vec<bool> =
-            self.common.iter().map(|words| words.is_empty() || text.len() < SHORT).collect();
-        let words = text.split(|c: char| !c.is_alphanumeric());
-        // Where no blanks divide words, the single signs have to tell.
-        let signs = text.char_indices().filter(|(_, c)| is_unspaced(*c));
-        let signs = signs.filter_map(|(at, c)| text.get(at..at + c.len_utf8()));
-        for word in words.chain(signs) {
-            if possible.iter().all(|it| *it) {
-                break;
-            }
-            for (it, words) in possible.iter_mut().zip(&self.common) {
-                *it |= words.contains(word);
-            }
-        }
-        possible
+        let heard = self.tongues.listen(&text);
+        let mut finds = self.finds(&text, &heard);
+        let mut hits = std::mem::take(&mut finds.hits);
+        let mut lost = self.give_words_to_one(&mut hits);
+        lost.extend(self.leave_trade_out(&mut hits, || finds.is_about_trade(&self.shelf, &text)));
+        let verdict = self.weigh(&hits, || finds.doubt(&self.shelf, &text));
+        let told = language_of(&hits).or_else(|| heard.language()).map(str::to_owned);
+        // Guessing costs as much as all the rest; nobody is answered who has asked for nothing.
+        let language =
+            told.or_else(|| if verdict == Verdict::Nothing { None } else { guess_language(&text) });
+        Reading { verdict, language, grounds: grounds(&hits, &lost, &text) }
     }
 
     /// Every phrase in `text` (one sentence a line), once a phrase, with its places.
-    fn hits(&self, text: &str) -> Vec<Hit<'_>> {
-        let mut hits = Vec::new();
-        let mut places = 0;
-        let possible = self.possible(text);
-        let found = self.literals.find(text.as_bytes());
-        for lexicon in &self.lexicons {
-            if possible.get(lexicon.language) == Some(&false) || !lexicon.set.may_match(&found) {
+    fn finds(&self, text: &str, heard: &Heard<'_>) -> Finds<'_> {
+        let mut finds = Finds::default();
+        let mut searches: Vec<Option<Search<'_>>> = self.lexicons.iter().map(|_| None).collect();
+        let mut start = 0;
+        for (number, line) in text.split('\n').enumerate() {
+            let range = start..start + line.len();
+            start = range.end + 1;
+            if line.is_empty() {
                 continue;
             }
-            for index in lexicon.set.matches(text.as_bytes()) {
-                let Some(phrase) = lexicon.phrases.get(index) else { continue };
-                let regex = phrase.regex.get_or_init(|| {
-                    RegexBuilder::new(&phrase.pattern).unicode(false).multi_line(true).build().ok()
-                });
-                let Some(regex) = regex else { continue };
-                let language = &lexicon.code;
-                let mut hit = Hit { phrase, language, free: Vec::new(), guard: None, negated: false };
-                for found in regex.find_iter(text.as_bytes()).take(PLACES_EACH.min(MOST_PLACES - places)) {
-                    places += 1;
-                    match lexicon.guards.against(text, found.range(), phrase) {
-                        None => hit.free.push(found.range()),
-                        Some(guard) => {
-                            hit.guard.get_or_insert(guard);
-                            hit.negated |= guard == NEGATED;
-                        }
-                    }
-                }
-                if !hit.free.is_empty() {
-                    hit.guard = None;
-                }
-                if !hit.free.is_empty() || hit.guard.is_some() {
-                    hits.push(hit);
-                }
+            for language in heard.possible(number) {
+                let (Some(lexicon), Some(search)) = (self.lexicons.get(language), searches.get_mut(language))
+                else {
+                    continue;
+                };
+                let search = search.get_or_insert_with(|| lexicon.search(language, &self.shelf));
+                search.line(&self.shelf, text, range.clone(), &mut finds);
             }
         }
-        hits
+        for search in searches.into_iter().flatten() {
+            search.end(&self.shelf, text, &mut finds);
+        }
+        finds.sort();
+        finds
     }
 
     /// Where phrases of two types share words, leaves the words to one: to the certain phrase, or to
     /// the type that stands over the other. Answers the phrases that lost all their places.
-    fn give_words_to_one(&self, hits: &mut Vec<Hit<'_>>) -> Vec<(String, &'static str)> {
-        let claims: Vec<(usize, Strength, Range<usize>)> = hits
+    fn give_words_to_one<'a>(&self, hits: &mut Vec<Hit<'a>>) -> Lost<'a> {
+        let claims: Vec<(usize, Strength, std::ops::Range<usize>)> = hits
             .iter()
             .flat_map(|hit| {
                 hit.free.iter().map(|place| (hit.phrase.kind, hit.phrase.strength, place.clone()))
@@ -318,8 +211,7 @@ impl Classifier {
             .collect();
         let stands_over =
             |kind: usize, other: usize| self.kinds.get(kind).is_some_and(|kind| kind.over.contains(&other));
-        let mut lost = Vec::new();
-        hits.retain_mut(|hit| {
+        let loses_all = |hit: &mut Hit<'_>| {
             let (mine, strength) = (hit.phrase.kind, hit.phrase.strength);
             let was_free = !hit.free.is_empty();
             hit.free.retain(|place| {
@@ -336,35 +228,21 @@ impl Classifier {
                                 && place.end <= other.end)
                 })
             });
-            let is_lost = was_free && hit.free.is_empty();
-            if is_lost {
-                lost.push((hit.phrase.name.clone(), "part of another request"));
-            }
-            !is_lost
-        });
-        lost
+            was_free && hit.free.is_empty()
+        };
+        hits.extract_if(.., loses_all).map(|hit| (hit, "part of another request")).collect()
     }
 
     /// Takes the hits out that only sound like a request, where the mail is about an order.
-    fn leave_trade_out(&self, hits: &mut Vec<Hit<'_>>, text: &str) -> Vec<(String, &'static str)> {
+    fn leave_trade_out<'a>(&self, hits: &mut Vec<Hit<'a>>, is_about_trade: impl Fn() -> bool) -> Lost<'a> {
         let is_weak = |hit: &Hit<'_>| {
             hit.phrase.strength < Strength::Certain
                 && self.kinds.get(hit.phrase.kind).is_some_and(|kind| kind.no_trade)
         };
-        if !hits.iter().any(is_weak)
-            || !self.guards.iter().any(|guards| guards.trade.is_match(text.as_bytes()))
-        {
+        if !hits.iter().any(is_weak) || !is_about_trade() {
             return Vec::new();
         }
-        let mut lost = Vec::new();
-        hits.retain(|hit| {
-            let is_lost = is_weak(hit);
-            if is_lost {
-                lost.push((hit.phrase.name.clone(), "about an order"));
-            }
-            !is_lost
-        });
-        lost
+        hits.extract_if(.., |hit| is_weak(hit)).map(|hit| (hit, "about an order")).collect()
     }
 
     /// What the hits come to. `doubt` is asked only where something would be done: whether the mail
@@ -444,59 +322,20 @@ impl Kind {
     }
 }
 
-/// The guard of a phrase that is denied.
-const NEGATED: &str = "negated";
-
-impl Guards {
-    fn new(guards: &crate::language::Guards) -> Result<Self, CannotCompile> {
-        let set = |list: &Vec<String>| Patterns::new(list.iter().map(|p| pattern(p)));
-        Ok(Self {
-            before: [(NEGATED, set(&guards.negated)?), ("kept", set(&guards.kept)?)],
-            after: set(&guards.after)?,
-            inside: set(&guards.inside)?,
-            sentence: [
-                ("asking", set(&guards.asking)?),
-                ("conditional", set(&guards.conditional)?),
-                ("reported", set(&guards.reported)?),
-                ("the opposite", set(&guards.wanted)?),
-            ],
-            mail: [
-                ("it may be about somebody else", set(&guards.others)?),
-                ("a wish and its withdrawal", set(&guards.retracted)?),
-            ],
-            trade: set(&guards.trade)?,
-        })
-    }
-
-    /// The guard that takes `phrase` its force at `place`, if one does.
-    fn against(&self, text: &str, place: Range<usize>, phrase: &Phrase) -> Option<&'static str> {
-        // In bytes: a phrase may end within a letter of several.
-        let text = text.as_bytes();
-        let is_end = |byte: &u8| *byte == b'\n';
-        let from = text.get(..place.start)?.iter().rposition(is_end).map_or(0, |at| at + 1);
-        let to = text.get(place.end..)?.iter().position(is_end).map_or(text.len(), |at| place.end + at);
-        let before = text.get(from..place.start)?;
-        let after = text.get(place.end..to)?;
-        let sentence = text.get(from..to)?;
-        let words = text.get(place)?;
-        let hit = |sets: &[(&'static str, Patterns)], part: &[u8]| {
-            sets.iter().find(|(_, set)| set.is_match(part)).map(|(name, _)| *name)
-        };
-        let is_denied =
-            !phrase.denies && (self.after.is_match(after) || !phrase.any_mood && self.inside.is_match(words));
-        hit(&self.before, before)
-            .or_else(|| is_denied.then_some(NEGATED))
-            .or_else(|| hit(&self.sentence, sentence).filter(|_| !phrase.any_mood))
-    }
-
-    /// What in the mail as a whole speaks against doing anything.
-    fn against_mail(&self, text: &str) -> Option<&'static str> {
-        self.mail.iter().find(|(_, set)| set.is_match(text.as_bytes())).map(|(why, _)| *why)
-    }
+/// What was found, with the sentences it was found in.
+fn grounds(hits: &[Hit<'_>], lost: &Lost<'_>, text: &str) -> Vec<Ground> {
+    let ground = |hit: &Hit<'_>, against| Ground {
+        rule: hit.phrase.name.clone(),
+        weight: hit.phrase.strength.weight(),
+        sentence: text.get(sentence(text.as_bytes(), &hit.place)).unwrap_or_default().to_owned(),
+        against,
+    };
+    let lost = lost.iter().map(|(hit, why)| ground(hit, Some(*why)));
+    hits.iter().map(|hit| ground(hit, hit.guard)).chain(lost).collect()
 }
 
-/// The language most of the found phrases are in; else what the words' letters tell.
-fn language_of(hits: &[Hit<'_>], text: &str) -> Option<String> {
+/// The language most of the found phrases are in, if it is one.
+fn language_of<'a>(hits: &[Hit<'a>]) -> Option<&'a str> {
     let mut weights: Vec<(&str, f64)> = Vec::new();
     for hit in hits {
         let weight = hit.phrase.strength.weight();
@@ -508,11 +347,12 @@ fn language_of(hits: &[Hit<'_>], text: &str) -> Option<String> {
     let best = weights.iter().map(|(_, weight)| *weight).fold(0.0, f64::max);
     let mut leaders = weights.iter().filter(|(_, weight)| *weight == best);
     match (leaders.next(), leaders.next()) {
-        (Some((code, _)), None) => Some((*code).to_owned()),
-        _ => guess_language(text),
+        (Some((code, _)), None) => Some(code),
+        _ => None,
     }
 }
 
+/// What the words' letters tell.
 fn guess_language(text: &str) -> Option<String> {
     let sample = text.get(..text.floor_char_boundary(600))?;
     if sample.chars().filter(|c| c.is_alphabetic()).count() < 20 {
@@ -550,12 +390,14 @@ fn two_letters(language: whatlang::Lang) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
 
     fn verdict(text: &str) -> Verdict {
         static CLASSIFIER: OnceLock<Classifier> = OnceLock::new();
-        let build = || Classifier::new(&Table::load(None).unwrap()).unwrap();
-        CLASSIFIER.get_or_init(build).read("", text).verdict
+        let build = || Classifier::new(&Table::load(None).unwrap());
+        CLASSIFIER.get_or_init(build).read("", &fold(text)).verdict
     }
 
     /// The types of a verdict that acts, or the reason why it does not.

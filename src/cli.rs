@@ -54,7 +54,7 @@ pub enum Command {
     /// Show what mails would be taken for, and who is proven to have written them. Touches nothing, needs
     /// no configuration.
     #[command(
-        after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --authserv-id mx.example.com letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -"
+        after_help = "Examples:\n  privacyd classify letter.eml\n  privacyd classify --authserv-id mx.example.com letter.eml\n  privacyd classify --json ~/Maildir\n  find . -name '*.eml' | privacyd classify --json --files-from -\n  privacyd classify --compare - ./rules ~/Maildir"
     )]
     Classify(Classify),
     /// Show the whole thing at work on sample mails in a new folder.
@@ -133,6 +133,10 @@ pub struct Classify {
     /// A folder of rule files over the built-in ones.
     #[arg(long, value_name = "DIR")]
     pub rules: Option<PathBuf>,
+    /// Show only the mails that two folders of rule files take for different things, the old verdict and the
+    /// new; "-" is the built-in rules alone. Exit code 0 when there is none, 1 when there is one.
+    #[arg(long, value_names = ["OLD_RULES", "NEW_RULES"], num_args = 2, conflicts_with = "rules")]
+    pub compare: Vec<PathBuf>,
     /// An address that is ours; mail from it is "own". May be given several times.
     #[arg(long = "own", value_name = "ADDRESS")]
     pub own: Vec<Address>,

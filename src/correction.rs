@@ -33,7 +33,6 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::config::CorrectionConfig;
 use crate::language::LanguageFile;
-use crate::patterns::CannotCompile;
 use crate::text::fold;
 
 /// What stands between the wrong value and the right one in the form.
@@ -100,11 +99,10 @@ impl Corrections {
     ///
     /// # Errors
     /// A sentence that is no pattern.
-    pub fn new(config: &CorrectionConfig, languages: &[&LanguageFile]) -> Result<Self, CannotCompile> {
+    pub fn new(config: &CorrectionConfig, languages: &[&LanguageFile]) -> Result<Self, String> {
         let names = config.names().map(|(name, field)| (name, field.to_owned())).collect();
         let phrases = languages.iter().flat_map(|language| &language.correction.change);
-        let phrases = phrases.map(|text| phrase(text).map_err(|error| CannotCompile::new(&error)));
-        Ok(Self { names, phrases: phrases.collect::<Result<_, _>>()? })
+        Ok(Self { names, phrases: phrases.map(|text| phrase(text)).collect::<Result<_, _>>()? })
     }
 
     /// What `own_words` ask to be changed.

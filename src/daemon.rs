@@ -132,8 +132,8 @@ impl Rules {
         }
         let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, language)| language).collect();
         let corrections = Corrections::new(&config.correction, &languages)
-            .context("Cannot compile the sentences of a correction")?;
-        let reader = Reader::new(&table, &config.own_addresses)?
+            .map_err(|why| anyhow::anyhow!("The sentences of a correction cannot be compiled: {why}"))?;
+        let reader = Reader::new(&table, &config.own_addresses)
             .correcting(corrections)
             .trusting(config.authentication.trust())
             .with_tokens(tokens(config)?);

@@ -396,11 +396,20 @@ fn by_words(
     received: Timestamp,
 ) -> Decision {
     if let Some((automatic, mark)) = letter.automatic {
-        let Some(Reading { verdict: Verdict::Requests(findings), .. }) = &letter.reading else {
-            let why = format!("automatic: {mark}");
-            return Decision::silent(Disposition::Automated(automatic), Shelf::Automatic, why);
+        return match letter.reading.as_ref().map(|reading| &reading.verdict) {
+            Some(Verdict::Requests(findings)) => {
+                let decision = open(findings, letter, table, policy, received);
+                perhaps_a_person(decision, mark)
+            }
+            Some(Verdict::Unclear { why, candidates }) => {
+                let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
+                perhaps_a_person(hold(why, confidence, policy, received), mark)
+            }
+            Some(Verdict::Nothing) | None => {
+                let why = format!("automatic: {mark}");
+                Decision::silent(Disposition::Automated(automatic), Shelf::Automatic, why)
+            }
         };
-        return perhaps_a_person(findings, mark, letter, table, policy, received);
     }
     let Some(reading) = &letter.reading else {
         return hold("it was not classified", 0.0, policy, received);
@@ -652,15 +661,7 @@ fn hold(why: &str, confidence: f64, policy: &Policy, received: Timestamp) -> Dec
 
 /// A mail that bears a mark of automatic mail, and in which somebody asks for a right: the clock runs, and a
 /// person looks. Nothing is done, asked or answered: if it is a machine's, two machines would go on talking.
-fn perhaps_a_person(
-    findings: &[Finding],
-    mark: &str,
-    letter: &Letter,
-    table: &Table,
-    policy: &Policy,
-    received: Timestamp,
-) -> Decision {
-    let mut decision = open(findings, letter, table, policy, received);
+fn perhaps_a_person(mut decision: Decision, mark: &str) -> Decision {
     for planned in &mut decision.requests {
         planned.status = Status::Held;
         planned.held_because = Some("it bears a mark of automatic mail: a person must say who wrote it");

@@ -24,6 +24,10 @@ pub struct LanguageFile {
     /// are not looked for there; none given, they always are.
     #[serde(default)]
     pub common: Vec<String>,
+    /// Whether its phrases are looked for in texts without its commonest words as well. They still tell that
+    /// a sentence is in no other language.
+    #[serde(default)]
+    pub anywhere: bool,
     /// Classes of words by name: `<name>` in a pattern of this language, here or in a type's phrases,
     /// stands for any of them.
     #[serde(default)]
@@ -34,6 +38,9 @@ pub struct LanguageFile {
     pub own_words: OwnWordMarks,
     /// How automatic mail sounds.
     pub automatic: AutomaticMarks,
+    /// How services write that make requests for others.
+    #[serde(default)]
+    pub agent: AgentMarks,
     /// How people answer our question whether a request is theirs.
     #[serde(default)]
     pub answer: AnswerWords,
@@ -162,6 +169,17 @@ pub struct AutomaticMarks {
     pub subject: Vec<String>,
     /// Subjects of bounces.
     pub bounce_subject: Vec<String>,
+}
+
+/// What makes a letter one of a service that makes requests on behalf of others: it says so, and bears at
+/// least two marks of the form that such services write by.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentMarks {
+    /// For whom it is written, or by what authority.
+    pub authority: Vec<String>,
+    /// A number of the request, a deadline, a statute: one pattern each.
+    pub form: Vec<String>,
 }
 
 /// How people answer our question whether a request is theirs. Each pattern has to match a whole sentence.

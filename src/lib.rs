@@ -21,8 +21,8 @@
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
-//!   and [`literals`] (many looked for at once, and those left out that cannot match), [`classify`] (what is
-//!   asked), [`code`] and [`answer`] (what proves that a request is the sender's own), [`bounce`] (what became
+//!   and [`literals`] (compiled when they are needed, and those left out that cannot match), [`tongue`] (in which
+//!   languages a sentence may be), [`lexicon`] (the phrases of one, found), [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own), [`bounce`] (what became
 //!   of our own mail).
 //!   [`correction`] (pure): what of somebody's data is to be changed into what, read from their own words.
 //! * [`verify`] (effect): DKIM signatures, checked with keys from the DNS where our servers say nothing.
@@ -72,6 +72,8 @@ pub mod correction;
 pub mod evidence;
 pub mod html;
 pub mod language;
+pub mod lexicon;
+pub mod literals;
 pub mod message;
 pub mod patterns;
 pub mod request;
@@ -79,6 +81,7 @@ pub mod screen;
 pub mod sender;
 pub mod text;
 pub mod token;
+pub mod tongue;
 
 pub mod clock;
 pub mod decide;
@@ -99,7 +102,6 @@ pub mod stop;
 
 pub mod cli;
 pub mod demo;
-pub mod literals;
 pub mod log;
 pub mod operator;
 pub mod random;

@@ -1,17 +1,16 @@
-//! Which patterns can match a text at all, by the words that each cannot do without.
+//! Which patterns can match a line at all, by the words that each cannot do without.
 //!
-//! Most phrases have nothing to do with most mails. One pass over the text finds all literals that any
-//! pattern needs; only a type whose phrases have all of theirs is looked for in earnest. A phrase says
-//! "(delete|erase) … (data|account)", so there must be one of the first and one of the second. The idea
-//! is RE2's (FilteredRE2), the literals are read from the pattern's own syntax tree, so they cannot
-//! differ from it. It never decides: what it lets through is searched as if it were not there.
+//! Most phrases have nothing to do with most mails, and least of all with one sentence of them. One pass
+//! over a line finds the literals of all patterns of a language; only a pattern that has all of its own
+//! there is looked for in earnest. A phrase says "(delete|erase) … (data|account)", so there must be one of
+//! the first and one of the second. The idea is RE2's (FilteredRE2), the literals are read from the
+//! pattern's own syntax tree, so they cannot differ from it. It never decides: what it lets through is
+//! searched as if it were not there.
 
 use std::collections::{BTreeSet, HashMap};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind};
-
-use crate::patterns::CannotCompile;
 
 /// A choice of literals: one of them must be in the text.
 type Choice = BTreeSet<Vec<u8>>;
@@ -19,89 +18,188 @@ type Choice = BTreeSet<Vec<u8>>;
 /// A choice may have so many literals; larger ones are not worth their place.
 const MOST_LITERALS: usize = 128;
 
-/// Shorter literals (bytes) are in every text.
-const SHORTEST: usize = 3;
+/// Shorter literals (bytes) are in every line.
+const SHORTEST: usize = 2;
+
+/// So much of a literal (bytes) is looked for: what is longer tells no more, and takes more room.
+const LONGEST: usize = 10;
+
+/// Literals as long as this (bytes) are not made longer by what follows them, if that multiplies them.
+const TELLING: usize = 5;
+
+/// What follows literals may multiply them into so many.
+const MOST_PRODUCTS: usize = 24;
 
 /// Of a pattern so many choices are asked for, the most telling ones.
 const MOST_CHOICES: usize = 4;
 
-/// Collects what patterns need.
+/// Collects what patterns need, in their order.
 #[derive(Debug, Default)]
 pub struct Collector {
-    choices: HashMap<Choice, usize>,
+    choices: HashMap<Choice, u32>,
+    needs: Vec<Box<[u32]>>,
+    /// Patterns that [`Literals::next_line`] is to name, with the choice that calls them.
+    called: Vec<(Option<u32>, u32)>,
+    across: Vec<u32>,
 }
-
-/// What one pattern needs: choices by their place.
-#[derive(Debug)]
-pub struct Need(Vec<usize>);
 
 /// Finds the literals of all patterns at once.
 #[derive(Debug)]
 pub struct Literals {
-    finder: AhoCorasick,
-    /// For each literal the choices that it is in.
-    choices: Vec<Vec<usize>>,
-    count: usize,
+    /// `None` when they are too many for it: then every pattern might match.
+    finder: Option<AhoCorasick>,
+    /// For each literal the patterns that are to be thought of when it is found.
+    calls: Vec<Box<[u32]>>,
+    /// Patterns to be thought of in any case.
+    always: Vec<u32>,
+    /// Patterns that may reach over the end of a line.
+    across: Vec<u32>,
+    /// For each pattern the choices that it needs.
+    needs: Vec<Box<[u32]>>,
+    /// For each choice its literals.
+    choices: Vec<Box<[u32]>>,
 }
 
-/// The choices of which a text has a literal.
+/// Which literals a text has, as far as its lines have been looked at.
 #[derive(Debug)]
-pub struct Found(Vec<bool>);
+pub struct Found {
+    /// For each literal the number of the last line that has it; 0 is none.
+    last: Vec<u32>,
+    line: u32,
+}
 
 impl Collector {
-    /// What the pattern with this syntax tree needs.
-    pub fn need(&mut self, tree: &Hir) -> Need {
+    /// Takes the next pattern, by its syntax tree. Where it `is_called`, lines that it might match name it;
+    /// else it can only be asked for.
+    pub fn add(&mut self, tree: &Hir, is_called: bool) {
         let mut choices = needs(tree).choices();
         choices.sort_by_key(|choice| std::cmp::Reverse(worth(choice)));
         choices.truncate(MOST_CHOICES);
         let places = choices.into_iter().map(|choice| {
-            let next = self.choices.len();
+            let next = number(self.choices.len());
             *self.choices.entry(choice).or_insert(next)
         });
-        Need(places.collect())
+        let places: Box<[u32]> = places.collect();
+        let pattern = number(self.needs.len());
+        if may_cross_lines(tree) {
+            self.across.push(pattern);
+        } else if is_called {
+            self.called.push((places.first().copied(), pattern));
+        }
+        self.needs.push(places);
     }
 
     /// The finder of all that was collected.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn finish(self) -> Result<Literals, CannotCompile> {
-        let count = self.choices.len();
-        let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+    pub fn finish(self) -> Literals {
+        let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
+        let mut choices = vec![Box::default(); self.choices.len()];
         for (choice, place) in self.choices {
-            for literal in choice {
-                places.entry(literal).or_default().push(place);
+            let literals = choice.into_iter().map(|literal| {
+                let next = number(places.len());
+                *places.entry(literal).or_insert(next)
+            });
+            if let Some(slot) = choices.get_mut(place as usize) {
+                *slot = literals.collect::<Box<[u32]>>();
             }
         }
-        let (literals, choices): (Vec<_>, Vec<_>) = places.into_iter().unzip();
+        let mut literals = vec![Vec::new(); places.len()];
+        for (literal, place) in places {
+            if let Some(slot) = literals.get_mut(place as usize) {
+                *slot = literal;
+            }
+        }
         let finder = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(literals)
-            .map_err(|error| CannotCompile::new(&error))?;
-        Ok(Literals { finder, choices, count })
-    }
-}
-
-impl Literals {
-    /// Looks for all literals in `text`.
-    pub fn find(&self, text: &[u8]) -> Found {
-        let mut found = vec![false; self.count];
-        for literal in self.finder.find_overlapping_iter(text) {
-            for place in self.choices.get(literal.pattern().as_usize()).into_iter().flatten() {
-                if let Some(found) = found.get_mut(*place) {
-                    *found = true;
+            .dense_depth(3)
+            .build(&literals)
+            .ok();
+        let mut calls = vec![Vec::new(); literals.len()];
+        let mut always = Vec::new();
+        for (choice, pattern) in self.called {
+            let Some(choice) = choice.filter(|_| finder.is_some()) else {
+                always.push(pattern);
+                continue;
+            };
+            for literal in choices.get(choice as usize).into_iter().flatten() {
+                if let Some(calls) = calls.get_mut(*literal as usize) {
+                    calls.push(pattern);
                 }
             }
         }
-        Found(found)
+        let calls = calls.into_iter().map(Vec::into_boxed_slice).collect();
+        Literals { finder, calls, always, across: self.across, needs: self.needs, choices }
     }
 }
 
-impl Found {
-    /// Whether the text has what a pattern needs.
-    pub fn meets(&self, need: &Need) -> bool {
-        need.0.iter().all(|place| self.0.get(*place).is_some_and(|found| *found))
+/// Places are kept in half the bytes. There are never so many.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+impl Literals {
+    /// Of a text of which no line has been looked at.
+    pub fn nothing(&self) -> Found {
+        Found { last: vec![0; self.calls.len()], line: 0 }
+    }
+
+    /// Looks at the next line of a text, without its end. Puts into `candidates`, in order, the called
+    /// patterns that might match within it.
+    pub fn next_line(&self, line: &[u8], found: &mut Found, candidates: &mut Vec<u32>) {
+        found.line += 1;
+        candidates.clear();
+        candidates.extend(&self.always);
+        for literal in self.finder.iter().flat_map(|finder| finder.find_overlapping_iter(line)) {
+            let literal = literal.pattern().as_usize();
+            let Some(last) = found.last.get_mut(literal) else { continue };
+            if *last != found.line {
+                *last = found.line;
+                candidates.extend(self.calls.get(literal).into_iter().flatten());
+            }
+        }
+        candidates.retain(|pattern| self.may_match_line(*pattern, found));
+        candidates.sort_unstable();
+        candidates.dedup();
+    }
+
+    /// Whether `pattern` might match within the line looked at last.
+    pub fn may_match_line(&self, pattern: u32, found: &Found) -> bool {
+        self.meets(pattern, found, |last| last == found.line)
+    }
+
+    /// Whether `pattern` might match somewhere in the lines looked at.
+    pub fn may_match(&self, pattern: u32, found: &Found) -> bool {
+        self.meets(pattern, found, |last| last > 0)
+    }
+
+    fn meets(&self, pattern: u32, found: &Found, is_it: impl Fn(u32) -> bool) -> bool {
+        let has = |literal: &u32| found.last.get(*literal as usize).is_some_and(|last| is_it(*last));
+        let Some(needs) = self.needs.get(pattern as usize).filter(|_| self.finder.is_some()) else {
+            return true;
+        };
+        needs.iter().all(|choice| self.choices.get(*choice as usize).is_some_and(|any| any.iter().any(has)))
+    }
+
+    /// The patterns that may reach over the end of a line and so are named by none.
+    pub fn across(&self) -> &[u32] {
+        &self.across
+    }
+}
+
+/// Whether what the pattern matches may hold the end of a line.
+fn may_cross_lines(tree: &Hir) -> bool {
+    match tree.kind() {
+        HirKind::Empty | HirKind::Look(_) => false,
+        HirKind::Literal(literal) => literal.0.contains(&b'\n'),
+        HirKind::Class(Class::Bytes(class)) => {
+            class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&b'\n'))
+        }
+        HirKind::Class(Class::Unicode(class)) => {
+            class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&'\n'))
+        }
+        HirKind::Capture(capture) => may_cross_lines(&capture.sub),
+        HirKind::Repetition(repetition) => may_cross_lines(&repetition.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(may_cross_lines),
     }
 }
 
@@ -122,16 +220,37 @@ impl Needs {
     }
 }
 
-/// A choice that tells something: one that is in every text is none.
+/// A choice that tells something: one that is in every text is none. What begins with another literal of the
+/// choice is found with it.
 fn keep(choice: Choice) -> Option<Choice> {
     let tells = !choice.is_empty() && choice.iter().all(|literal| literal.len() >= SHORTEST);
-    tells.then_some(choice)
+    if !tells {
+        return None;
+    }
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for mut literal in choice {
+        literal.truncate(LONGEST);
+        if !kept.last().is_some_and(|shorter| literal.starts_with(shorter)) {
+            kept.push(literal);
+        }
+    }
+    Some(kept.into_iter().collect())
 }
 
 /// Longer literals tell more, and fewer.
 fn worth(choice: &Choice) -> (usize, usize) {
-    let shortest = choice.iter().map(Vec::len).min().unwrap_or(0);
-    (shortest, MOST_LITERALS.saturating_sub(choice.len()))
+    (shortest(choice).min(LONGEST), MOST_LITERALS.saturating_sub(choice.len()))
+}
+
+fn shortest(choice: &Choice) -> usize {
+    choice.iter().map(Vec::len).min().unwrap_or(0)
+}
+
+/// Whether every literal of `run` is to be joined with every one of `next`.
+fn is_worth_joining(run: &Choice, next: &Choice) -> bool {
+    let is_one = run.len() == 1 || next.len() == 1;
+    let most = if is_one { MOST_LITERALS } else { MOST_PRODUCTS };
+    run.len() * next.len() <= most && (is_one || shortest(run) < TELLING)
 }
 
 fn needs(tree: &Hir) -> Needs {
@@ -175,7 +294,7 @@ fn of_all(parts: &[Hir]) -> Needs {
     let mut is_whole = true;
     for part in parts {
         match needs(part) {
-            Needs::Exactly(next) if run.len() * next.len() <= MOST_LITERALS => {
+            Needs::Exactly(next) if is_worth_joining(&run, &next) => {
                 let longer = |head: &Vec<u8>| {
                     let head = head.clone();
                     next.iter().map(move |tail| [head.as_slice(), tail].concat()).collect::<Vec<_>>()
@@ -213,7 +332,7 @@ fn of_one(parts: &[Hir]) -> Needs {
             None => return Needs::All(Vec::new()),
         }
     }
-    Needs::All(if any.len() <= 2 * MOST_LITERALS { vec![any] } else { Vec::new() })
+    Needs::All(keep(any).filter(|any| any.len() <= 2 * MOST_LITERALS).into_iter().collect())
 }
 
 fn exactly_one(parts: &[Needs]) -> Option<Choice> {
@@ -240,11 +359,14 @@ mod tests {
         grammar.parse(pattern).expect("a sound pattern")
     }
 
-    /// Whether `text` has what `phrase` needs.
+    /// Whether `text`, a line, has what `phrase` needs.
     fn meets(phrase: &str, text: &str) -> bool {
         let mut collector = Collector::default();
-        let need = collector.need(&tree(&pattern(phrase)));
-        collector.finish().expect("few literals").find(text.as_bytes()).meets(&need)
+        collector.add(&tree(&pattern(phrase)), true);
+        let literals = collector.finish();
+        let (mut found, mut candidates) = (literals.nothing(), Vec::new());
+        literals.next_line(text.as_bytes(), &mut found, &mut candidates);
+        candidates == [0]
     }
 
     #[test]
@@ -255,6 +377,8 @@ mod tests {
         assert!(meets(phrase, "erase all of our own accounts"));
         assert!(!meets("^(please )?stop$", "pleases"));
         assert!(meets("^(please )?stop$", "stop"));
+        assert!(meets("up to", "up to"));
+        assert!(!meets("up to", "down"));
         // Nothing can be told of these.
         assert!(meets(r"\w+ \w+", ""));
         assert!(meets(r"(delete|\w+)", ""));
@@ -266,14 +390,13 @@ mod tests {
         let table = Table::load(None).expect("the built-in rules");
         let mut runner = TestRunner::deterministic();
         let mut collector = Collector::default();
-        let needs: Vec<(&str, Need)> = table
-            .phrases
-            .iter()
-            .map(|phrase| (phrase.pattern.as_str(), collector.need(&tree(&phrase.pattern))))
-            .collect();
-        let literals = collector.finish().expect("the literals of the built-in rules");
+        for phrase in &table.phrases {
+            collector.add(&tree(&phrase.pattern), false);
+        }
+        let literals = collector.finish();
         let mut tried = 0;
-        for (pattern, need) in needs {
+        for (place, phrase) in (0..).zip(&table.phrases) {
+            let pattern = &phrase.pattern;
             let bare = pattern
                 .replace(r"\b{start-half}", "")
                 .replace(r"\b{end-half}", "")
@@ -282,7 +405,11 @@ mod tests {
             let Ok(texts) = proptest::string::string_regex(&bare) else { continue };
             for _ in 0..5 {
                 let text = texts.new_tree(&mut runner).expect("a text").current();
-                assert!(literals.find(text.as_bytes()).meets(&need), "{pattern} needs more than {text:?}");
+                let mut found = literals.nothing();
+                for line in text.split('\n') {
+                    literals.next_line(line.as_bytes(), &mut found, &mut Vec::new());
+                }
+                assert!(literals.may_match(place, &found), "{pattern} needs more than {text:?}");
                 tried += 1;
             }
         }

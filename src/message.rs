@@ -5,8 +5,9 @@
 //! (Auto-Submitted), all of them are read here.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use mail_parser::{MessageParser, MessagePart, MimeHeaders, PartType};
+use mail_parser::{HeaderName, MessageParser, MessagePart, MimeHeaders, PartType};
 use sha2::{Digest, Sha256};
 
 use crate::html;
@@ -25,6 +26,13 @@ const MAX_FIELDS: usize = 16;
 
 /// Of each such field no more bytes than this are read.
 const MAX_FIELD: usize = 16 * 1024;
+
+/// Of a subject no more bytes than this are read.
+const MAX_SUBJECT: usize = 16 * 1024;
+
+/// No honest mail has more header fields; no more are looked at.
+const MAX_HEADER: usize = 2000;
+
 /// Boxes in boxes beyond which a mail's words are not taken at their word: what mail programs, lists
 /// and scanners wrap around each other is half as deep.
 const MAX_NESTING: usize = 10;
@@ -80,6 +88,17 @@ impl RawField<'_> {
     }
 }
 
+/// Parses what is asked for below. The other fields are read as they came; the many words of a Received field
+/// say nothing here.
+static PARSER: LazyLock<MessageParser> = LazyLock::new(|| {
+    MessageParser::new()
+        .with_mime_headers()
+        .with_date_headers()
+        .with_address_headers()
+        .with_message_ids()
+        .header_text(HeaderName::Subject)
+});
+
 /// A parsed mail.
 #[derive(Debug)]
 pub struct Message<'x> {
@@ -89,7 +108,7 @@ pub struct Message<'x> {
 impl<'x> Message<'x> {
     /// Parses `bytes`. `None` means that there is not one header field in it.
     pub fn parse(bytes: &'x [u8]) -> Option<Self> {
-        let parsed = MessageParser::default().parse(bytes)?;
+        let parsed = PARSER.parse(bytes)?;
         (!parsed.headers().is_empty()).then_some(Self { parsed })
     }
 
@@ -103,6 +122,7 @@ impl<'x> Message<'x> {
         self.parsed
             .headers()
             .iter()
+            .take(MAX_HEADER)
             .filter(move |header| header.name.as_str().eq_ignore_ascii_case(name))
             .filter_map(|header| {
                 let (start, end) = (header.offset_start as usize, header.offset_end as usize);
@@ -158,9 +178,10 @@ impl<'x> Message<'x> {
         strict_from(&fields, library)
     }
 
-    /// The decoded subject.
+    /// The decoded subject, as far as it is read.
     pub fn subject(&self) -> &str {
-        self.parsed.subject().unwrap_or_default()
+        let subject = self.parsed.subject().unwrap_or_default();
+        subject.get(..subject.floor_char_boundary(MAX_SUBJECT)).unwrap_or_default()
     }
 
     /// The sender's identifier for this mail, when there is exactly one and it is sound.
@@ -246,6 +267,9 @@ impl<'x> Message<'x> {
     pub fn doubt(&self, text: &str) -> Option<&'static str> {
         if self.nesting() > MAX_NESTING {
             return Some("its words lie in too many boxes");
+        }
+        if self.parsed.headers().len() > MAX_HEADER {
+            return Some("its header has too many fields");
         }
         is_illegible(text).then_some("its text is not legible")
     }

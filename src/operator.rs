@@ -1,6 +1,7 @@
 //! The operator's verbs behind the command line.
 
 pub mod audit;
+pub mod classify;
 pub mod clocks;
 pub mod deletions;
 pub mod dossier;
@@ -11,7 +12,7 @@ pub mod report;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -20,26 +21,21 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::classify::{Finding, Reading, Verdict};
 use crate::cli::{
-    Addresses, Classify, Cli, Command, Contacts, DEFAULT_CONFIG, Listing, Messages, OutboxCommand, Requests,
-    Suppressions, Token,
+    Addresses, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions, Token,
 };
 use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config, SourceSort};
 use crate::correction::Edit;
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
-use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
-use crate::evidence::{Evidence, Proof};
-use crate::request::Table;
 use crate::sender::Address;
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::store::subjects::Upserted;
 use crate::store::{Store, Taken};
-use crate::token;
-use crate::understand::Reader;
 use crate::{demo, log};
+
+pub use classify::disposition;
 
 /// A mistake of the operator's that no file line can be named for.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +52,7 @@ pub const SAMPLE_CONFIG: &str = include_str!("../privacyd.sample.toml");
 pub async fn execute(cli: Cli) -> Result<ExitCode> {
     let done = ExitCode::SUCCESS;
     match cli.command {
-        Command::Classify(options) => classify(&options, &cli.config)?,
+        Command::Classify(options) => return classify::classify(&options, &cli.config),
         Command::Demo { dir } => demo::run(dir).await?,
         Command::Init { file } => init(&file)?,
         Command::Run { once } => run(&configured(&cli.config)?, once).await?,
@@ -698,252 +694,6 @@ pub async fn import_from(
     done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
     done.updated = seen - done.new - done.erased;
     Ok(done)
-}
-
-/// What reads the mails for `classify`. It believes the servers it is told, and else those of the
-/// configuration, and knows the unsubscribe tokens of the latter, where there is one. The usual place may
-/// be empty.
-fn classify_reader(options: &Classify, config: &Path, table: &Table) -> Result<Reader> {
-    let reader = Reader::new(table, &options.own)?;
-    let is_named = config != Path::new(DEFAULT_CONFIG);
-    let config = if is_named || config.exists() { Some(configured(config)?) } else { None };
-    let told = Authentication {
-        authserv_ids: options.authserv_ids.clone(),
-        received_by: options.received_by.clone(),
-        ..Authentication::default()
-    };
-    let authentication = match &config {
-        Some(config) if told.authserv_ids.is_empty() => {
-            let mut authentication = config.authentication.clone();
-            if !told.received_by.is_empty() {
-                authentication.received_by = told.received_by;
-            }
-            authentication
-        }
-        _ => told,
-    };
-    let reader = reader.trusting(authentication.trust());
-    let Some(config) = config else { return Ok(reader) };
-    match tokens(&config) {
-        Ok(tokens) => Ok(reader.with_tokens(tokens)),
-        // A shell has no credentials of the service's; all else can be told without them.
-        Err(error) => {
-            eprintln!("privacyd: unsubscribe tokens are not recognised: {error:#}");
-            Ok(reader)
-        }
-    }
-}
-
-/// `classify`
-fn classify(options: &Classify, config: &Path) -> Result<()> {
-    let table = Table::load(options.rules.as_deref())?;
-    let reader = classify_reader(options, config, &table)?;
-    let mut paths = options.paths.clone();
-    if let Some(list) = &options.files_from {
-        let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
-            Box::new(std::io::stdin().lock())
-        } else {
-            let file = std::fs::File::open(list)
-                .map_err(|error| Mistake(format!("Cannot read {}: {error}", list.display())))?;
-            Box::new(std::io::BufReader::new(file))
-        };
-        for line in input.lines() {
-            let line = line.context("Cannot read the list of files")?;
-            if !line.trim().is_empty() {
-                paths.push(PathBuf::from(line));
-            }
-        }
-    } else if paths.is_empty() {
-        return Err(Mistake("Name at least one .eml file or Maildir, or use --files-from".into()).into());
-    }
-    let mut failed = 0;
-    for path in paths {
-        for file in mails_at(&path) {
-            match std::fs::read(&file) {
-                Ok(bytes) => {
-                    let understanding = reader.read(&bytes);
-                    if options.json {
-                        print_json(&as_json(&file, &understanding, &table))?;
-                    } else {
-                        print(&explain(&file, &understanding, &table))?;
-                    }
-                }
-                Err(error) => {
-                    eprintln!("privacyd: Cannot read {}: {error}", file.display());
-                    failed += 1;
-                }
-            }
-        }
-    }
-    if failed > 0 {
-        return Err(Mistake(format!("{failed} files could not be read")).into());
-    }
-    Ok(())
-}
-
-/// The mails at a path: itself, or what is in the `new` and `cur` of a Maildir, or a folder's files.
-fn mails_at(path: &Path) -> Vec<PathBuf> {
-    if !path.is_dir() {
-        return vec![path.to_owned()];
-    }
-    let is_maildir = path.join("cur").is_dir() || path.join("new").is_dir();
-    let folders = if is_maildir { vec![path.join("new"), path.join("cur")] } else { vec![path.to_owned()] };
-    let mut files: Vec<PathBuf> = folders
-        .iter()
-        .filter_map(|folder| std::fs::read_dir(folder).ok())
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|file| {
-            file.is_file() && (is_maildir || file.extension().is_some_and(|extension| extension == "eml"))
-        })
-        .collect();
-    files.sort();
-    files
-}
-
-/// What a mail turned out to be, without a store: the word of `classify`, the automatic kind, the
-/// findings.
-pub fn disposition(understanding: &Understanding) -> (&'static str, Option<&'static str>, Vec<Finding>) {
-    let letter = match understanding {
-        Understanding::Read(letter) => letter,
-        Understanding::Unreadable | Understanding::Unread(_) => return ("review", None, Vec::new()),
-    };
-    match &letter.token {
-        token::Token::Valid(addresses) => by_token(letter, addresses),
-        token::Token::Invalid | token::Token::None => by_words(letter),
-    }
-}
-
-/// A mail with a valid unsubscribe token is an opt-out, and what its words ask for besides.
-fn by_token(letter: &Letter, addresses: &[Address]) -> (&'static str, Option<&'static str>, Vec<Finding>) {
-    let rules = vec!["unsubscribe token".to_owned()];
-    let mut findings = vec![Finding { kind: OPT_OUT.to_owned(), confidence: BY_TOKEN, rules }];
-    let is_read = letter.reading.as_ref().is_some_and(|reading| reading.verdict != Verdict::Nothing);
-    if !is_read {
-        return ("requests", None, findings);
-    }
-    let (word, _, of_words) = by_words(letter);
-    // As a word of its own it is somebody else's, of himself.
-    let is_done = letter.from.as_ref().map_or(true, |from| addresses.contains(&from.normalised()));
-    let is_other = |finding: &Finding| !(is_done && finding.kind == OPT_OUT);
-    let says_no_more = !of_words.is_empty() && !of_words.iter().any(is_other);
-    findings.extend(of_words.into_iter().filter(is_other));
-    (if says_no_more { "requests" } else { word }, None, findings)
-}
-
-fn by_words(letter: &Letter) -> (&'static str, Option<&'static str>, Vec<Finding>) {
-    if let Some((automatic, _)) = letter.automatic {
-        return match &letter.reading {
-            Some(Reading { verdict: Verdict::Requests(findings), .. }) => {
-                ("review", Some(automatic.name()), findings.clone())
-            }
-            _ => ("automated", Some(automatic.name()), Vec::new()),
-        };
-    }
-    let verdict = letter.reading.as_ref().map(|reading| &reading.verdict);
-    match verdict {
-        Some(Verdict::Requests(findings)) if letter.from.is_ok() => ("requests", None, findings.clone()),
-        Some(Verdict::Nothing) if letter.from.is_ok() && !letter.own_words.is_empty() => {
-            ("none", None, Vec::new())
-        }
-        Some(Verdict::Unclear { candidates, .. }) => ("review", None, candidates.clone()),
-        Some(Verdict::Requests(findings)) => ("review", None, findings.clone()),
-        Some(Verdict::Nothing) | None => ("review", None, Vec::new()),
-    }
-}
-
-/// The same word, knowing which types need no proof: where the evidence of the sender contradicts itself,
-/// all but those wait for a person.
-fn disposition_by_proof(
-    understanding: &Understanding,
-    table: &Table,
-) -> (&'static str, Option<&'static str>, Vec<Finding>) {
-    let found = disposition(understanding);
-    let is_contradicted =
-        matches!(understanding, Understanding::Read(letter) if letter.evidence.proof == Proof::Conflict);
-    let needs_none = |finding: &Finding| table.kind(&finding.kind).is_some_and(|kind| kind.proof == 0);
-    match found {
-        ("none", automated, findings) if is_contradicted => ("review", automated, findings),
-        ("requests", automated, findings) if is_contradicted && !findings.iter().all(needs_none) => {
-            ("review", automated, findings)
-        }
-        found => found,
-    }
-}
-
-/// The `sender` of `classify --json`.
-fn sender_json(understanding: &Understanding) -> serde_json::Value {
-    let (address, evidence) = match understanding {
-        Understanding::Read(letter) => (letter.from.as_ref().ok(), letter.evidence.clone()),
-        Understanding::Unreadable | Understanding::Unread(_) => {
-            (None, Evidence::none("the mail was not read"))
-        }
-    };
-    json!({ "address": address, "proof": evidence.proof, "why": evidence.why })
-}
-
-fn as_json(file: &Path, understanding: &Understanding, table: &Table) -> serde_json::Value {
-    let (word, automated, findings) = disposition_by_proof(understanding, table);
-    let letter = match understanding {
-        Understanding::Read(letter) => Some(letter),
-        Understanding::Unreadable | Understanding::Unread(_) => None,
-    };
-    let requests = if word == "requests" { findings } else { Vec::new() };
-    json!({
-        "file": file.display().to_string(),
-        "disposition": word,
-        "automated": automated,
-        "requests": requests,
-        "sender": sender_json(understanding),
-        "language": letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
-        "text": letter.map_or("", |letter| letter.own_words.as_str()),
-    })
-}
-
-/// The same, for a person.
-fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String {
-    let (word, _, findings) = disposition_by_proof(understanding, table);
-    let mut lines = vec![format!("{}: {word}", file.display())];
-    match understanding {
-        Understanding::Unreadable => lines.push("  there is not one header field in it".into()),
-        Understanding::Unread(why) => lines.push(format!("  {why}")),
-        Understanding::Read(letter) => {
-            if let Some((automatic, mark)) = letter.automatic {
-                lines.push(format!("  {}: {mark}", automatic.name()));
-            }
-            match &letter.token {
-                token::Token::Valid(addresses) => lines.extend(
-                    addresses.iter().map(|address| format!("  bears the unsubscribe token of {address}")),
-                ),
-                token::Token::Invalid => lines.push("  bears an invalid unsubscribe token".to_owned()),
-                token::Token::None => {}
-            }
-            let Evidence { proof, why, .. } = &letter.evidence;
-            lines.push(match &letter.from {
-                Err(error) => format!("  sender: {error}"),
-                Ok(from) => format!("  sender: {from}, proof {} ({why})", proof.name()),
-            });
-            for finding in &findings {
-                let threshold = table.kind(&finding.kind).map_or(0.0, |kind| kind.threshold);
-                lines.push(format!(
-                    "  {} {:.2} (acts from {threshold:.2}): {}",
-                    finding.kind,
-                    finding.confidence,
-                    finding.rules.join(", ")
-                ));
-            }
-            if let Some(reading) = &letter.reading {
-                if let Verdict::Unclear { why, .. } = &reading.verdict {
-                    lines.push(format!("  {why}"));
-                }
-                for (rule, guard) in &reading.against {
-                    lines.push(format!("  not counted: {rule} ({guard})"));
-                }
-                lines.push(format!("  language: {}", reading.language.as_deref().unwrap_or("not told")));
-            }
-        }
-    }
-    lines.join("\n")
 }
 
 /// Prints rows as a table, or as JSON lines.

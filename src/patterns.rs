@@ -1,28 +1,83 @@
-//! Many patterns looked for at once.
+//! Patterns, compiled when they are first searched for.
 //!
-//! ## Why not `regex::RegexSet`
-//! A set only ever asks which patterns match, never where. `RegexSet` prepares for the other question
-//! too: a reversed automaton, and a search for literals, for each of the hundred sets and each thread that
-//! reads mail. Together that was half of the daemon's memory. Here is the forward automaton alone, built
-//! lazily as there, from the same crate's parts.
+//! The rules of eighteen languages are thousands of patterns, and a mail meets a handful of them. So
+//! [`check`] sees at the start that each compiles and how large it may become, and what is never asked for
+//! takes no more room than its text.
+//!
+//! ## Why not `regex::Regex` and `regex::RegexSet`
+//! A set ([`Patterns`]) only ever asks which patterns match, never where. `RegexSet` prepares for the other
+//! question too: a reversed automaton, and a search for literals, for each set and each thread that reads
+//! mail. A pattern alone ([`Shelf`]) is searched for in one sentence that has its words already, and has
+//! no use for the literals and captures that a `Regex` carries along. Neither can say how much it takes, so
+//! neither can be held within bounds. These are the same crate's parts.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
-use regex_automata::nfa::thompson::{self, NFA, pikevm::PikeVM};
-use regex_automata::{Input, MatchKind, PatternSet};
-use regex_syntax::hir::Hir;
+use regex_automata::nfa::thompson::{self, NFA, WhichCaptures, pikevm::PikeVM};
+use regex_automata::util::iter::Searcher;
+use regex_automata::util::syntax;
+use regex_automata::{Input, MatchKind, PatternSet, meta};
+use regex_syntax::hir::{Hir, HirKind};
 
-use crate::literals::{Collector, Found, Need};
-
-/// Bytes that one thread's states of one set may take before they are thrown away and built anew.
+/// Bytes that one thread's states of one automaton may take before they are thrown away and built anew.
 const CACHE: usize = 1 << 18;
 
-/// Patterns compiled together.
+/// A pattern that repeats itself into more states than this is refused. The largest built-in one has a tenth.
+const MOST_STATES: usize = 50_000;
+
+/// Bytes that the patterns of a [`Shelf`] may take together.
+const MOST_BYTES: usize = 12 << 20;
+
+/// The syntax tree of a pattern made by [`crate::text::pattern`], if it can be compiled.
+///
+/// # Errors
+/// As the engine words it.
+pub fn check(pattern: &str) -> Result<Hir, String> {
+    let tree = parse(pattern).map_err(|error| error.to_string())?;
+    if states(&tree) > MOST_STATES {
+        return Err("repeats itself too often".to_owned());
+    }
+    Ok(tree)
+}
+
+fn parse(pattern: &str) -> Result<Hir, Box<regex_syntax::Error>> {
+    let mut grammar = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).multi_line(true).build();
+    grammar.parse(pattern).map_err(Box::new)
+}
+
+/// About how many states it takes.
+fn states(tree: &Hir) -> usize {
+    let all = |parts: &[Hir]| parts.iter().map(states).fold(0, usize::saturating_add);
+    let inner = match tree.kind() {
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(_) => 0,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Capture(capture) => states(&capture.sub),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            states(&repetition.sub).saturating_mul(usize::try_from(times).unwrap_or(usize::MAX))
+        }
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => all(parts),
+    };
+    inner.saturating_add(1)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Patterns searched for all at once.
 pub struct Patterns {
-    /// What each needs to match at all; empty if nobody collected it.
-    needs: Vec<Need>,
+    sources: Vec<String>,
+    set: OnceLock<Option<Set>>,
+}
+
+/// They are compiled together.
+struct Set {
     nfa: NFA,
     dfa: DFA,
     /// As many as there ever were searches at once. The engine's own pool keeps some for each of the threads
@@ -30,90 +85,63 @@ pub struct Patterns {
     caches: Mutex<Vec<Cache>>,
 }
 
-/// Why patterns cannot be compiled together: one of them is none, or they are too large.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct CannotCompile(String);
-
-impl CannotCompile {
-    /// As the engine words it.
-    pub fn new(error: &dyn fmt::Display) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<regex::Error> for CannotCompile {
-    fn from(error: regex::Error) -> Self {
-        Self::new(&error)
-    }
-}
-
 impl Patterns {
-    /// Compiles patterns made by [`crate::text::pattern`].
-    ///
-    /// # Errors
-    /// As the engine words it.
-    pub fn new(patterns: impl Iterator<Item = String>) -> Result<Self, CannotCompile> {
-        Self::compile(&parse(patterns)?)
-    }
-
-    /// The same, for [`may_match`](Self::may_match).
-    ///
-    /// # Errors
-    /// As the engine words it.
-    pub fn collected(
-        patterns: impl Iterator<Item = String>,
-        collector: &mut Collector,
-    ) -> Result<Self, CannotCompile> {
-        let trees = parse(patterns)?;
-        let needs = trees.iter().map(|tree| collector.need(tree)).collect();
-        Ok(Self { needs, ..Self::compile(&trees)? })
-    }
-
-    fn compile(trees: &[Hir]) -> Result<Self, CannotCompile> {
-        let config = thompson::Config::new()
-            .utf8(false)
-            .nfa_size_limit(Some(64 << 20))
-            .which_captures(thompson::WhichCaptures::None);
-        let nfa = thompson::Compiler::new()
-            .configure(config)
-            .build_many_from_hir(trees)
-            .map_err(|error| CannotCompile::new(&error))?;
-        let config =
-            DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
-        let dfa = DFA::builder()
-            .configure(config)
-            .build_from_nfa(nfa.clone())
-            .map_err(|error| CannotCompile::new(&error))?;
-        Ok(Self { needs: Vec::new(), nfa, dfa, caches: Mutex::default() })
-    }
-
-    /// Whether one of them might match the text in which `found` was found.
-    pub fn may_match(&self, found: &Found) -> bool {
-        self.needs.is_empty() || self.needs.iter().any(|need| found.meets(need))
-    }
-
-    /// A search with a cache that nobody else has.
-    fn with_cache<T>(&self, search: impl FnOnce(&mut Cache) -> T) -> T {
-        let spare = || self.caches.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = spare().pop();
-        let mut cache = free.unwrap_or_else(|| self.dfa.create_cache());
-        let found = search(&mut cache);
-        spare().push(cache);
-        found
+    /// Patterns that [`check`] has let pass.
+    pub fn new(patterns: impl Iterator<Item = String>) -> Self {
+        Self { sources: patterns.collect(), set: OnceLock::new() }
     }
 
     /// Whether any of them matches somewhere in `text`.
     pub fn is_match(&self, text: &[u8]) -> bool {
-        let input = Input::new(text).earliest(true);
-        match self.with_cache(|cache| self.dfa.try_search_fwd(cache, &input)) {
-            Ok(found) => found.is_some(),
-            Err(_) => self.slowly(text).iter().next().is_some(),
-        }
+        self.set().is_some_and(|set| set.is_match(text))
     }
 
     /// Which of them match somewhere in `text`, by their place, in order.
     pub fn matches(&self, text: &[u8]) -> Vec<usize> {
+        self.set().map(|set| set.matches(text)).unwrap_or_default()
+    }
+
+    fn set(&self) -> Option<&Set> {
+        self.set.get_or_init(|| Set::compile(&self.sources)).as_ref()
+    }
+}
+
+impl fmt::Debug for Patterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Patterns({})", self.sources.len())
+    }
+}
+
+impl Set {
+    /// `None` where one of `sources` was not checked.
+    fn compile(sources: &[String]) -> Option<Self> {
+        let trees: Vec<Hir> = sources.iter().map(|source| parse(source)).collect::<Result<_, _>>().ok()?;
+        let config = thompson::Config::new().utf8(false).which_captures(WhichCaptures::None);
+        let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(&trees).ok()?;
+        let config =
+            DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
+        let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
+        Some(Self { nfa, dfa, caches: Mutex::default() })
+    }
+
+    /// A search with a cache that nobody else has.
+    fn with_cache<T>(&self, search: impl FnOnce(&mut Cache) -> T) -> T {
+        let free = locked(&self.caches).pop();
+        let mut cache = free.unwrap_or_else(|| self.dfa.create_cache());
+        let found = search(&mut cache);
+        locked(&self.caches).push(cache);
+        found
+    }
+
+    fn is_match(&self, text: &[u8]) -> bool {
+        let input = Input::new(text).earliest(true);
+        match self.with_cache(|cache| self.dfa.try_search_fwd(cache, &input)) {
+            Ok(found) => found.is_some(),
+            Err(_) => !self.slowly(text).is_empty(),
+        }
+    }
+
+    fn matches(&self, text: &[u8]) -> Vec<usize> {
         let mut found = PatternSet::new(self.nfa.pattern_len());
         let input = Input::new(text);
         if self.with_cache(|cache| self.dfa.try_which_overlapping_matches(cache, &input, &mut found)).is_err()
@@ -135,14 +163,103 @@ impl Patterns {
     }
 }
 
-fn parse(patterns: impl Iterator<Item = String>) -> Result<Vec<Hir>, CannotCompile> {
-    let mut grammar = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).multi_line(true).build();
-    patterns.map(|it| grammar.parse(&it).map_err(|error| CannotCompile::new(&error))).collect()
+/// Patterns searched for one by one, by their place. Together they take no more than so much: when more are
+/// needed, all are let go and those that are asked for again compiled again, as the engine does with its
+/// states.
+pub struct Shelf {
+    sources: Vec<Arc<str>>,
+    kept: Mutex<Kept>,
 }
 
-impl fmt::Debug for Patterns {
+#[derive(Default)]
+struct Kept {
+    engines: HashMap<usize, Arc<Engine>>,
+    /// What they take.
+    bytes: Arc<AtomicUsize>,
+}
+
+/// One compiled pattern.
+pub struct Engine {
+    regex: meta::Regex,
+    /// As many as there ever were searches at once.
+    caches: Mutex<Vec<meta::Cache>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Shelf {
+    /// Patterns that [`check`] has let pass.
+    pub fn new(sources: Vec<Arc<str>>) -> Self {
+        Self { sources, kept: Mutex::default() }
+    }
+
+    /// The text of the pattern at `place`.
+    pub fn source(&self, place: usize) -> &str {
+        self.sources.get(place).map_or("", |source| source)
+    }
+
+    /// The pattern at `place`; `None` where there is none.
+    pub fn engine(&self, place: usize) -> Option<Arc<Engine>> {
+        if let Some(engine) = locked(&self.kept).engines.get(&place) {
+            return Some(Arc::clone(engine));
+        }
+        let regex = compile(self.sources.get(place)?)?;
+        let mut kept = locked(&self.kept);
+        if kept.bytes.load(Ordering::Relaxed) > MOST_BYTES {
+            *kept = Kept::default();
+        }
+        kept.bytes.fetch_add(regex.memory_usage(), Ordering::Relaxed);
+        let engine = Arc::new(Engine { regex, caches: Mutex::default(), bytes: Arc::clone(&kept.bytes) });
+        kept.engines.insert(place, Arc::clone(&engine));
+        Some(engine)
+    }
+}
+
+/// `None` where the pattern was not checked.
+fn compile(source: &str) -> Option<meta::Regex> {
+    let config = meta::Config::new()
+        .utf8_empty(false)
+        .auto_prefilter(false)
+        .which_captures(WhichCaptures::Implicit)
+        .nfa_size_limit(None)
+        .hybrid_cache_capacity(4 * CACHE)
+        .onepass(false)
+        .backtrack(false);
+    let syntax = syntax::Config::new().unicode(false).utf8(false).multi_line(true);
+    meta::Regex::builder().configure(config).syntax(syntax).build(source).ok()
+}
+
+impl Engine {
+    /// Whether it matches somewhere in `text`.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        let input = Input::new(text).earliest(true);
+        self.with_cache(|cache| self.regex.search_half_with(cache, &input).is_some())
+    }
+
+    /// Its first places in `text`, `most` of them; none overlaps another.
+    pub fn places(&self, text: &[u8], most: usize) -> Vec<Range<usize>> {
+        self.with_cache(|cache| {
+            let mut search = Searcher::new(Input::new(text));
+            let next = || search.advance(|input| Ok(self.regex.search_with(cache, input)));
+            std::iter::from_fn(next).take(most).map(|found| found.range()).collect()
+        })
+    }
+
+    /// A search with a cache that nobody else has.
+    fn with_cache<T>(&self, search: impl FnOnce(&mut meta::Cache) -> T) -> T {
+        let free = locked(&self.caches).pop();
+        let before = free.as_ref().map_or(0, meta::Cache::memory_usage);
+        let mut cache = free.unwrap_or_else(|| self.regex.create_cache());
+        let found = search(&mut cache);
+        let after = cache.memory_usage();
+        self.bytes.fetch_add(after.saturating_sub(before), Ordering::Relaxed);
+        locked(&self.caches).push(cache);
+        found
+    }
+}
+
+impl fmt::Debug for Shelf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Patterns({})", self.nfa.pattern_len())
+        write!(f, "Shelf({})", self.sources.len())
     }
 }
 
@@ -163,35 +280,66 @@ mod tests {
     ];
 
     fn set() -> Patterns {
-        Patterns::new(PHRASES.iter().map(|phrase| pattern(phrase))).expect("sound patterns")
+        Patterns::new(PHRASES.iter().map(|phrase| pattern(phrase)))
+    }
+
+    fn shelf() -> Shelf {
+        Shelf::new(PHRASES.iter().map(|phrase| pattern(phrase).into()).collect())
     }
 
     #[test]
     fn nothing_matches_an_empty_set() {
-        let none = Patterns::new(std::iter::empty()).expect("no patterns");
+        let none = Patterns::new(std::iter::empty());
         assert!(!none.is_match(b"text") && none.matches(b"text").is_empty());
+        assert!(Shelf::new(Vec::new()).engine(0).is_none());
+    }
+
+    #[test]
+    fn a_pattern_without_measure_is_refused() {
+        assert!(check(&pattern(r"(\w+ ){0,200}x")).is_ok());
+        assert_eq!(check(&pattern(r"((\w{99} ){99}){99}")).unwrap_err(), "repeats itself too often");
+        assert!(check("(").is_err());
+    }
+
+    #[test]
+    fn a_shelf_that_is_full_goes_on() {
+        let sources = (0..400).map(|n| pattern(&format!(r"w{n}( \w+){{0,200}} end")).into()).collect();
+        let shelf = Shelf::new(sources);
+        for n in 0..400 {
+            let text = format!("a w{n} b c end");
+            let engine = shelf.engine(n).expect("a sound pattern");
+            assert_eq!(engine.places(text.as_bytes(), 9).first(), Some(&(2..text.len())));
+        }
+        let kept = locked(&shelf.kept);
+        assert!(kept.engines.len() < 400, "{} kept", kept.engines.len());
+        assert!(kept.bytes.load(Ordering::Relaxed) < 2 * MOST_BYTES);
     }
 
     proptest! {
         #[test]
-        fn the_set_says_what_each_pattern_says(
+        fn all_ways_say_what_each_pattern_says(
             text in "((delete|my|our|data|stop|un-sub|unsubscribe|no more|email|a|b|c|ubung|x)( |\n|-)){0,12}"
         ) {
-            let set = set();
-            let alone: Vec<usize> = (0..PHRASES.len())
-                .filter(|index| {
-                    let one = regex::bytes::RegexBuilder::new(&pattern(PHRASES[*index]))
-                        .unicode(false)
-                        .multi_line(true)
-                        .build()
-                        .expect("a sound pattern");
-                    one.is_match(text.as_bytes())
-                })
-                .collect();
+            let (set, shelf) = (set(), shelf());
+            let mut alone = Vec::new();
+            for (index, phrase) in PHRASES.iter().enumerate() {
+                let one = regex::bytes::RegexBuilder::new(&pattern(phrase))
+                    .unicode(false)
+                    .multi_line(true)
+                    .build()
+                    .expect("a sound pattern");
+                let places: Vec<_> = one.find_iter(text.as_bytes()).map(|found| found.range()).collect();
+                let engine = shelf.engine(index).expect("a sound pattern");
+                prop_assert_eq!(engine.is_match(text.as_bytes()), !places.is_empty());
+                prop_assert_eq!(engine.places(text.as_bytes(), usize::MAX), places.clone());
+                if !places.is_empty() {
+                    alone.push(index);
+                }
+            }
             prop_assert_eq!(set.matches(text.as_bytes()), alone.clone());
             prop_assert_eq!(set.is_match(text.as_bytes()), !alone.is_empty());
-            let slowly: Vec<usize> = set.slowly(text.as_bytes()).iter().map(|p| p.as_usize()).collect();
-            prop_assert_eq!(slowly, alone);
+            let slowly = set.set().expect("sound patterns").slowly(text.as_bytes());
+            prop_assert_eq!(slowly.iter().map(|p| p.as_usize()).collect::<Vec<_>>(), alone);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rust_embed::RustEmbed;
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use crate::config::{FileError, folder_name_is_sound, line_of, parse_toml};
 use crate::correction;
 use crate::decide::UNCLEAR;
 use crate::language::LanguageFile;
+use crate::patterns;
 use crate::text;
 
 /// What is done, without a person, for a request of a type.
@@ -202,7 +204,7 @@ pub struct Phrase {
     /// Its name in logs and explanations: `deletion/en/certain/3`, counted from 1.
     pub name: String,
     /// The pattern, ready to compile.
-    pub pattern: String,
+    pub pattern: Arc<str>,
 }
 
 /// All types, languages and phrases.
@@ -231,13 +233,7 @@ impl Table {
     /// # Errors
     /// The first mistake, with file, line and key.
     pub fn load(folder: Option<&Path>) -> Result<Self, FileError> {
-        let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
-        for path in BuiltIn::iter() {
-            if let Some(file) = BuiltIn::get(&path) {
-                let text = String::from_utf8_lossy(&file.data).into_owned();
-                files.insert(path.to_string(), (format!("built-in rules/{path}"), text));
-            }
-        }
+        let mut files = built_in();
         if let Some(folder) = folder {
             read_folder(folder, "", &mut files)?;
             read_folder(&folder.join("languages"), "languages/", &mut files)?;
@@ -245,33 +241,33 @@ impl Table {
         Self::parse(files)
     }
 
-    /// Builds the table of `files`: by relative path, the name to show and the text.
-    fn parse(files: BTreeMap<String, (String, String)>) -> Result<Self, FileError> {
+    /// Builds the table of `files`, by relative path.
+    fn parse(files: BTreeMap<String, RuleFile>) -> Result<Self, FileError> {
         let mut languages = Vec::new();
         let mut rows = Vec::new();
-        for (path, (shown, text)) in &files {
+        for (path, RuleFile { shown, text, is_sound }) in &files {
             let Some(stem) = path.strip_suffix(".toml") else { continue };
             if let Some(code) = stem.strip_prefix("languages/") {
                 let mut language: LanguageFile = parse_toml(shown, text)?;
-                check_language(&mut language, shown, text)?;
+                check_language(&mut language, shown, text, *is_sound)?;
                 languages.push((code.to_owned(), language));
             } else if stem != LAWS {
                 let row: TypeFile = parse_toml(shown, text)?;
                 check_row(stem, &row, shown, text)?;
-                rows.push((stem.to_owned(), row, shown, text));
+                rows.push((stem.to_owned(), row, shown, text, *is_sound));
             }
         }
         rows.sort_by(|a, b| (a.1.order, &a.0).cmp(&(b.1.order, &b.0)));
         let names: Vec<String> = rows.iter().map(|(name, ..)| name.clone()).collect();
         let laws = match files.get("laws.toml") {
-            Some((shown, text)) => {
+            Some(RuleFile { shown, text, .. }) => {
                 let known: Vec<&str> = names.iter().map(String::as_str).chain([UNCLEAR]).collect();
                 Laws::parse(shown, text, &known)?
             }
             None => Laws::default(),
         };
         let mut table = Self { types: Vec::new(), languages, phrases: Vec::new(), laws };
-        for (kind, (name, row, shown, text)) in rows.into_iter().enumerate() {
+        for (kind, (name, row, shown, text, is_sound)) in rows.into_iter().enumerate() {
             let over = resolve(&row.over, &names, shown, text)?;
             for (code, phrases) in &row.phrases {
                 let Some(language) = table.languages.iter().position(|(known, _)| known == code) else {
@@ -283,6 +279,9 @@ impl Table {
                         ),
                     });
                 };
+                // The classes of words in its patterns are the language's.
+                let is_sound =
+                    is_sound && files.get(&format!("languages/{code}.toml")).is_some_and(|it| it.is_sound);
                 for (strength, list) in [
                     (Strength::Certain, &phrases.certain),
                     (Strength::Likely, &phrases.likely),
@@ -292,13 +291,13 @@ impl Table {
                         let level = strength.name();
                         let path = ["phrases", code, level];
                         let spelt_out = table.languages.get(language).map(|(_, file)| file);
-                        let phrase = check_pattern(phrase, spelt_out, shown, text, &path, index)?;
+                        let phrase = check_pattern(phrase, spelt_out, shown, text, &path, index, is_sound)?;
                         table.phrases.push(Phrase {
                             kind,
                             language,
                             strength,
                             name: format!("{name}/{code}/{level}/{}", index + 1),
-                            pattern: text::pattern(&phrase),
+                            pattern: text::pattern(&phrase).into(),
                         });
                     }
                 }
@@ -334,13 +333,28 @@ impl Table {
     }
 }
 
+/// A file of rules.
+struct RuleFile {
+    /// The name to show.
+    shown: String,
+    text: String,
+    /// Whether its patterns need no check: those of the built-in files are checked by a test, for to check
+    /// them at every start would take longer than all that `classify` does.
+    is_sound: bool,
+}
+
+/// The built-in files by their path.
+fn built_in() -> BTreeMap<String, RuleFile> {
+    let file = |path: &str| {
+        let text = String::from_utf8_lossy(&BuiltIn::get(path)?.data).into_owned();
+        Some(RuleFile { shown: format!("built-in rules/{path}"), text, is_sound: true })
+    };
+    BuiltIn::iter().filter_map(|path| Some((path.to_string(), file(&path)?))).collect()
+}
+
 /// Adds the .toml files of `folder` under their path in the table; a missing folder adds nothing
 /// below `languages/`, and is a mistake at the top.
-fn read_folder(
-    folder: &Path,
-    prefix: &str,
-    files: &mut BTreeMap<String, (String, String)>,
-) -> Result<(), FileError> {
+fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, RuleFile>) -> Result<(), FileError> {
     let fail = |path: &Path, error: &dyn std::fmt::Display| FileError {
         file: path.display().to_string(),
         line: 1,
@@ -356,7 +370,8 @@ fn read_folder(
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.ends_with(".toml") && path.is_file() {
             let text = std::fs::read_to_string(&path).map_err(|error| fail(&path, &error))?;
-            files.insert(format!("{prefix}{name}"), (path.display().to_string(), text));
+            let file = RuleFile { shown: path.display().to_string(), text, is_sound: false };
+            files.insert(format!("{prefix}{name}"), file);
         }
     }
     Ok(())
@@ -416,9 +431,14 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
 }
 
 /// Checks every pattern of `language` and writes its classes of words out.
-fn check_language(language: &mut LanguageFile, file: &str, text: &str) -> Result<(), FileError> {
+fn check_language(
+    language: &mut LanguageFile,
+    file: &str,
+    text: &str,
+    is_sound: bool,
+) -> Result<(), FileError> {
     let words = language.clone();
-    let LanguageFile { guards, own_words, automatic, answer, correction, .. } = language;
+    let LanguageFile { guards, own_words, automatic, agent, answer, correction, .. } = language;
     for (index, phrase) in correction.change.iter().enumerate() {
         correction::phrase(phrase).map_err(|why| FileError {
             file: file.to_owned(),
@@ -426,7 +446,7 @@ fn check_language(language: &mut LanguageFile, file: &str, text: &str) -> Result
             message: format!("correction.change, entry {}: {why}", index + 1),
         })?;
     }
-    let lists: [(&[&str], &mut Vec<String>); 23] = [
+    let lists: [(&[&str], &mut Vec<String>); 25] = [
         (&["guards", "negated"], &mut guards.negated),
         (&["guards", "kept"], &mut guards.kept),
         (&["guards", "after"], &mut guards.after),
@@ -444,6 +464,8 @@ fn check_language(language: &mut LanguageFile, file: &str, text: &str) -> Result
         (&["own_words", "signature"], &mut own_words.signature),
         (&["automatic", "subject"], &mut automatic.subject),
         (&["automatic", "bounce_subject"], &mut automatic.bounce_subject),
+        (&["agent", "authority"], &mut agent.authority),
+        (&["agent", "form"], &mut agent.form),
         (&["answer", "yes"], &mut answer.yes),
         (&["answer", "no"], &mut answer.no),
         (&["answer", "never_mind"], &mut answer.never_mind),
@@ -453,14 +475,14 @@ fn check_language(language: &mut LanguageFile, file: &str, text: &str) -> Result
     ];
     for (path, list) in lists {
         for (index, phrase) in list.iter_mut().enumerate() {
-            *phrase = check_pattern(phrase, Some(&words), file, text, path, index)?;
+            *phrase = check_pattern(phrase, Some(&words), file, text, path, index, is_sound)?;
         }
     }
     Ok(())
 }
 
-/// Writes a pattern's classes of words out, and compiles it only to see that it does, and that it does
-/// not match everything.
+/// Writes a pattern's classes of words out, and checks that it can be compiled and does not match
+/// everything, unless that is known.
 fn check_pattern(
     phrase: &str,
     language: Option<&LanguageFile>,
@@ -468,6 +490,7 @@ fn check_pattern(
     text: &str,
     path: &[&str],
     index: usize,
+    is_sound: bool,
 ) -> Result<String, FileError> {
     let position = index.to_string();
     let full: Vec<&str> = path.iter().copied().chain([position.as_str()]).collect();
@@ -478,13 +501,11 @@ fn check_pattern(
     };
     let phrase =
         language.map_or_else(|| Ok(phrase.to_owned()), |file| file.expand(phrase)).map_err(&wrong)?;
-    // Every pattern is compiled again in its set; here only its grammar matters, so this is quick.
-    let hir = regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .build()
-        .parse(&text::pattern(&phrase))
-        .map_err(|error| wrong(format!("is not a pattern: {}", last_line(&error.to_string()))))?;
+    if is_sound {
+        return Ok(phrase);
+    }
+    let hir = patterns::check(&text::pattern(&phrase))
+        .map_err(|error| wrong(format!("is not a pattern: {}", last_line(&error))))?;
     match hir.properties().minimum_len() {
         Some(0) | None => {
             Err(wrong("matches an empty text and so every mail; ask for at least a word".into()))
@@ -496,4 +517,19 @@ fn check_pattern(
 /// The sentence of a regex error, without the drawing above it.
 fn last_line(error: &str) -> String {
     error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_files_are_sound() {
+        let mut files = built_in();
+        assert!(files.len() > 15);
+        files.values_mut().for_each(|file| file.is_sound = false);
+        if let Err(error) = Table::parse(files) {
+            panic!("{error}");
+        }
+    }
 }

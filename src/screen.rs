@@ -5,7 +5,7 @@
 
 use crate::language::LanguageFile;
 use crate::message::Message;
-use crate::patterns::{CannotCompile, Patterns};
+use crate::patterns::Patterns;
 use crate::sender::Address;
 use crate::text::{fold, pattern};
 
@@ -38,28 +38,33 @@ impl Automatic {
     }
 }
 
+/// So many marks of the form of their letters tell services that make requests for others. An
+/// announcement by a company names a statute too.
+const FORM_MARKS: usize = 2;
+
 /// What automatic mail looks like, in every language known.
 #[derive(Debug)]
 pub struct Screen {
     subject: Patterns,
     bounce_subject: Patterns,
+    authority: Patterns,
+    form: Patterns,
     own: Vec<Address>,
 }
 
 impl Screen {
-    /// Compiles the marks of `languages`; `own` are our addresses.
-    ///
-    /// # Errors
-    /// The pattern that does not compile.
-    pub fn new(languages: &[&LanguageFile], own: &[Address]) -> Result<Self, CannotCompile> {
+    /// Takes the marks of `languages`; `own` are our addresses.
+    pub fn new(languages: &[&LanguageFile], own: &[Address]) -> Self {
         let set = |marks: fn(&LanguageFile) -> &Vec<String>| {
             Patterns::new(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
         };
-        Ok(Self {
-            subject: set(|language| &language.automatic.subject)?,
-            bounce_subject: set(|language| &language.automatic.bounce_subject)?,
+        Self {
+            subject: set(|language| &language.automatic.subject),
+            bounce_subject: set(|language| &language.automatic.bounce_subject),
+            authority: set(|language| &language.agent.authority),
+            form: set(|language| &language.agent.form),
             own: own.iter().map(Address::normalised).collect(),
-        })
+        }
     }
 
     /// Whether `message` is mail that is never answered, and which mark says so.
@@ -100,6 +105,13 @@ impl Screen {
             && answer_field(message).is_none()
             && !is_machine(message)
             && !self.subject.is_match(fold(message.subject()).as_bytes())
+    }
+
+    /// Whether a letter with these sentences is one of a service that makes requests on behalf of others:
+    /// somebody wants something, whatever program has sent it.
+    pub fn is_agents(&self, sentences: &str) -> bool {
+        let text = sentences.as_bytes();
+        self.authority.is_match(text) && self.form.matches(text).len() >= FORM_MARKS
     }
 
     /// Our own mail, or a report on another mail: whatever address it bears, it wants nothing of us.

@@ -7,8 +7,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::language::LanguageFile;
-use crate::patterns::{CannotCompile, Patterns};
+use crate::language::{LanguageFile, OwnWordMarks};
+use crate::patterns::Patterns;
 
 /// More own words than this are not read (bytes). A letter of ten pages has 30,000.
 pub const MAX_OWN_WORDS: usize = 64 * 1024;
@@ -123,6 +123,8 @@ enum Line {
 #[derive(Debug)]
 pub struct Stripper {
     attribution: Patterns,
+    /// The next three together: most lines are none of them.
+    marks: Patterns,
     history: Patterns,
     forwarded: Patterns,
     signature: Patterns,
@@ -131,25 +133,31 @@ pub struct Stripper {
 }
 
 impl Stripper {
-    /// Compiles the marks of `languages`.
-    ///
-    /// # Errors
-    /// The pattern that does not compile.
-    pub fn new(languages: &[&LanguageFile]) -> Result<Self, CannotCompile> {
+    /// Takes the marks of `languages`.
+    pub fn new(languages: &[&LanguageFile]) -> Self {
         let set = |marks: fn(&LanguageFile) -> &Vec<String>| {
             Patterns::new(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
         };
         let names = |marks: fn(&LanguageFile) -> &Vec<String>| {
             languages.iter().flat_map(|language| marks(language)).map(|name| fold(name)).collect()
         };
-        Ok(Self {
-            attribution: set(|language| &language.own_words.attribution)?,
-            history: set(|language| &language.own_words.history)?,
-            forwarded: set(|language| &language.own_words.forwarded)?,
-            signature: set(|language| &language.own_words.signature)?,
+        Self {
+            attribution: set(|language| &language.own_words.attribution),
+            marks: Patterns::new(
+                languages
+                    .iter()
+                    .flat_map(|language| {
+                        let OwnWordMarks { history, forwarded, signature, .. } = &language.own_words;
+                        history.iter().chain(forwarded).chain(signature)
+                    })
+                    .map(|phrase| pattern(phrase)),
+            ),
+            history: set(|language| &language.own_words.history),
+            forwarded: set(|language| &language.own_words.forwarded),
+            signature: set(|language| &language.own_words.signature),
             header_from: names(|language| &language.own_words.header_from),
             header_rest: names(|language| &language.own_words.header_rest),
-        })
+        }
     }
 
     /// Divides a body into what the sender wrote and what stands below it.
@@ -161,13 +169,15 @@ impl Stripper {
             .map(|line| fold(line.get(..line.floor_char_boundary(400)).unwrap_or(line)))
             .collect();
         let mut own = String::new();
+        let mut none_yet = true;
         let mut index = 0;
         while let Some(line) = lines.get(index) {
             if own.len() > MAX_OWN_WORDS {
                 break;
             }
-            match self.line_at(&lines, &folded, index, own.trim().is_empty()) {
+            match self.line_at(&lines, &folded, index, none_yet) {
                 Line::Own => {
+                    none_yet &= line.trim().is_empty();
                     own.push_str(line);
                     own.push('\n');
                     index += 1;
@@ -198,13 +208,14 @@ impl Stripper {
             // A quoted part that the sender may answer below; else the history stands unmarked.
             return if next.is_some_and(|key| is_quoted(key)) { Line::Skipped(length) } else { END };
         }
-        if self.forwarded.is_match(key.as_bytes()) {
+        let is_marked = self.marks.is_match(key.as_bytes());
+        if is_marked && self.forwarded.is_match(key.as_bytes()) {
             return Line::End { is_forward: true };
         }
-        if self.history.is_match(key.as_bytes()) || self.is_header_block(folded, index) {
+        if is_marked && self.history.is_match(key.as_bytes()) || self.is_header_block(folded, index) {
             return END;
         }
-        if self.signature.is_match(key.as_bytes()) {
+        if is_marked && self.signature.is_match(key.as_bytes()) {
             return if none_yet { Line::Skipped(1) } else { END };
         }
         Line::Own
@@ -574,7 +585,7 @@ mod tests {
     fn divides_a_body_at_its_heading() {
         let language: LanguageFile =
             toml::from_str(include_str!("../rules/languages/en.toml")).expect("the built-in file");
-        let stripper = Stripper::new(&[&language]).unwrap();
+        let stripper = Stripper::new(&[&language]);
         let forward = "See below.\n\n---------- Forwarded message ---------\n> Please delete my data.\n";
         assert_eq!(
             stripper.divide(forward),

@@ -51,9 +51,6 @@ const TAG: usize = 10;
 /// The longest token: a tag and the longest address, in base32.
 const MAX_TOKEN: usize = ((TAG + 254) * 8).div_ceil(5);
 
-/// Of a subject no more bytes than this are read.
-const MAX_SUBJECT: usize = 16 * 1024;
-
 /// More tokens than this are not tried.
 const MAX_TRIED: usize = 16;
 
@@ -155,7 +152,6 @@ impl Tokens {
         }
         if by_subject {
             let subject = message.subject();
-            let subject = subject.get(..subject.floor_char_boundary(MAX_SUBJECT)).unwrap_or_default();
             let words: Vec<String> = subject.split_whitespace().map(str::to_ascii_lowercase).collect();
             // Whole first: a long word may have been broken to fold its line.
             for word in [words.concat()].iter().chain(&words) {

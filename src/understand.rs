@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answers, Said};
@@ -19,13 +18,13 @@ use crate::message::Message;
 use crate::request::Table;
 use crate::screen::{Automatic, Screen};
 use crate::sender::Address;
-use crate::text::{Stripper, Words, fold};
+use crate::text::{MAX_OWN_WORDS, Stripper, Words, fold, sentences};
 use crate::token::{Token, Tokens};
 
 /// Of the references in one mail no more than so many are looked at.
 const MOST_NAMED: usize = 8;
 
-/// Everything compiled that reading a mail needs. Shared by all threads.
+/// Everything that reading a mail needs. Shared by all threads.
 pub struct Reader {
     screen: Screen,
     stripper: Stripper,
@@ -39,24 +38,21 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Compiles `table`; `own` are our addresses. Knows no unsubscribe tokens.
-    ///
-    /// # Errors
-    /// Patterns that are sound alone but too large together.
-    pub fn new(table: &Table, own: &[Address]) -> Result<Self> {
+    /// Reads by `table`; `own` are our addresses. Knows no unsubscribe tokens.
+    pub fn new(table: &Table, own: &[Address]) -> Self {
         let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, language)| language).collect();
         let rights =
             table.types.iter().filter(|kind| kind.proof > 0 && !kind.yields && kind.name != FOLLOW_UP);
-        Ok(Self {
-            screen: Screen::new(&languages, own).context("Cannot compile the marks of automatic mail")?,
-            stripper: Stripper::new(&languages).context("Cannot compile the marks of quoted text")?,
-            classifier: Classifier::new(table).context("Cannot compile the phrases")?,
-            answers: Answers::new(&languages).context("Cannot compile the words of an answer")?,
+        Self {
+            screen: Screen::new(&languages, own),
+            stripper: Stripper::new(&languages),
+            classifier: Classifier::new(table),
+            answers: Answers::new(&languages),
             corrections: Corrections::default(),
             trust: Trust::default(),
             tokens: Tokens::new(&[], own),
             rights: rights.map(|kind| kind.name.clone()).collect(),
-        })
+        }
     }
 
     /// The same, believing the servers of `trust` what they say of senders; without it, nobody.
@@ -90,14 +86,33 @@ impl Reader {
         let token = self.token(&message);
         let text = message.text();
         let words = message.words(&text, &self.stripper);
+        let mut folded = fold(&words.own);
+        // A sign may stand for eighteen.
+        folded.truncate(folded.floor_char_boundary(2 * MAX_OWN_WORDS));
         // An unsubscribing mail program chooses the subject; there only words are somebody's own.
         let subject = if matches!(token, Token::Valid(_)) { "" } else { message.subject() };
+        let is_agents =
+            || self.screen.is_agents(&sentences(&folded)) && self.screen.report(&message).is_none();
         // Automatic mail is not classified: what it quotes must not even tempt. But what may be a person's
         // letter is looked at for a right whose clock runs.
         let reading = match automatic {
-            None => Some(self.classify(&message, subject, &text, &words)),
-            Some(_) if matches!(token, Token::Valid(_)) || !self.screen.is_weakly_marked(&message) => None,
-            Some(_) => self.rights_in(self.classify(&message, subject, &text, &words)),
+            None => Some(self.classify(&message, subject, &text, &words, &folded)),
+            Some(_) if matches!(token, Token::Valid(_)) => None,
+            // Services send by the means of newsletters, from addresses that nobody reads. Somebody waits
+            // for an answer nevertheless.
+            Some(_) if is_agents() => Some(self.classify(&message, subject, &text, &words, &folded)),
+            Some(_) if !self.screen.is_weakly_marked(&message) => None,
+            Some(_) => self.rights_in(self.classify(&message, subject, &text, &words, &folded)),
+        };
+        let may_be_theirs =
+            |reading: &Reading| automatic.is_some() || matches!(reading.verdict, Verdict::Requests(_));
+        let reading = match reading {
+            Some(reading) if may_be_theirs(&reading) && is_agents() => {
+                let candidates = reading.verdict.candidates();
+                let why = "a service asks for somebody else and has to show its authority";
+                Some(Reading { verdict: Verdict::Unclear { why, candidates }, ..reading })
+            }
+            reading => reading,
         };
         let own_words = words.own;
         let from = message.from();
@@ -107,7 +122,7 @@ impl Reader {
             Some(_) => (Vec::new(), Vec::new()),
             None => (codes(&message, &text), named(message.subject(), &text)),
         };
-        let wording = wording(&own_words).filter(|_| automatic.is_none());
+        let wording = wording(&folded).filter(|_| automatic.is_none());
         let is_answer = !(codes.is_empty() && in_reply_to.is_empty());
         let (said, changes) = match automatic {
             None => self.answer(&own_words, is_answer),
@@ -133,7 +148,7 @@ impl Reader {
             changes,
             is_addressed: self.screen.is_addressed(&message),
             names_another: self.names_another(&own_words, sender.as_ref()),
-            words: words_digest(&own_words),
+            words: Sha256::digest(&folded).into(),
             own_words,
         }))
     }
@@ -155,8 +170,15 @@ impl Reader {
     }
 
     /// What is asked, unless something about the mail itself wants a person to look first.
-    fn classify(&self, message: &Message<'_>, subject: &str, text: &str, words: &Words) -> Reading {
-        let mut reading = self.classifier.read(subject, &words.own);
+    fn classify(
+        &self,
+        message: &Message<'_>,
+        subject: &str,
+        text: &str,
+        words: &Words,
+        folded: &str,
+    ) -> Reading {
+        let mut reading = self.classifier.read(subject, folded);
         if let Some(why) = message.doubt(text) {
             let candidates = reading.verdict.candidates();
             reading.verdict = Verdict::Unclear { why, candidates };
@@ -187,7 +209,7 @@ impl Reader {
             return;
         }
         let text = if words.history.is_empty() { message.whole_text() } else { words.history.clone() };
-        if let Verdict::Requests(candidates) = self.classifier.read("", &text).verdict {
+        if let Verdict::Requests(candidates) = self.classifier.read("", &fold(&text)).verdict {
             let why = "somebody else's wish, passed on";
             reading.verdict = Verdict::Unclear { why, candidates };
         }
@@ -229,13 +251,9 @@ fn codes(message: &Message<'_>, text: &str) -> Vec<Code> {
     found
 }
 
-fn words_digest(own_words: &str) -> [u8; 32] {
-    Sha256::digest(fold(own_words)).into()
-}
-
-/// Digest of the letters in `own_words`.
-fn wording(own_words: &str) -> Option<[u8; 32]> {
-    let letters: String = fold(own_words).chars().filter(|c| c.is_alphabetic()).collect();
+/// Digest of the letters in folded words.
+fn wording(folded: &str) -> Option<[u8; 32]> {
+    let letters: String = folded.chars().filter(|c| c.is_alphabetic()).collect();
     (!letters.is_empty()).then(|| Sha256::digest(letters).into())
 }
 
@@ -281,6 +299,7 @@ mod tests {
 
     #[test]
     fn a_form_has_one_wording_whatever_number_it_bears() {
+        let wording = |text: &str| wording(&fold(text));
         assert_eq!(wording("Ticket 1001:\nplease stop."), wording("ticket #1002 PLEASE stop"));
         assert_ne!(wording("Please stop."), wording("Please go on."));
         assert_eq!(wording(" 12 "), None);

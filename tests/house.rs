@@ -5,11 +5,13 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 27] = [
+const PURE: [&str; 29] = [
     "correction",
     "bounce",
     "patterns",
     "literals",
+    "lexicon",
+    "tongue",
     "copy",
     "answer",
     "code",

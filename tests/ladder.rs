@@ -648,7 +648,7 @@ fn our_own_letters_say_neither_yes_nor_no() {
     use privacyd::request::Table;
     let table = Table::load(None).unwrap();
     let languages: Vec<_> = table.languages.iter().map(|(_, file)| file).collect();
-    let answers = Answers::new(&languages).unwrap();
+    let answers = Answers::new(&languages);
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
     for template in ["confirm", "reminder"] {
         for entry in std::fs::read_dir(folder.join(template)).unwrap() {

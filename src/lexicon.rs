@@ -1,0 +1,350 @@
+//! The phrases of one language, looked for in a text, and the guards that take them their force.
+//!
+//! A phrase is looked for only in lines (sentences) that have the words it cannot do without, see
+//! [`crate::literals`]; so are the guards of a sentence in which one was found. A mail that asks for nothing
+//! costs one pass over its words.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use regex_syntax::hir::Hir;
+
+use crate::language::LanguageFile;
+use crate::literals::{Collector, Found, Literals};
+use crate::patterns::{self, Shelf};
+use crate::request::{Strength, Table};
+use crate::text::pattern;
+
+/// Of one phrase no more than so many places are looked at, and of a mail no more than
+/// [`MOST_PLACES`]: a mail that repeats itself says nothing new.
+const PLACES_EACH: usize = 20;
+const MOST_PLACES: usize = 500;
+
+/// The guard of a phrase that is denied.
+const NEGATED: &str = "negated";
+
+/// What guards of a whole mail say: of [`crate::language::Guards::others`], and of `retracted`.
+const MAIL_GUARDS: [&str; 2] = ["it may be about somebody else", "a wish and its withdrawal"];
+
+/// One phrase of one type.
+pub struct Phrase {
+    /// Its type, by index in [`Table::types`].
+    pub kind: usize,
+    /// How much it weighs.
+    pub strength: Strength,
+    /// Its name in explanations.
+    pub name: String,
+    /// Whether its type may be put as a question, a condition or a report.
+    any_mood: bool,
+}
+
+/// The patterns of one language: the phrases of every type, and behind them the guards.
+pub struct Lexicon {
+    /// The language.
+    pub code: String,
+    phrases: Vec<Phrase>,
+    guards: Guards,
+    /// Where they begin among the patterns of all languages, and how many they are.
+    first: usize,
+    count: usize,
+    /// What they need; made when the first line may be in this language.
+    literals: OnceLock<Literals>,
+}
+
+/// Guards, by their place among the patterns of their language.
+struct Guards {
+    before: [(&'static str, Range<usize>); 2],
+    after: Range<usize>,
+    inside: Range<usize>,
+    sentence: [(&'static str, Range<usize>); 4],
+    /// In the order of [`MAIL_GUARDS`].
+    mail: [Range<usize>; 2],
+    trade: Range<usize>,
+}
+
+/// One phrase that was found.
+pub struct Hit<'a> {
+    /// The phrase.
+    pub phrase: &'a Phrase,
+    /// Its language.
+    pub language: &'a str,
+    /// Where it stands with its full force.
+    pub free: Vec<Range<usize>>,
+    /// The guard that takes its force, where it stands nowhere free.
+    pub guard: Option<&'static str>,
+    /// Whether it is denied somewhere, even if it stands free elsewhere.
+    pub negated: bool,
+    /// The first place at which it stands, free if it is anywhere.
+    pub place: Range<usize>,
+    /// At how many places it was looked at.
+    seen: usize,
+    /// Place of its language, and its own among those of its language.
+    order: (usize, usize),
+}
+
+/// What was found in a text, and what may be.
+#[derive(Default)]
+pub struct Finds<'a> {
+    /// The phrases, in the order of their languages and names.
+    pub hits: Vec<Hit<'a>>,
+    /// Guards of the whole mail that might match, each with the place to look at.
+    guards: Vec<(&'a Lexicon, usize, Range<usize>)>,
+    places: usize,
+}
+
+/// A text that is being looked through in one language.
+pub struct Search<'a> {
+    lexicon: &'a Lexicon,
+    order: usize,
+    literals: &'a Literals,
+    found: Found,
+    candidates: Vec<u32>,
+}
+
+impl Lexicon {
+    /// The phrases of the language with this index in `table`. Its patterns are put behind `sources`.
+    pub fn new(table: &Table, index: usize, sources: &mut Vec<Arc<str>>) -> Option<Self> {
+        let (code, language) = table.languages.get(index)?;
+        let first = sources.len();
+        let of_kind = |kind: usize| {
+            table.phrases.iter().filter(move |phrase| phrase.language == index && phrase.kind == kind)
+        };
+        let mut phrases = Vec::new();
+        for phrase in (0..table.types.len()).flat_map(of_kind) {
+            sources.push(Arc::clone(&phrase.pattern));
+            phrases.push(Phrase {
+                kind: phrase.kind,
+                strength: phrase.strength,
+                name: phrase.name.clone(),
+                any_mood: table.types.get(phrase.kind).is_some_and(|kind| kind.any_mood),
+            });
+        }
+        let guards = Guards::new(language, first, sources);
+        let count = sources.len() - first;
+        Some(Self { code: code.clone(), phrases, guards, first, count, literals: OnceLock::new() })
+    }
+
+    /// Begins to look through a text. `order` is this language's place among all.
+    pub fn search(&self, order: usize, shelf: &Shelf) -> Search<'_> {
+        let literals = self.literals.get_or_init(|| self.collect(shelf));
+        Search { lexicon: self, order, literals, found: literals.nothing(), candidates: Vec::new() }
+    }
+
+    /// What the patterns need.
+    fn collect(&self, shelf: &Shelf) -> Literals {
+        let mut collector = Collector::default();
+        for place in 0..self.count {
+            let is_called = place < self.phrases.len() || self.guards.is_of_mail(place);
+            let tree = patterns::check(shelf.source(self.first + place)).unwrap_or_else(|_| Hir::fail());
+            collector.add(&tree, is_called);
+        }
+        collector.finish()
+    }
+
+    /// Whether one of these patterns matches `part`, of those that `may` match.
+    fn matches(
+        &self,
+        shelf: &Shelf,
+        places: &Range<usize>,
+        part: &[u8],
+        may: impl Fn(usize) -> bool,
+    ) -> bool {
+        places.clone().any(|place| {
+            may(place) && shelf.engine(self.first + place).is_some_and(|engine| engine.is_match(part))
+        })
+    }
+
+    /// The guard that takes the phrase at `index` its force at `place` of `text`, if one does. `may` says
+    /// which guards might match there.
+    fn against(
+        &self,
+        shelf: &Shelf,
+        text: &str,
+        place: Range<usize>,
+        index: usize,
+        may: impl Fn(usize) -> bool + Copy,
+    ) -> Option<&'static str> {
+        // In bytes: a phrase may end within a letter of several.
+        let text = text.as_bytes();
+        let around = sentence(text, &place);
+        let before = text.get(around.start..place.start)?;
+        let after = text.get(place.end..around.end)?;
+        let sentence = text.get(around)?;
+        let words = text.get(place)?;
+        let hit = |guards: &[(&'static str, Range<usize>)], part: &[u8]| {
+            guards.iter().find(|(_, it)| self.matches(shelf, it, part, may)).map(|(name, _)| *name)
+        };
+        let Guards { after: behind, inside, .. } = &self.guards;
+        let any_mood = self.phrases.get(index)?.any_mood;
+        // A pattern that speaks of a denial makes it part of the wish ("no more mail").
+        let denies = || self.matches(shelf, inside, shelf.source(self.first + index).as_bytes(), |_| true);
+        let is_denied = || {
+            (self.matches(shelf, behind, after, may) || !any_mood && self.matches(shelf, inside, words, may))
+                && !denies()
+        };
+        hit(&self.guards.before, before)
+            .or_else(|| is_denied().then_some(NEGATED))
+            .or_else(|| if any_mood { None } else { hit(&self.guards.sentence, sentence) })
+    }
+}
+
+/// The sentence, or sentences, around a place of a text with one in each line.
+pub fn sentence(text: &[u8], place: &Range<usize>) -> Range<usize> {
+    let is_end = |byte: &u8| *byte == b'\n';
+    let head = text.get(..place.start).unwrap_or_default();
+    let tail = text.get(place.end..).unwrap_or_default();
+    let from = head.iter().rposition(is_end).map_or(0, |at| at + 1);
+    from..tail.iter().position(is_end).map_or(text.len(), |at| place.end + at)
+}
+
+impl<'a> Search<'a> {
+    /// Looks through the next line of `text`, or passes over it.
+    pub fn line(&mut self, shelf: &Shelf, text: &str, line: Range<usize>, finds: &mut Finds<'a>) {
+        let bytes = text.as_bytes().get(line.clone()).unwrap_or_default();
+        let Self { literals, found, .. } = self;
+        let mut candidates = std::mem::take(&mut self.candidates);
+        literals.next_line(bytes, found, &mut candidates);
+        for place in &candidates {
+            self.look(shelf, text, *place, line.clone(), finds, |literals, found, guard| {
+                literals.may_match_line(guard, found)
+            });
+        }
+        self.candidates = candidates;
+    }
+
+    /// Looks for what may reach over the ends of lines, when all have been looked through.
+    pub fn end(self, shelf: &Shelf, text: &str, finds: &mut Finds<'a>) {
+        for place in self.literals.across() {
+            if self.literals.may_match(*place, &self.found) {
+                self.look(shelf, text, *place, 0..text.len(), finds, |literals, found, guard| {
+                    literals.may_match(guard, found)
+                });
+            }
+        }
+    }
+
+    /// Looks for the pattern at `place` within `scope`.
+    fn look(
+        &self,
+        shelf: &Shelf,
+        text: &str,
+        place: u32,
+        scope: Range<usize>,
+        finds: &mut Finds<'a>,
+        may: impl Fn(&Literals, &Found, u32) -> bool,
+    ) {
+        let (lexicon, place) = (self.lexicon, place as usize);
+        let Some(phrase) = lexicon.phrases.get(place) else {
+            if lexicon.guards.is_of_mail(place) {
+                finds.guards.push((lexicon, place, scope));
+            }
+            return;
+        };
+        let Some(engine) = shelf.engine(lexicon.first + place) else { return };
+        let order = (self.order, place);
+        let known = finds.hits.iter().position(|hit| hit.order == order);
+        let seen = known.and_then(|known| finds.hits.get(known)).map_or(0, |hit| hit.seen);
+        let most = PLACES_EACH.saturating_sub(seen).min(MOST_PLACES - finds.places);
+        let bytes = text.as_bytes().get(scope.clone()).unwrap_or_default();
+        for found in engine.places(bytes, most) {
+            let found = scope.start + found.start..scope.start + found.end;
+            let may = |guard: usize| u32::try_from(guard).is_ok_and(|it| may(self.literals, &self.found, it));
+            let guard = lexicon.against(shelf, text, found.clone(), place, may);
+            finds.add((phrase, &lexicon.code), order, found, guard);
+        }
+    }
+}
+
+impl<'a> Finds<'a> {
+    /// The first of the guards of the whole mail that matches: why nothing may be done by a program.
+    pub fn doubt(&self, shelf: &Shelf, text: &str) -> Option<&'static str> {
+        MAIL_GUARDS
+            .into_iter()
+            .enumerate()
+            .find_map(|(index, why)| self.has(shelf, text, |guards| guards.mail.get(index)).then_some(why))
+    }
+
+    /// Whether the mail is about an order, a parcel or a bill.
+    pub fn is_about_trade(&self, shelf: &Shelf, text: &str) -> bool {
+        self.has(shelf, text, |guards| Some(&guards.trade))
+    }
+
+    fn has(&self, shelf: &Shelf, text: &str, which: impl Fn(&Guards) -> Option<&Range<usize>>) -> bool {
+        self.guards.iter().any(|(lexicon, place, scope)| {
+            which(&lexicon.guards).is_some_and(|guards| guards.contains(place))
+                && shelf.engine(lexicon.first + place).is_some_and(|engine| {
+                    engine.is_match(text.as_bytes().get(scope.clone()).unwrap_or_default())
+                })
+        })
+    }
+
+    /// Takes in a place of a phrase, and the guard that takes its force there.
+    fn add(
+        &mut self,
+        (phrase, language): (&'a Phrase, &'a str),
+        order: (usize, usize),
+        place: Range<usize>,
+        guard: Option<&'static str>,
+    ) {
+        self.places += 1;
+        let known = self.hits.iter().position(|hit| hit.order == order);
+        let known = known.unwrap_or_else(|| {
+            let place = place.clone();
+            let free = Vec::new();
+            self.hits.push(Hit { phrase, language, free, guard, negated: false, place, seen: 0, order });
+            self.hits.len() - 1
+        });
+        let Some(hit) = self.hits.get_mut(known) else { return };
+        hit.seen += 1;
+        match guard {
+            None => {
+                if hit.free.is_empty() {
+                    hit.place = place.clone();
+                }
+                hit.free.push(place);
+                hit.guard = None;
+            }
+            Some(guard) => {
+                hit.negated |= guard == NEGATED;
+                if hit.free.is_empty() {
+                    hit.guard.get_or_insert(guard);
+                }
+            }
+        }
+    }
+
+    /// Puts the phrases into their order.
+    pub fn sort(&mut self) {
+        self.hits.sort_unstable_by_key(|hit| hit.order);
+    }
+}
+
+impl Guards {
+    /// Puts the guards of `language` behind `sources`, where its own patterns begin at `first`.
+    fn new(language: &LanguageFile, first: usize, sources: &mut Vec<Arc<str>>) -> Self {
+        let guards = &language.guards;
+        let mut take = |patterns: &[String]| {
+            let from = sources.len() - first;
+            sources.extend(patterns.iter().map(|it| pattern(it).into()));
+            from..sources.len() - first
+        };
+        Self {
+            before: [(NEGATED, take(&guards.negated)), ("kept", take(&guards.kept))],
+            after: take(&guards.after),
+            inside: take(&guards.inside),
+            sentence: [
+                ("asking", take(&guards.asking)),
+                ("conditional", take(&guards.conditional)),
+                ("reported", take(&guards.reported)),
+                ("the opposite", take(&guards.wanted)),
+            ],
+            mail: [take(&guards.others), take(&guards.retracted)],
+            trade: take(&guards.trade),
+        }
+    }
+
+    /// Whether the pattern at `place` is a guard of the whole mail.
+    fn is_of_mail(&self, place: usize) -> bool {
+        self.trade.contains(&place) || self.mail.iter().any(|guards| guards.contains(&place))
+    }
+}

@@ -1,0 +1,364 @@
+//! `classify`: what mails would be taken for, and which of them by other rules for something else.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::{Mistake, configured, print, print_json};
+use crate::classify::{Finding, Ground, Reading, Verdict};
+use crate::cli::{Classify, DEFAULT_CONFIG};
+use crate::config::Authentication;
+use crate::daemon::tokens;
+use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
+use crate::evidence::{Evidence, Proof};
+use crate::request::Table;
+use crate::sender::Address;
+use crate::token;
+use crate::understand::Reader;
+
+/// In the place of a folder of rules: the built-in ones alone.
+const BUILT_IN: &str = "-";
+
+/// The word of `classify`, the automatic kind, the findings.
+type Found = (&'static str, Option<&'static str>, Vec<Finding>);
+
+/// What reads the mails for `classify`. It believes the servers it is told, and else those of the
+/// configuration, and knows the unsubscribe tokens of the latter, where there is one. The usual place may
+/// be empty.
+fn reader(options: &Classify, config: &Path, table: &Table) -> Result<Reader> {
+    let reader = Reader::new(table, &options.own);
+    let is_named = config != Path::new(DEFAULT_CONFIG);
+    let config = if is_named || config.exists() { Some(configured(config)?) } else { None };
+    let told = Authentication {
+        authserv_ids: options.authserv_ids.clone(),
+        received_by: options.received_by.clone(),
+        ..Authentication::default()
+    };
+    let authentication = match &config {
+        Some(config) if told.authserv_ids.is_empty() => {
+            let mut authentication = config.authentication.clone();
+            if !told.received_by.is_empty() {
+                authentication.received_by = told.received_by;
+            }
+            authentication
+        }
+        _ => told,
+    };
+    let reader = reader.trusting(authentication.trust());
+    let Some(config) = config else { return Ok(reader) };
+    match tokens(&config) {
+        Ok(tokens) => Ok(reader.with_tokens(tokens)),
+        // A shell has no credentials of the service's; all else can be told without them.
+        Err(error) => {
+            eprintln!("privacyd: unsubscribe tokens are not recognised: {error:#}");
+            Ok(reader)
+        }
+    }
+}
+
+/// `classify`
+pub fn classify(options: &Classify, config: &Path) -> Result<ExitCode> {
+    let mails = mails(options)?;
+    match options.compare.as_slice() {
+        [old, new] => {
+            let side = |folder: &PathBuf| {
+                let folder = (folder.as_os_str() != BUILT_IN).then_some(folder.as_path());
+                let table = Table::load(folder)?;
+                Ok::<_, anyhow::Error>((reader(options, config, &table)?, table))
+            };
+            compare(options, &mails, &side(old)?, &side(new)?)
+        }
+        _ => {
+            let table = Table::load(options.rules.as_deref())?;
+            let reader = reader(options, config, &table)?;
+            each(&mails, |file, bytes| {
+                let understanding = reader.read(bytes);
+                if options.json {
+                    print_json(&as_json(file, &understanding, &table)).map(drop)
+                } else {
+                    print(&explain(file, &understanding, &table))
+                }
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// What reads by a folder of rules, and those rules.
+type Side = (Reader, Table);
+
+/// `classify --compare`: the mails whose verdict differs between two folders of rules. Failure when there is one.
+fn compare(options: &Classify, mails: &[PathBuf], old: &Side, new: &Side) -> Result<ExitCode> {
+    let mut changed = 0;
+    let verdict = |(reader, table): &Side, bytes: &[u8]| {
+        let understanding = reader.read(bytes);
+        let found = disposition_by_proof(&understanding, table);
+        (found, why(&understanding))
+    };
+    each(mails, |file, bytes| {
+        let (old, new) = (verdict(old, bytes), verdict(new, bytes));
+        if essence(&old.0) == essence(&new.0) {
+            return Ok(());
+        }
+        changed += 1;
+        if options.json {
+            let side = |((word, automated, findings), why): &(Found, Option<&str>)| json!({ "disposition": word, "automated": automated, "candidates": findings, "why": why });
+            let file = file.display().to_string();
+            return print_json(&json!({ "file": file, "old": side(&old), "new": side(&new) })).map(drop);
+        }
+        print(&format!("{}\n  old: {}\n  new: {}", file.display(), in_words(&old), in_words(&new)))
+    })?;
+    if !options.json {
+        print(&format!("{changed} of {} mails would be taken for something else", mails.len()))?;
+    }
+    Ok(if changed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What makes two verdicts different: disposition, automatic kind and types, not how sure each is.
+fn essence((word, automated, findings): &Found) -> (&'static str, Option<&'static str>, Vec<&str>) {
+    (word, *automated, findings.iter().map(|finding| finding.kind.as_str()).collect())
+}
+
+/// A verdict in one line.
+fn in_words(((word, automated, findings), why): &(Found, Option<&str>)) -> String {
+    let mut words = (*word).to_owned();
+    if let Some(kind) = automated {
+        words.push_str(&format!(" ({kind})"));
+    }
+    let findings: Vec<String> =
+        findings.iter().map(|finding| format!("{} {:.2}", finding.kind, finding.confidence)).collect();
+    if !findings.is_empty() {
+        words.push_str(&format!(": {}", findings.join(", ")));
+    }
+    if let Some(why) = why {
+        words.push_str(&format!(" ({why})"));
+    }
+    words
+}
+
+/// Why it is not certain what a mail asks for.
+fn why(understanding: &Understanding) -> Option<&'static str> {
+    let Understanding::Read(letter) = understanding else { return None };
+    match &letter.reading.as_ref()?.verdict {
+        Verdict::Unclear { why, .. } => Some(why),
+        Verdict::Requests(_) | Verdict::Nothing => None,
+    }
+}
+
+/// The files of the mails that are named on the command line and in the list.
+fn mails(options: &Classify) -> Result<Vec<PathBuf>> {
+    let mut paths = options.paths.clone();
+    if let Some(list) = &options.files_from {
+        let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
+            Box::new(std::io::stdin().lock())
+        } else {
+            let file = std::fs::File::open(list)
+                .map_err(|error| Mistake(format!("Cannot read {}: {error}", list.display())))?;
+            Box::new(std::io::BufReader::new(file))
+        };
+        for line in input.lines() {
+            let line = line.context("Cannot read the list of files")?;
+            if !line.trim().is_empty() {
+                paths.push(PathBuf::from(line));
+            }
+        }
+    } else if paths.is_empty() {
+        return Err(Mistake("Name at least one .eml file or Maildir, or use --files-from".into()).into());
+    }
+    Ok(paths.iter().flat_map(|path| mails_at(path)).collect())
+}
+
+/// Does it with every mail. What cannot be read is told, and is a mistake in the end.
+fn each(mails: &[PathBuf], mut read: impl FnMut(&Path, &[u8]) -> Result<()>) -> Result<()> {
+    let mut failed = 0;
+    for file in mails {
+        match std::fs::read(file) {
+            Ok(bytes) => read(file, &bytes)?,
+            Err(error) => {
+                eprintln!("privacyd: Cannot read {}: {error}", file.display());
+                failed += 1;
+            }
+        }
+    }
+    if failed > 0 {
+        return Err(Mistake(format!("{failed} files could not be read")).into());
+    }
+    Ok(())
+}
+
+/// The mails at a path: itself, or what is in the `new` and `cur` of a Maildir, or a folder's files.
+fn mails_at(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let is_maildir = path.join("cur").is_dir() || path.join("new").is_dir();
+    let folders = if is_maildir { vec![path.join("new"), path.join("cur")] } else { vec![path.to_owned()] };
+    let mut files: Vec<PathBuf> = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| {
+            file.is_file() && (is_maildir || file.extension().is_some_and(|extension| extension == "eml"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// What a mail turned out to be, without a store: the word of `classify`, the automatic kind, the
+/// findings.
+pub fn disposition(understanding: &Understanding) -> Found {
+    let letter = match understanding {
+        Understanding::Read(letter) => letter,
+        Understanding::Unreadable | Understanding::Unread(_) => return ("review", None, Vec::new()),
+    };
+    match &letter.token {
+        token::Token::Valid(addresses) => by_token(letter, addresses),
+        token::Token::Invalid | token::Token::None => by_words(letter),
+    }
+}
+
+/// A mail with a valid unsubscribe token is an opt-out, and what its words ask for besides.
+fn by_token(letter: &Letter, addresses: &[Address]) -> Found {
+    let rules = vec!["unsubscribe token".to_owned()];
+    let mut findings = vec![Finding { kind: OPT_OUT.to_owned(), confidence: BY_TOKEN, rules }];
+    let is_read = letter.reading.as_ref().is_some_and(|reading| reading.verdict != Verdict::Nothing);
+    if !is_read {
+        return ("requests", None, findings);
+    }
+    let (word, _, of_words) = by_words(letter);
+    // As a word of its own it is somebody else's, of himself.
+    let is_done = letter.from.as_ref().map_or(true, |from| addresses.contains(&from.normalised()));
+    let is_other = |finding: &Finding| !(is_done && finding.kind == OPT_OUT);
+    let says_no_more = !of_words.is_empty() && !of_words.iter().any(is_other);
+    findings.extend(of_words.into_iter().filter(is_other));
+    (if says_no_more { "requests" } else { word }, None, findings)
+}
+
+fn by_words(letter: &Letter) -> Found {
+    if let Some((automatic, _)) = letter.automatic {
+        return match &letter.reading {
+            None | Some(Reading { verdict: Verdict::Nothing, .. }) => {
+                ("automated", Some(automatic.name()), Vec::new())
+            }
+            Some(reading) => ("review", Some(automatic.name()), reading.verdict.candidates()),
+        };
+    }
+    let verdict = letter.reading.as_ref().map(|reading| &reading.verdict);
+    match verdict {
+        Some(Verdict::Requests(findings)) if letter.from.is_ok() => ("requests", None, findings.clone()),
+        Some(Verdict::Nothing) if letter.from.is_ok() && !letter.own_words.is_empty() => {
+            ("none", None, Vec::new())
+        }
+        Some(Verdict::Unclear { candidates, .. }) => ("review", None, candidates.clone()),
+        Some(Verdict::Requests(findings)) => ("review", None, findings.clone()),
+        Some(Verdict::Nothing) | None => ("review", None, Vec::new()),
+    }
+}
+
+/// The same word, knowing which types need no proof: where the evidence of the sender contradicts itself,
+/// all but those wait for a person.
+fn disposition_by_proof(understanding: &Understanding, table: &Table) -> Found {
+    let found = disposition(understanding);
+    let is_contradicted =
+        matches!(understanding, Understanding::Read(letter) if letter.evidence.proof == Proof::Conflict);
+    let needs_none = |finding: &Finding| table.kind(&finding.kind).is_some_and(|kind| kind.proof == 0);
+    match found {
+        ("none", automated, findings) if is_contradicted => ("review", automated, findings),
+        ("requests", automated, findings) if is_contradicted && !findings.iter().all(needs_none) => {
+            ("review", automated, findings)
+        }
+        found => found,
+    }
+}
+
+/// The `sender` of `classify --json`.
+fn sender_json(understanding: &Understanding) -> serde_json::Value {
+    let (address, evidence) = match understanding {
+        Understanding::Read(letter) => (letter.from.as_ref().ok(), letter.evidence.clone()),
+        Understanding::Unreadable | Understanding::Unread(_) => {
+            (None, Evidence::none("the mail was not read"))
+        }
+    };
+    json!({ "address": address, "proof": evidence.proof, "why": evidence.why })
+}
+
+fn as_json(file: &Path, understanding: &Understanding, table: &Table) -> serde_json::Value {
+    let (word, automated, findings) = disposition_by_proof(understanding, table);
+    let letter = match understanding {
+        Understanding::Read(letter) => Some(letter),
+        Understanding::Unreadable | Understanding::Unread(_) => None,
+    };
+    let requests = if word == "requests" { findings } else { Vec::new() };
+    json!({
+        "file": file.display().to_string(),
+        "disposition": word,
+        "automated": automated,
+        "requests": requests,
+        "sender": sender_json(understanding),
+        "language": letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
+        "text": letter.map_or("", |letter| letter.own_words.as_str()),
+    })
+}
+
+/// The same, for a person.
+fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String {
+    let (word, _, findings) = disposition_by_proof(understanding, table);
+    let mut lines = vec![format!("{}: {word}", file.display())];
+    match understanding {
+        Understanding::Unreadable => lines.push("  there is not one header field in it".into()),
+        Understanding::Unread(why) => lines.push(format!("  {why}")),
+        Understanding::Read(letter) => {
+            if let Some((automatic, mark)) = letter.automatic {
+                lines.push(format!("  {}: {mark}", automatic.name()));
+            }
+            match &letter.token {
+                token::Token::Valid(addresses) => lines.extend(
+                    addresses.iter().map(|address| format!("  bears the unsubscribe token of {address}")),
+                ),
+                token::Token::Invalid => lines.push("  bears an invalid unsubscribe token".to_owned()),
+                token::Token::None => {}
+            }
+            let Evidence { proof, why, .. } = &letter.evidence;
+            lines.push(match &letter.from {
+                Err(error) => format!("  sender: {error}"),
+                Ok(from) => format!("  sender: {from}, proof {} ({why})", proof.name()),
+            });
+            let reading = letter.reading.as_ref();
+            let grounds = reading.map_or(&[][..], |reading| reading.grounds.as_slice());
+            let is_of = |ground: &Ground, kind: &str| ground.rule.split('/').next() == Some(kind);
+            for Finding { kind, confidence, rules } in &findings {
+                let threshold = table.kind(kind).map_or(0.0, |kind| kind.threshold);
+                lines.push(format!(
+                    "  {kind} {confidence:.2} (acts from {threshold:.2}): {}",
+                    rules.join(", ")
+                ));
+                lines.extend(grounds.iter().filter(|ground| is_of(ground, kind)).map(spoken));
+            }
+            let is_left = |ground: &&Ground| !findings.iter().any(|finding| is_of(ground, &finding.kind));
+            if grounds.iter().any(|ground| is_left(&ground)) {
+                lines.push("  found besides:".into());
+                lines.extend(grounds.iter().filter(is_left).map(spoken));
+            }
+            if let Some(reading) = reading {
+                if let Verdict::Unclear { why, .. } = &reading.verdict {
+                    lines.push(format!("  {why}"));
+                }
+                lines.push(format!("  language: {}", reading.language.as_deref().unwrap_or("not told")));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+/// A phrase that was found: what it weighs, its name, what spoke against it, and its sentence.
+fn spoken(Ground { rule, weight, sentence, against }: &Ground) -> String {
+    match against {
+        None => format!("    {weight:.2} {rule}: {sentence:?}"),
+        Some(why) => format!("    0.00 instead of {weight:.2} {rule} ({why}): {sentence:?}"),
+    }
+}

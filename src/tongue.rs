@@ -1,0 +1,139 @@
+//! In which languages a text may be, line by line, by their commonest words.
+//!
+//! To look for every phrase of every language in every sentence would cost most of the time that reading a
+//! mail takes. A language is left out where its words are missing: in a longer text without one of them, and
+//! in a sentence in which another language has more than twice as many. In doubt it is not left out.
+
+use std::collections::HashMap;
+
+use crate::language::LanguageFile;
+use crate::text::{fold, is_unspaced};
+
+/// A text with fewer common words than this, of the language that has the most, tells nothing.
+const TELLING: u32 = 3;
+
+/// A text shorter than this (bytes) tells nothing as a whole.
+const SHORT: usize = 160;
+
+/// The commonest words of every language.
+#[derive(Debug)]
+pub struct Tongues {
+    /// By word, the languages that have it.
+    words: HashMap<String, Vec<usize>>,
+    /// Words longer than this (bytes) are not among them.
+    longest: usize,
+    /// For every language whether it is looked for whatever the words.
+    anywhere: Vec<bool>,
+    codes: Vec<String>,
+}
+
+/// What a text's words tell.
+#[derive(Debug)]
+pub struct Heard<'a> {
+    tongues: &'a Tongues,
+    /// Common words by line and language, line after line.
+    counts: Vec<u16>,
+    /// The same for the whole text.
+    totals: Vec<u32>,
+    is_short: bool,
+}
+
+impl Tongues {
+    /// Knows `languages`, with their codes, in this order.
+    pub fn new(languages: &[(String, LanguageFile)]) -> Self {
+        let mut words: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, (_, language)) in languages.iter().enumerate() {
+            for word in language.common.iter().map(|word| fold(word)) {
+                let places = words.entry(word).or_default();
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        Self {
+            longest: words.keys().map(String::len).max().unwrap_or(0),
+            words,
+            anywhere: languages.iter().map(|(_, it)| it.anywhere || it.common.is_empty()).collect(),
+            codes: languages.iter().map(|(code, _)| code.clone()).collect(),
+        }
+    }
+
+    /// Counts the common words in every line of folded `text`.
+    pub fn listen(&self, text: &str) -> Heard<'_> {
+        let languages = self.codes.len();
+        let mut counts = Vec::new();
+        let mut totals = vec![0; languages];
+        for line in text.split('\n') {
+            let from = counts.len();
+            counts.resize(from + languages, 0);
+            // Where no blanks divide words, the single signs have to tell.
+            let signs = line.char_indices().filter(|(_, c)| is_unspaced(*c));
+            let signs = signs.filter_map(|(at, c)| line.get(at..at + c.len_utf8()));
+            for word in line.split(|c: char| !c.is_alphanumeric()).chain(signs) {
+                if word.is_empty() || word.len() > self.longest {
+                    continue;
+                }
+                for place in self.words.get(word).into_iter().flatten() {
+                    if let Some(count) = counts.get_mut(from + place) {
+                        *count = u16::saturating_add(*count, 1);
+                    }
+                    if let Some(total) = totals.get_mut(*place) {
+                        *total += 1;
+                    }
+                }
+            }
+        }
+        Heard { tongues: self, counts, totals, is_short: text.len() < SHORT }
+    }
+}
+
+impl Heard<'_> {
+    /// The languages that the line with this number may be in.
+    pub fn possible(&self, line: usize) -> impl Iterator<Item = usize> {
+        let languages = self.totals.len();
+        let counts = self.counts.get(line * languages..).unwrap_or_default();
+        let counts = counts.get(..languages).unwrap_or_default();
+        let most = counts.iter().copied().max().unwrap_or(0);
+        counts.iter().zip(&self.totals).zip(&self.tongues.anywhere).enumerate().filter_map(
+            move |(place, ((count, total), anywhere))| {
+                let is_possible = *anywhere || *count >= most / 2 && (self.is_short || *total > 0);
+                is_possible.then_some(place)
+            },
+        )
+    }
+
+    /// The language of the whole text, where its words leave no doubt.
+    pub fn language(&self) -> Option<&str> {
+        let mut order: Vec<(u32, &String)> = self.totals.iter().copied().zip(&self.tongues.codes).collect();
+        order.sort_unstable_by(|a, b| b.cmp(a));
+        let second = order.get(1).map_or(0, |(total, _)| *total);
+        let (first, code) = order.first()?;
+        (*first >= TELLING && *first >= 2 * second).then_some(code.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Table;
+
+    #[test]
+    fn a_sentence_rules_other_languages_out() {
+        let tongues = Tongues::new(&Table::load(None).unwrap().languages);
+        let text = "ich bitte sie, meine daten zu loschen\nunsubscribe\nme la da de\n\
+                    pour votre information, je ne vous autorise pas\nno\n"
+            .to_owned()
+            + &"x".repeat(SHORT);
+        let heard = tongues.listen(&text);
+        let possible = |line: usize| -> Vec<&str> {
+            heard.possible(line).filter_map(|it| tongues.codes.get(it)).map(String::as_str).collect()
+        };
+        assert_eq!(possible(0), ["de", "en"]);
+        assert_eq!(possible(3), ["en", "fr"]);
+        assert!(["de", "en", "es", "fr"].iter().all(|code| possible(1).contains(code)));
+        assert!(possible(99).is_empty());
+        assert_eq!(heard.language(), None);
+        assert_eq!(tongues.listen("ich bitte sie und ich habe nicht mit der post").language(), Some("de"));
+        assert_eq!(tongues.listen("").possible(0).count(), tongues.codes.len());
+    }
+}

@@ -1,0 +1,67 @@
+//! `privacyd classify` by the binary: what it explains, and what it says of two folders of rules.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const DELETION: &str = "From: Jane <jane@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
+                        Please delete my data. I never asked you to delete my account.\n";
+const PLAIN: &str = "From: Joe <joe@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
+                     Have you got the blue teapot in stock?\n";
+
+/// Two mails and two folders of rules below `root`; the new rules know a type for teapots.
+fn prepare(root: &Path) {
+    for folder in ["mails", "old", "new"] {
+        std::fs::create_dir(root.join(folder)).unwrap();
+    }
+    std::fs::write(root.join("mails/1.eml"), DELETION).unwrap();
+    std::fs::write(root.join("mails/2.eml"), PLAIN).unwrap();
+    let teapot = "action = \"open\"\nfolder = \"Teapots\"\nproof = 0\norder = 90\nthreshold = 0.8\n\
+                  [title]\nen = \"a teapot\"\n[phrases.en]\ncertain = ['blue teapot']\n";
+    std::fs::write(root.join("new/teapot.toml"), teapot).unwrap();
+}
+
+fn classify(root: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_privacyd"))
+        .current_dir(root)
+        .arg("classify")
+        .args(arguments)
+        .output()
+        .unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap())
+}
+
+#[test]
+fn each_phrase_is_explained_with_its_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let (code, text) = classify(folder.path(), &["mails/1.eml"]);
+    assert_eq!(code, Some(0));
+    let has = |part: &str| assert!(text.contains(part), "{part:?} is missing:\n{text}");
+    has("mails/1.eml: requests\n");
+    has("deletion 0.95 (acts from 0.80): deletion/en/certain/");
+    has("    0.95 deletion/en/certain/");
+    has(": \"please delete my data\"\n");
+    has(" (reported): \"i never asked you to delete my account\"\n");
+}
+
+#[test]
+fn two_folders_of_rules_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    assert_eq!(
+        classify(folder.path(), &["--compare", "-", "old", "mails"]),
+        (Some(0), "0 of 2 mails would be taken for something else\n".to_owned())
+    );
+    let expected = "mails/2.eml\n  old: none\n  new: requests: teapot 0.95\n\
+                    1 of 2 mails would be taken for something else\n";
+    assert_eq!(
+        classify(folder.path(), &["--compare", "old", "new", "mails"]),
+        (Some(1), expected.to_owned())
+    );
+    let (code, line) = classify(folder.path(), &["--json", "--compare", "new", "-", "mails"]);
+    let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(code, Some(1));
+    assert_eq!(json["file"], "mails/2.eml");
+    assert_eq!(json["old"]["candidates"][0]["type"], "teapot");
+    assert_eq!(json["new"]["disposition"], "none");
+}
