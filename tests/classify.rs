@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 const DELETION: &str = "From: Jane <jane@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
-                        Please delete my data. I never asked you to delete my account.\n";
+                        Please delete my data. Please do not unsubscribe me from the newsletter.\n";
 const PLAIN: &str = "From: Joe <joe@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
                      Have you got the blue teapot in stock?\n";
 
@@ -41,7 +41,7 @@ fn each_phrase_is_explained_with_its_sentence() {
     has("deletion 0.95 (acts from 0.80): deletion/en/certain/");
     has("    0.95 deletion/en/certain/");
     has(": \"please delete my data\"\n");
-    has(" (reported): \"i never asked you to delete my account\"\n");
+    has(" (negated): \"please do not unsubscribe me from the newsletter\"\n");
 }
 
 #[test]
