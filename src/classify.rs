@@ -140,6 +140,8 @@ struct Hit<'a> {
     language: &'a str,
     /// Where it stands with its full force.
     free: Vec<Range<usize>>,
+    /// Where a guard takes its force.
+    guarded: Vec<(Range<usize>, &'static str)>,
     /// The guard that takes its force, where it stands nowhere free.
     guard: Option<&'static str>,
     /// Whether it is denied somewhere, even if it stands free elsewhere.
@@ -207,8 +209,8 @@ impl Classifier {
         let prefix = |words: &str| {
             RegexBuilder::new(&format!(r"^\s*(?:{words})(?:\[\d+\])?\s*:")).unicode(false).build()
         };
-        let reply_prefix = prefix("re|aw|wg|antw|sv|vs|fw|fwd|tr|rv|r|ref|odp|ynt|enc|i|res")?;
-        let forward_prefix = prefix("wg|fw|fwd|tr|rv|enc|i|vs")?;
+        let reply_prefix = prefix("re|aw|wg|antw|sv|vs|fw|fwd|tr|rv|r|rif|ref|odp|ynt|enc|i|res|doorst")?;
+        let forward_prefix = prefix("wg|fw|fwd|tr|rv|enc|i|vs|doorst")?;
         let common = table
             .languages
             .iter()
@@ -279,24 +281,30 @@ impl Classifier {
                 });
                 let Some(regex) = regex else { continue };
                 let language = &lexicon.code;
-                let mut hit = Hit { phrase, language, free: Vec::new(), guard: None, negated: false };
+                let mut hit = Hit {
+                    phrase,
+                    language,
+                    free: Vec::new(),
+                    guarded: Vec::new(),
+                    guard: None,
+                    negated: false,
+                };
                 for found in regex.find_iter(text.as_bytes()).take(PLACES_EACH.min(MOST_PLACES - places)) {
                     places += 1;
                     match lexicon.guards.against(text, found.range(), phrase) {
                         None => hit.free.push(found.range()),
-                        Some(guard) => {
-                            hit.guard.get_or_insert(guard);
-                            hit.negated |= guard == NEGATED;
-                        }
+                        Some(guard) => hit.guarded.push((found.range(), guard)),
                     }
                 }
-                if !hit.free.is_empty() {
-                    hit.guard = None;
-                }
-                if !hit.free.is_empty() || hit.guard.is_some() {
+                if !hit.free.is_empty() || !hit.guarded.is_empty() {
                     hits.push(hit);
                 }
             }
+        }
+        guard_across_languages(&mut hits);
+        for hit in &mut hits {
+            hit.negated = hit.guarded.iter().any(|(_, guard)| *guard == NEGATED);
+            hit.guard = hit.guarded.first().filter(|_| hit.free.is_empty()).map(|(_, guard)| *guard);
         }
         hits
     }
@@ -418,6 +426,33 @@ impl Classifier {
             None => all_yield || kind(*index).is_some_and(|kind| !kind.yields),
         });
         (kept.map(|(_, finding)| finding).collect(), alone.is_some())
+    }
+}
+
+/// Takes a phrase its force where a phrase of another language, of the same type, has lost it: "non chiedo
+/// la cancellazione ex art. 17 GDPR" holds English words and no English denial. What speaks of a denial
+/// itself ("no more mail") keeps its force.
+fn guard_across_languages(hits: &mut [Hit<'_>]) {
+    if hits.windows(2).all(|pair| matches!(pair, [one, next] if one.language == next.language)) {
+        return;
+    }
+    let guarded: Vec<(usize, &str, Range<usize>, &'static str)> = hits
+        .iter()
+        .flat_map(|hit| {
+            let (kind, language) = (hit.phrase.kind, hit.language);
+            hit.guarded.iter().map(move |(place, guard)| (kind, language, place.clone(), *guard))
+        })
+        .collect();
+    for hit in hits.iter_mut().filter(|hit| !hit.phrase.denies) {
+        let (mine, here) = (hit.phrase.kind, hit.language);
+        let taken = &mut hit.guarded;
+        hit.free.retain(|place| {
+            let guard = guarded.iter().find(|(kind, language, other, _)| {
+                *kind == mine && *language != here && place.start < other.end && other.start < place.end
+            });
+            taken.extend(guard.map(|(.., guard)| (place.clone(), *guard)));
+            guard.is_none()
+        });
     }
 }
 
@@ -586,12 +621,28 @@ mod tests {
             "Meine Daten bitte auf keinen Fall löschen.",
             "Je ne veux pas que mes données soient supprimées.",
             "No quiero que mis datos sean borrados.",
+            "Non voglio che i miei dati vengano cancellati.",
+            "Não quero que os meus dados sejam apagados.",
+            "Ik wil niet dat jullie mijn gegevens verwijderen.",
+            "Verwijder mijn gegevens alstublieft niet.",
             "Please do not delete my data.",
         ] {
             assert_eq!(found(text), denied, "{text}");
         }
         // A denial that is the wish.
         assert_eq!(found("Please do not sell my personal information."), "ad_opt_out");
+    }
+
+    #[test]
+    fn a_denial_holds_for_the_words_of_other_languages() {
+        let denied = "unclear: the words of a request, but denied, supposed or asked about";
+        for text in [
+            "Non chiedo la cancellazione dei miei dati ai sensi dell'art. 17 GDPR.",
+            "Ik vraag niet om verwijdering van mijn gegevens op grond van artikel 17 GDPR.",
+        ] {
+            assert_eq!(found(text), denied, "{text}");
+        }
+        assert_eq!(found("Chiedo la cancellazione ai sensi dell'art. 17 GDPR."), "deletion");
     }
 
     #[test]
@@ -613,6 +664,9 @@ mod tests {
             "Wir vertreten unseren Mandanten. Bitte löschen Sie alle personenbezogenen Daten.",
             "Au nom de ma mère, merci de supprimer toutes mes données.",
             "En nombre de mi madre, por favor eliminen todos mis datos.",
+            "Per conto di mia madre, vi prego di cancellare tutti i miei dati.",
+            "Em nome da minha mãe, apaguem por favor todos os meus dados.",
+            "Namens mijn moeder: wilt u al mijn gegevens verwijderen?",
         ] {
             assert_eq!(found(text), other, "{text}");
         }
