@@ -154,6 +154,14 @@ mod tests {
                 "Je confirme ma demande. Cordialement",
                 "Sí, fui yo",
                 "Lo confirmo, gracias",
+                "Sì",
+                "Sì, sono stato io. Grazie",
+                "Buongiorno,\n\nconfermo la mia richiesta.\n\nCordiali saluti\nAda",
+                "Sim, fui eu",
+                "Confirmo o meu pedido. Obrigada",
+                "SIM",
+                "Ja, dat was ik.",
+                "Hierbij bevestig ik mijn verzoek.\n\nGroeten, Ada",
             ],
         );
         check(
@@ -172,6 +180,12 @@ mod tests {
                 "Je n'ai jamais demandé cela.",
                 "No fui yo",
                 "Yo no he pedido eso",
+                "No, non sono stato io",
+                "Non ho mai chiesto nulla.",
+                "Não fui eu",
+                "Eu não pedi isso.",
+                "Nee, dat was ik niet.",
+                "Ik heb dat nooit gevraagd",
             ],
         );
         check(
@@ -186,6 +200,12 @@ mod tests {
                 "Annulez ma demande.",
                 "He cambiado de opinión",
                 "Cancelen mi solicitud",
+                "Ho cambiato idea",
+                "Annullate la mia richiesta, grazie",
+                "Mudei de ideias",
+                "Cancelem o meu pedido",
+                "Ik trek mijn verzoek in",
+                "Laat maar",
             ],
         );
         check(Said::Nothing, &["", " \n "]);
@@ -217,6 +237,12 @@ mod tests {
                 "Gerne bestätigen wir den Eingang Ihrer E-Mail.",
                 "Nous confirmons la bonne réception de votre message.",
                 "Confirmamos la recepción de su mensaje.",
+                "Confermiamo la ricezione della sua richiesta.",
+                "Confirmamos a receção do seu pedido.",
+                "Hierbij bevestigen wij de ontvangst van uw bericht.",
+                "Sono in ferie fino a lunedì.",
+                "Estou de férias até segunda-feira.",
+                "Ik ben tot maandag niet op kantoor.",
                 // Doubts, questions, conditions.
                 "I don't think that was me.",
                 "I doubt that this was me, who are you?",

@@ -128,9 +128,9 @@ impl Classifier {
         // Re, Fwd and their translations, with counters such as "Re[2]:".
         let prefix =
             |words: &str| Patterns::new(std::iter::once(format!(r"\A\s*(?:{words})(?:\[\d+\])?\s*:")));
-        let forwards = "wg|fw|fwd|tr|rv|enc|i|vs|vb|pd|prosl|πρθ|прн|пересл|转发|轉寄|轉發|転送";
+        let forwards = "wg|fw|fwd|tr|rv|enc|i|vs|doorst|vb|pd|prosl|πρθ|прн|пересл|转发|轉寄|轉發|転送";
         let replies =
-            "re|aw|antw|sv|r|ref|odp|odg|ynt|res|ras|απ|σχετ|отг|отв|ответ|回复|答复|回覆|答覆|返信";
+            "re|aw|antw|sv|r|rif|ref|odp|odg|ynt|res|ras|απ|σχετ|отг|отв|ответ|回复|答复|回覆|答覆|返信";
         Self {
             kinds,
             lexicons,
@@ -196,6 +196,7 @@ impl Classifier {
         for search in searches.into_iter().flatten() {
             search.end(&self.shelf, text, &mut finds);
         }
+        finds.guard_across_languages(&self.lexicons, &self.shelf);
         finds.sort();
         finds
     }
@@ -437,12 +438,28 @@ mod tests {
             "Meine Daten bitte auf keinen Fall löschen.",
             "Je ne veux pas que mes données soient supprimées.",
             "No quiero que mis datos sean borrados.",
+            "Non voglio che i miei dati vengano cancellati.",
+            "Não quero que os meus dados sejam apagados.",
+            "Ik wil niet dat jullie mijn gegevens verwijderen.",
+            "Verwijder mijn gegevens alstublieft niet.",
             "Please do not delete my data.",
         ] {
             assert_eq!(found(text), denied, "{text}");
         }
         // A denial that is the wish.
         assert_eq!(found("Please do not sell my personal information."), "ad_opt_out");
+    }
+
+    #[test]
+    fn a_denial_holds_for_the_words_of_other_languages() {
+        let denied = "unclear: the words of a request, but denied, supposed or asked about";
+        for text in [
+            "Non chiedo la cancellazione dei miei dati ai sensi dell'art. 17 GDPR.",
+            "Ik vraag niet om verwijdering van mijn gegevens op grond van artikel 17 GDPR.",
+        ] {
+            assert_eq!(found(text), denied, "{text}");
+        }
+        assert_eq!(found("Chiedo la cancellazione ai sensi dell'art. 17 GDPR."), "deletion");
     }
 
     #[test]
@@ -464,6 +481,9 @@ mod tests {
             "Wir vertreten unseren Mandanten. Bitte löschen Sie alle personenbezogenen Daten.",
             "Au nom de ma mère, merci de supprimer toutes mes données.",
             "En nombre de mi madre, por favor eliminen todos mis datos.",
+            "Per conto di mia madre, vi prego di cancellare tutti i miei dati.",
+            "Em nome da minha mãe, apaguem por favor todos os meus dados.",
+            "Namens mijn moeder: wilt u al mijn gegevens verwijderen?",
         ] {
             assert_eq!(found(text), other, "{text}");
         }

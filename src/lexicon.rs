@@ -70,6 +70,8 @@ pub struct Hit<'a> {
     pub language: &'a str,
     /// Where it stands with its full force.
     pub free: Vec<Range<usize>>,
+    /// Where a guard takes its force.
+    guarded: Vec<(Range<usize>, &'static str)>,
     /// The guard that takes its force, where it stands nowhere free.
     pub guard: Option<&'static str>,
     /// Whether it is denied somewhere, even if it stands free elsewhere.
@@ -154,6 +156,12 @@ impl Lexicon {
         })
     }
 
+    /// Whether the pattern of the phrase at `index` speaks of a denial, which then is part of the wish ("no more
+    /// mail").
+    fn denies(&self, shelf: &Shelf, index: usize) -> bool {
+        self.matches(shelf, &self.guards.inside, shelf.source(self.first + index).as_bytes(), |_| true)
+    }
+
     /// The guard that takes the phrase at `index` its force at `place` of `text`, if one does. `may` says
     /// which guards might match there.
     fn against(
@@ -176,11 +184,9 @@ impl Lexicon {
         };
         let Guards { after: behind, inside, .. } = &self.guards;
         let any_mood = self.phrases.get(index)?.any_mood;
-        // A pattern that speaks of a denial makes it part of the wish ("no more mail").
-        let denies = || self.matches(shelf, inside, shelf.source(self.first + index).as_bytes(), |_| true);
         let is_denied = || {
             (self.matches(shelf, behind, after, may) || !any_mood && self.matches(shelf, inside, words, may))
-                && !denies()
+                && !self.denies(shelf, index)
         };
         hit(&self.guards.before, before)
             .or_else(|| is_denied().then_some(NEGATED))
@@ -290,8 +296,18 @@ impl<'a> Finds<'a> {
         let known = self.hits.iter().position(|hit| hit.order == order);
         let known = known.unwrap_or_else(|| {
             let place = place.clone();
-            let free = Vec::new();
-            self.hits.push(Hit { phrase, language, free, guard, negated: false, place, seen: 0, order });
+            let (free, guarded) = (Vec::new(), Vec::new());
+            self.hits.push(Hit {
+                phrase,
+                language,
+                free,
+                guarded,
+                guard: None,
+                negated: false,
+                place,
+                seen: 0,
+                order,
+            });
             self.hits.len() - 1
         });
         let Some(hit) = self.hits.get_mut(known) else { return };
@@ -302,14 +318,40 @@ impl<'a> Finds<'a> {
                     hit.place = place.clone();
                 }
                 hit.free.push(place);
-                hit.guard = None;
             }
-            Some(guard) => {
-                hit.negated |= guard == NEGATED;
-                if hit.free.is_empty() {
-                    hit.guard.get_or_insert(guard);
-                }
+            Some(guard) => hit.guarded.push((place, guard)),
+        }
+    }
+
+    /// Takes a phrase its force where a phrase of another language, of the same type, has lost it: "non chiedo
+    /// la cancellazione ex art. 17 GDPR" holds English words and no English denial. What speaks of a denial
+    /// itself keeps its force. Then every phrase is told what guards it.
+    pub fn guard_across_languages(&mut self, lexicons: &[Lexicon], shelf: &Shelf) {
+        let mut guarded: Vec<(usize, usize, Range<usize>, &'static str)> = Vec::new();
+        for hit in &self.hits {
+            let (kind, language) = (hit.phrase.kind, hit.order.0);
+            guarded.extend(hit.guarded.iter().map(|(place, guard)| (kind, language, place.clone(), *guard)));
+        }
+        for hit in &mut self.hits {
+            let (mine, (here, index)) = (hit.phrase.kind, hit.order);
+            let may_lose = !guarded.is_empty()
+                && !hit.free.is_empty()
+                && !lexicons.get(here).is_some_and(|lexicon| lexicon.denies(shelf, index));
+            if may_lose {
+                let taken = &mut hit.guarded;
+                hit.free.retain(|place| {
+                    let guard = guarded.iter().find(|(kind, language, other, _)| {
+                        *kind == mine
+                            && *language != here
+                            && place.start < other.end
+                            && other.start < place.end
+                    });
+                    taken.extend(guard.map(|(.., guard)| (place.clone(), *guard)));
+                    guard.is_none()
+                });
             }
+            hit.negated = hit.guarded.iter().any(|(_, guard)| *guard == NEGATED);
+            hit.guard = hit.guarded.first().filter(|_| hit.free.is_empty()).map(|(_, guard)| *guard);
         }
     }
 

@@ -430,39 +430,46 @@ fn is_date(word: &str, behind: &str) -> bool {
 /// Whether a full stop behind `word` marks a shortened word.
 fn is_abbreviation(word: &str) -> bool {
     let word = word.trim_start_matches(['(', '"', '\'']);
-    matches!(
-        word,
-        "art"
-            | "arts"
-            | "no"
-            | "nr"
-            | "mr"
-            | "mrs"
-            | "ms"
-            | "dr"
-            | "abs"
-            | "sec"
-            | "lit"
-            | "cf"
-            | "vs"
-            | "st"
-            | "e.g"
-            | "i.e"
-            | "z.b"
-            | "u.a"
-            | "d.h"
-            | "bzw"
-            | "sr"
-            | "sra"
-            | "mme"
-            | "hr"
-            | "fr"
-            | "tel"
-            | "approx"
-            | "incl"
-            | "para"
-            | "num"
-    ) || (word.chars().count() == 1 && word != "i")
+    // "z.B", "a.u.b", "d.d": letters, a full stop behind each.
+    let is_initials = word.contains('.') && word.split('.').all(|part| part.chars().count() == 1);
+    is_initials
+        || matches!(
+            word,
+            "art"
+                | "arts"
+                | "no"
+                | "nr"
+                | "mr"
+                | "mrs"
+                | "ms"
+                | "dr"
+                | "abs"
+                | "sec"
+                | "lit"
+                | "cf"
+                | "vs"
+                | "st"
+                | "bzw"
+                | "sr"
+                | "sra"
+                | "mme"
+                | "hr"
+                | "fr"
+                | "tel"
+                | "approx"
+                | "incl"
+                | "para"
+                | "num"
+                | "sig"
+                | "dott"
+                | "avv"
+                | "exmo"
+                | "exma"
+                | "dra"
+                | "dhr"
+                | "mevr"
+        )
+        || (word.chars().count() == 1 && word != "i")
 }
 
 /// What stands before and behind a word of a script whose letters the engine does not know for such: it
@@ -575,7 +582,13 @@ mod tests {
 
     #[test]
     fn a_date_ends_no_sentence() {
-        for one in ["am 12. oktober geschrieben", "am 12.10. geschrieben", "art. 17 dsgvo", "z.b. so"] {
+        for one in [
+            "wis a.u.b. alles",
+            "am 12. oktober geschrieben",
+            "am 12.10. geschrieben",
+            "art. 17 dsgvo",
+            "z.b. so",
+        ] {
             assert_eq!(sentences(one), one);
         }
         assert_eq!(sentences("i am 12. delete it. in 2024. bye"), "i am 12\ndelete it\nin 2024\nbye");
