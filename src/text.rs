@@ -161,13 +161,15 @@ impl Stripper {
             .map(|line| fold(line.get(..line.floor_char_boundary(400)).unwrap_or(line)))
             .collect();
         let mut own = String::new();
+        let mut none_yet = true;
         let mut index = 0;
         while let Some(line) = lines.get(index) {
             if own.len() > MAX_OWN_WORDS {
                 break;
             }
-            match self.line_at(&lines, &folded, index, own.trim().is_empty()) {
+            match self.line_at(&lines, &folded, index, none_yet) {
                 Line::Own => {
+                    none_yet &= line.is_empty();
                     own.push_str(line);
                     own.push('\n');
                     index += 1;
