@@ -675,7 +675,8 @@ fn f33_killed_at_each_command_it_ends_in_the_same_state() -> Outcome {
     let mut boxes: Vec<(String, &Dovecot)> = Vec::new();
     for ((stage, at, before), server) in stages {
         for (when, fault) in [("before", Fault::Stall), ("after", Fault::BlackHole)] {
-            let name = format!("{stage}-{when}");
+            // Dovecot knows its users in lower case.
+            let name = format!("{stage}-{when}").to_lowercase();
             let dovecot = server.unwrap_or(&servers[0]);
             for number in 0..MAILS {
                 dovecot.deliver(&name, &mail(&format!("{name}-{number}")));
