@@ -664,6 +664,10 @@ pub struct ImapConfig {
     /// The folder that is watched. Default "INBOX".
     #[serde(default = "default_inbox")]
     pub inbox: String,
+    /// The longest wait for an answer of the server; each step has a limit of its own, and none is longer
+    /// than this. Default 10m, at least 1s.
+    #[serde(default = "default_patience", deserialize_with = "duration")]
+    pub patience: Duration,
 }
 
 /// How an IMAP connection is protected.
@@ -717,6 +721,10 @@ pub struct SmtpConfig {
     /// Connections at once, at the most; a few replies need only one. Default 32.
     #[serde(default = "default_sessions")]
     pub max_sessions: u16,
+    /// The longest wait for an answer of the server; each step has a limit of its own, and none is longer
+    /// than this. Default 10m, at least 1s.
+    #[serde(default = "default_patience", deserialize_with = "duration")]
+    pub patience: Duration,
 }
 
 /// How an SMTP connection is protected.
@@ -841,9 +849,15 @@ impl SmtpConfig {
     }
 }
 
+/// What RFC 5321 section 4.5.3.2.6 wants for the longest of all waits.
+fn default_patience() -> Duration {
+    Duration::from_secs(10 * 60)
+}
 fn default_poll_interval() -> Duration {
     Duration::from_secs(30)
 }
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_RULE: &str = "below a second no server can answer; take \"10m\"";
 fn default_language() -> String {
     "en".into()
 }
@@ -1358,6 +1372,9 @@ impl Config {
             if !folder_name_is_sound(&imap.inbox) {
                 return Err((path("inbox"), format!("imap.inbox: {FOLDER_NAME_RULE}")));
             }
+            if imap.patience < SHORTEST_PATIENCE {
+                return Err((path("patience"), format!("imap.patience: {PATIENCE_RULE}")));
+            }
             if imap.username.chars().any(char::is_control) {
                 return Err((path("username"), "imap.username: has a control character".into()));
             }
@@ -1378,6 +1395,9 @@ impl Config {
                 "directory: there is an [smtp] section too; keep one of the two".into(),
             )),
             (Some(smtp), None) => {
+                if smtp.patience < SHORTEST_PATIENCE {
+                    return Err((at("patience"), format!("smtp.patience: {PATIENCE_RULE}")));
+                }
                 if smtp.tls == SmtpTls::None && !is_loopback(&smtp.host) {
                     return Err((
                         at("tls"),

@@ -379,6 +379,16 @@ fn ways_in_and_out() {
         "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"PRIVACYD_NO_SUCH\"\n[directory]",
         "The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set",
     );
+    broken(
+        "[directory]",
+        "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"X\"\npatience = \"500ms\"\n[directory]",
+        "c.toml:16: imap.patience: below a second no server can answer; take \"10m\"",
+    );
+    broken(
+        "[directory]\npath = \"/nonexistent/replies\"",
+        "[smtp]\nhost = \"smtp.example.com\"\npatience = \"0s\"",
+        "c.toml:13: smtp.patience: below a second no server can answer; take \"10m\"",
+    );
 }
 
 #[test]

@@ -117,3 +117,31 @@ fn the_map_names_every_room() {
         }
     }
 }
+
+#[test]
+fn the_catalogue_of_faults_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let catalogue = std::fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    for number in 1..=40 {
+        assert!(catalogue.contains(&format!("\n| F{number:02} ")), "F{number:02} is missing");
+    }
+    // Names of tests are the words in backticks with an underscore that are no keys.
+    let keys = ["max_message_size", "read_limit"];
+    let words = catalogue.split('`').skip(1).step_by(2);
+    for test in words.filter(|word| word.contains('_') && !word.contains(['/', ' ']) && !keys.contains(word))
+    {
+        assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}");
+    }
+}

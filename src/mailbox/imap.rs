@@ -104,9 +104,9 @@ impl Imap {
             ImapTls::None => None,
         };
         Ok(Self {
+            patience: Patience::default().at_most(settings.patience),
             settings,
             bounds,
-            patience: Patience::default(),
             tls,
             session: None,
             pass: Pass::default(),

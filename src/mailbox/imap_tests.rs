@@ -32,6 +32,7 @@ fn house(server: &Scripted) -> House {
         username: "ann".into(),
         password: SecretSource::File(password),
         inbox: "INBOX".into(),
+        patience: Duration::from_secs(600),
     };
     let mut imap = Imap::new(settings, Bounds::new(1000, 100_000)).unwrap();
     let short = Wait::Within(Duration::from_millis(300));

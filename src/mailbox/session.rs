@@ -100,6 +100,24 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// The same, with no wait longer than `longest`.
+    pub fn at_most(self, longest: Duration) -> Self {
+        let cut = |wait| match wait {
+            Wait::Within(limit) => Wait::Within(limit.min(longest)),
+            Wait::Silent(limit) => Wait::Silent(limit.min(longest)),
+        };
+        Self {
+            connect: cut(self.connect),
+            login: cut(self.login),
+            quick: cut(self.quick),
+            fetch: cut(self.fetch),
+            file: cut(self.file),
+            logout: cut(self.logout),
+        }
+    }
+}
+
 /// How we say who we are. XOAUTH2 will be a third way: AUTHENTICATE too, with a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Auth {

@@ -64,6 +64,22 @@ impl Default for Times {
     }
 }
 
+impl Times {
+    /// The same, with no wait longer than `longest`.
+    fn at_most(self, longest: Duration) -> Self {
+        Self {
+            connect: self.connect.min(longest),
+            greet: self.greet.min(longest),
+            envelope: self.envelope.min(longest),
+            data: self.data.min(longest),
+            stall: self.stall.min(longest),
+            message: self.message.min(longest),
+            ending: self.ending.min(longest),
+            quit: self.quit.min(longest),
+        }
+    }
+}
+
 /// A mail server, and how to talk to it.
 pub struct Smtp {
     settings: SmtpConfig,
@@ -102,7 +118,8 @@ impl Smtp {
             _ => None,
         };
         let helo = ClientId::Domain(helo);
-        Ok(Self { settings, helo, name, protection, credentials, times: Times::default() })
+        let times = Times::default().at_most(settings.patience);
+        Ok(Self { settings, helo, name, protection, credentials, times })
     }
 
     pub(super) fn max_sessions(&self) -> usize {

@@ -27,6 +27,7 @@ fn settings(port: u16) -> SmtpConfig {
         helo: None,
         bounce_address: None,
         max_sessions: 8,
+        patience: Duration::from_secs(600),
     }
 }
 

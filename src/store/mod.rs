@@ -106,8 +106,12 @@ impl Store {
     /// # Errors
     /// The folder is missing or not writable, the file is no database, or a newer privacyd wrote it.
     pub async fn open(path: &Path) -> Result<Self> {
-        let fail = || format!("Cannot open the database {}", path.display());
-        create_private(path).with_context(fail)?;
+        let opened = Self::open_file(path).await.map_err(explained);
+        opened.with_context(|| format!("Cannot open the database {}", path.display()))
+    }
+
+    async fn open_file(path: &Path) -> Result<Self> {
+        create_private(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -129,16 +133,14 @@ impl Store {
                 })
             })
             .connect_with(options.clone())
-            .await
-            .with_context(fail)?;
-        MIGRATIONS.run(&write).await.with_context(fail)?;
+            .await?;
+        MIGRATIONS.run(&write).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(2)
             .connect_with(options.pragma("query_only", "ON"))
-            .await
-            .with_context(fail)?;
+            .await?;
         let store = Self { write, read, turns: Arc::default() };
-        store.link_old_events().await.with_context(fail)?;
+        store.link_old_events().await?;
         Ok(store)
     }
 
@@ -195,6 +197,18 @@ impl Store {
         .with_context(|| format!("Cannot read the {name} of this installation"))?;
         key.try_into().map_err(|_| anyhow::anyhow!("The {name} of this installation is damaged"))
     }
+}
+
+/// The error, with what SQLite does not say: "disk I/O error" is also what it calls a disk that has no room for
+/// its side files.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    const IO_ERROR: i32 = 10; // SQLITE_IOERR; further bits say where
+    let is_io_error = error.chain().any(|cause| {
+        let cause = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        let code = cause.and_then(|cause| cause.code()?.parse::<i32>().ok());
+        code.is_some_and(|code| code & 0xff == IO_ERROR)
+    });
+    if is_io_error { error.context("its disk is full, or does not work") } else { error }
 }
 
 /// Creates the file with mode 0600 where there is none; SQLite gives its side files the same.

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use privacyd::config::{SmtpConfig, SmtpTls};
 use privacyd::mailer::{ConnectError, Letter, Mailer, Outcome, Session};
@@ -65,6 +66,7 @@ fn settings(port: u16) -> SmtpConfig {
         helo: None,
         bounce_address: None,
         max_sessions: 8,
+        patience: Duration::from_secs(600),
     }
 }
 

@@ -23,6 +23,8 @@ mod imap_client;
 mod milters;
 #[path = "../support/postfix.rs"]
 mod postfix;
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/smtp_script.rs"]
 mod smtp_script;
 #[path = "../support/vacation.rs"]
@@ -30,7 +32,9 @@ mod vacation;
 
 mod authentication;
 mod examples;
+mod faults;
 mod house;
+mod limits;
 mod mailbox;
 mod mailer;
 mod promises;
@@ -57,6 +61,10 @@ enum Need {
     Python,
     /// And psql, jq, and root, to become its user.
     Postgresql,
+    /// Root, and file systems of its own.
+    Mount,
+    /// Another time than it is.
+    Faketime,
     /// An address that is not loopback. Nothing is sent to anybody.
     Network,
 }
@@ -73,6 +81,8 @@ impl Need {
             Self::Openssl => certificates::missing(),
             Self::Python => examples::missing_python(),
             Self::Postgresql => examples::missing_postgresql(),
+            Self::Mount => limits::missing_mount(),
+            Self::Faketime => limits::missing_faketime(),
             Self::Network => mailer::own_address().is_none().then_some("only loopback is there"),
         }
     }
@@ -82,6 +92,8 @@ fn main() -> ExitCode {
     let rooms = [
         ("authentication", authentication::SCENARIOS),
         ("examples", examples::SCENARIOS),
+        ("faults", faults::SCENARIOS),
+        ("limits", limits::SCENARIOS),
         ("mailbox", mailbox::SCENARIOS),
         ("mailer", mailer::SCENARIOS),
         ("house", house::SCENARIOS),
