@@ -21,7 +21,7 @@ use support::House;
 
 static READER: LazyLock<Reader> = LazyLock::new(|| {
     let own = ["privacy@example.com".parse().unwrap()];
-    Reader::new(&Table::load(None).unwrap(), &own).unwrap()
+    Reader::new(&Table::load(None).unwrap(), &own)
 });
 
 /// Every mail of the corpus and every forgery.
