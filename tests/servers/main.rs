@@ -30,6 +30,7 @@ mod house;
 mod mailbox;
 mod mailer;
 mod stopping;
+mod watch;
 
 type Outcome = Result<(), Failed>;
 /// Its name, what it needs, and itself.
@@ -49,6 +50,8 @@ enum Need {
     Python,
     /// And psql, jq, and root, to become its user.
     Postgresql,
+    /// systemd-analyze.
+    Systemd,
     /// An address that is not loopback. Nothing is sent to anybody.
     Network,
 }
@@ -64,6 +67,7 @@ impl Need {
             Self::Openssl => certificates::missing(),
             Self::Python => examples::missing_python(),
             Self::Postgresql => examples::missing_postgresql(),
+            Self::Systemd => watch::missing_systemd(),
             Self::Network => mailer::own_address().is_none().then_some("only loopback is there"),
         }
     }
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         ("mailer", mailer::SCENARIOS),
         ("house", house::SCENARIOS),
         ("stopping", stopping::SCENARIOS),
+        ("watch", watch::SCENARIOS),
     ];
     let trials = rooms.into_iter().flat_map(|(room, scenarios)| {
         scenarios
