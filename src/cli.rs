@@ -45,12 +45,45 @@ pub enum Command {
         once: bool,
     },
     /// Check the configuration, rules and templates, and log in to every server. Changes nothing.
-    #[command(after_help = "Example:\n  privacyd check --config ./privacyd.toml")]
+    #[command(
+        after_help = "Examples:\n  privacyd check --config ./privacyd.toml\n  privacyd check --backup /var/backups/privacyd.db"
+    )]
     Check {
         /// Do not connect to any server.
         #[arg(long)]
         offline: bool,
+        /// Check this backup instead: the file, its schema and its event log. Needs no configuration. Exits 1 if
+        /// it is damaged.
+        #[arg(long, value_name = "FILE", conflicts_with = "offline")]
+        backup: Option<PathBuf>,
     },
+    /// Whether all is well: when each mailbox was last read, what waits, is overdue or has failed, and whether a
+    /// daemon runs. Exits 0 if all is well, 1 if something is wrong.
+    #[command(after_help = "Examples:\n  privacyd status\n  privacyd status --json | jq .wrong")]
+    Status {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look through the inbox, the folders that mail is filed in, and what the server takes for junk, for mail
+    /// that the ledger does not account for. What is found is recorded; requests among junk are held for a
+    /// person. The daemon does the same every night. Exits 1 if there was any that was not accounted for.
+    #[command(after_help = "Example:\n  privacyd reconcile --json")]
+    Reconcile {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy the database into a new file, while the daemon runs. A daemon that is started with the copy answers
+    /// nothing before `recovery end`. The copy is full of personal data.
+    #[command(after_help = "Example:\n  privacyd backup /var/backups/privacyd-$(date +%F).db")]
+    Backup {
+        /// The file to write; one that exists is refused.
+        file: PathBuf,
+    },
+    /// Times in which nothing is answered or carried out, as after a loss of the database.
+    #[command(subcommand)]
+    Recovery(Recovery),
     /// Show what mails would be taken for, and who is proven to have written them. Touches nothing, needs
     /// no configuration.
     #[command(
@@ -573,6 +606,23 @@ fn rate(text: &str) -> Result<u32, &'static str> {
     let number = text.strip_suffix("/min").unwrap_or(text);
     let rate = number.trim().parse::<u32>().ok().filter(|rate| (1..=100_000).contains(rate));
     rate.ok_or("write it as 100/min, from 1/min to 100000/min")
+}
+
+/// `privacyd recovery`
+#[derive(Debug, Subcommand)]
+pub enum Recovery {
+    /// From now on record all mail, and answer and carry out nothing. A daemon that runs obeys at once.
+    #[command(after_help = "Example:\n  privacyd recovery begin")]
+    Begin,
+    /// Go on as usual with the mail that comes from now on. What came meanwhile stays held for a person. Open
+    /// requests from before are held, and replies that were queued before become of unknown fate: the database
+    /// that is lost may have dealt with them.
+    #[command(after_help = "Examples:\n  privacyd recovery end\n  privacyd recovery end --up-to-date")]
+    End {
+        /// Nothing is lost, as after moving to another machine: what was open and queued before goes on.
+        #[arg(long)]
+        up_to_date: bool,
+    },
 }
 
 /// `privacyd deletions`

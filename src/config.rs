@@ -60,6 +60,12 @@ pub struct Config {
     /// Who is told what runs short of time.
     #[serde(default)]
     pub admin: Admin,
+    /// A mail to ourselves at an interval. Default none.
+    #[serde(default)]
+    pub canary: Option<CanaryConfig>,
+    /// Numbers for Prometheus. Default none.
+    #[serde(default)]
+    pub metrics: Option<MetricsConfig>,
     /// How long what is done with is kept.
     #[serde(default)]
     pub retention: Retention,
@@ -264,6 +270,32 @@ pub struct Admin {
     /// person, what is due, what failed. Default: there is none.
     #[serde(deserialize_with = "time_of_day")]
     pub digest_at: Option<Time>,
+}
+
+/// A mail to ourselves at an interval, which must come back.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CanaryConfig {
+    /// How often. Default 6h.
+    #[serde(deserialize_with = "duration")]
+    pub every: Duration,
+    /// How soon it must be back. Default 30m.
+    #[serde(deserialize_with = "duration")]
+    pub within: Duration,
+}
+
+impl Default for CanaryConfig {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(6 * 60 * 60), within: Duration::from_secs(30 * 60) }
+    }
+}
+
+/// Numbers for Prometheus.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Where they are to be had, under /metrics: an address of this machine itself, with a port.
+    pub listen: SocketAddr,
 }
 
 /// How long what is done with is kept.
@@ -1059,6 +1091,8 @@ impl Config {
         self.check_correction()?;
         self.check_proof()?;
         self.check_clock()?;
+        self.check_canary()?;
+        self.check_metrics()?;
         self.check_retention()?;
         self.check_authentication()?;
         self.check_folders()?;
@@ -1210,6 +1244,34 @@ impl Config {
             ));
         }
         Ok(())
+    }
+
+    fn check_canary(&self) -> Result<(), (Vec<String>, String)> {
+        let Some(CanaryConfig { every, within }) = self.canary else { return Ok(()) };
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let fault =
+            |key: &str, message: &str| Err((vec!["canary".to_owned(), key.to_owned()], message.to_owned()));
+        if self.smtp.is_none() {
+            let message = "canary: without [smtp] no mail goes out that could come back; leave it out";
+            return Err((vec!["canary".into()], message.into()));
+        }
+        if !(minutes(10)..=minutes(7 * 24 * 60)).contains(&every) {
+            return fault("every", "canary.every: must be between \"10m\" and \"7d\"");
+        }
+        if within < minutes(1) || within >= every {
+            return fault("within", "canary.within: must be at least \"1m\", and less than canary.every");
+        }
+        Ok(())
+    }
+
+    fn check_metrics(&self) -> Result<(), (Vec<String>, String)> {
+        match self.metrics {
+            Some(MetricsConfig { listen }) if !listen.ip().is_loopback() => Err((
+                vec!["metrics".into(), "listen".into()],
+                "metrics.listen: is not this machine itself; take \"127.0.0.1:9464\"".into(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn check_retention(&self) -> Result<(), (Vec<String>, String)> {

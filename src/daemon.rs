@@ -15,13 +15,14 @@ use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
 use crate::clock::{Calendar, Clock};
-use crate::config::{ClockConfig, Config, Retention, too_long_with_prefix, whole_is_too_long};
+use crate::config::{CanaryConfig, ClockConfig, Config, Retention, too_long_with_prefix, whole_is_too_long};
 use crate::correction::Corrections;
 use crate::decide::Policy;
 use crate::intake::{DigestPlan, Intake, Passed};
 use crate::language::LanguageFile;
 use crate::mailbox::{Bounds, LoginRefused, Mailbox};
 use crate::mailer::Mailer;
+use crate::metrics;
 use crate::notice::Notices;
 use crate::outbox::Outbox;
 use crate::redact::Pseudonyms;
@@ -30,10 +31,12 @@ use crate::request::{RequestType, Table, Verb};
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::store::purge::Purged;
+use crate::store::reconcile::Reconciled;
 use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
 use crate::verify::{MAIL_TIMEOUT, Verifier, WINDOW_TIMEOUT};
+use crate::watch::Watch;
 use crate::work::Work;
 
 /// The longest wait between two tries of something that fails.
@@ -42,6 +45,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 /// The wait after a refused login: a server that counts wrong passwords must not lock us out.
 const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(15 * 60);
 
+/// The wait after a look through the mailboxes that failed.
+const AFTER_FAILED_LOOK: Duration = Duration::from_secs(30 * 60);
+
 /// The rest between two looks for work.
 const WORK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -49,6 +55,8 @@ const WORK_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Daemon {
     /// The mailboxes.
     pub mailboxes: Vec<Mailbox>,
+    /// The same once more, to be looked through while these are read.
+    inspected: Vec<Mailbox>,
     /// The corridor in.
     pub intake: Arc<Intake>,
     /// The work on approved requests.
@@ -57,15 +65,15 @@ pub struct Daemon {
     pub outbox: Outbox,
     /// The way out for notices to everybody.
     pub notices: Notices,
-    poll_interval: Duration,
-    retention: Retention,
-    _sole: Sole,
+    config: Config,
+    _sole: Vec<Sole>,
 }
 
 /// All that a daemon is made of before it touches the database or the network.
 pub struct Parts {
     rules: Rules,
     mailboxes: Vec<Mailbox>,
+    inspected: Vec<Mailbox>,
     mailer: Mailer,
     verifier: Option<Verifier>,
     sources: Vec<Source>,
@@ -82,6 +90,7 @@ impl Parts {
         Ok(Self {
             rules: Rules::load(config)?,
             mailboxes: mailboxes(config)?,
+            inspected: mailboxes(config)?,
             mailer: mailer(config)?,
             verifier: verifier(config)?,
             sources: Source::load(config)?,
@@ -248,20 +257,15 @@ impl Daemon {
         Self::open(config, Parts::load(config)?).await
     }
 
-    /// Opens the database, as the only daemon on it, and puts the parts together.
+    /// Opens the database, as the only daemon on it and on its Maildirs, and puts the parts together.
     ///
     /// # Errors
-    /// The database cannot be used, or another daemon works on it.
+    /// The database cannot be used, or another daemon works on it or on one of the Maildirs.
     pub async fn open(config: &Config, parts: Parts) -> Result<Self> {
-        let Parts {
-            rules: Rules { table, reader, replies, clock },
-            mailboxes,
-            mailer,
-            verifier,
-            sources,
-            tokens,
-        } = parts;
-        let sole = Sole::claim(&config.database)?;
+        let mut sole = vec![Sole::claim(&config.database)?];
+        for maildir in &config.maildir {
+            sole.push(Sole::claim_maildir(&maildir.path)?);
+        }
         let store = Store::open(&config.database).await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
         if interrupted > 0 {
@@ -277,6 +281,28 @@ impl Daemon {
                 "notices of unknown fate: the last run ended while it sent them; see `privacyd notice status`"
             );
         }
+        Self::assemble(config, parts, store, sole).await
+    }
+
+    /// The same beside a daemon that may be at work. It must not be run.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn beside(config: &Config, parts: Parts) -> Result<Self> {
+        let store = Store::open(&config.database).await?;
+        Self::assemble(config, parts, store, Vec::new()).await
+    }
+
+    async fn assemble(config: &Config, parts: Parts, store: Store, sole: Vec<Sole>) -> Result<Self> {
+        let Parts {
+            rules: Rules { table, reader, replies, clock },
+            mailboxes,
+            inspected,
+            mailer,
+            verifier,
+            sources,
+            tokens,
+        } = parts;
         let is_correction = |kind: &&RequestType| kind.verb == Some(Verb::Correct);
         let corrections = match config.correction.fields.as_slice() {
             [] => Vec::new(),
@@ -307,6 +333,7 @@ impl Daemon {
             verifier: verifier.map(Arc::new),
             pseudonyms,
             queued: Arc::new(Notify::new()),
+            watch: Watch::over(mailboxes.iter().map(Mailbox::name)),
         };
         let intake = Arc::new(intake);
         let key = store.tombstone_key().await?;
@@ -314,12 +341,12 @@ impl Daemon {
         let outbox = Outbox::new(store, mailer);
         Ok(Self {
             mailboxes,
+            inspected,
             notices: Notices::new(Arc::clone(&intake), outbox.mailer(), tokens),
             intake,
             work,
             outbox,
-            poll_interval: config.poll_interval,
-            retention: config.retention.clone(),
+            config: config.clone(),
             _sole: sole,
         })
     }
@@ -344,7 +371,7 @@ impl Daemon {
         let out = tokio::spawn(out);
         for mailbox in &mut self.mailboxes {
             let name = mailbox.name().to_owned();
-            match self.intake.pass(mailbox, &|| stop.is_asked()).await {
+            match pass(&self.intake, mailbox, &mut false, &stop).await {
                 Ok(Passed { mails, unfiled, all_read: this_one }) => {
                     all_read &= this_one;
                     info!(mailbox = name, mails, unfiled, "mailbox read");
@@ -379,7 +406,7 @@ impl Daemon {
         if let Err(error) = self.intake.digest(Timestamp::now()).await {
             note(&mut failure, error);
         }
-        if let Err(error) = purge(&self.intake.store, &self.retention, &stop).await {
+        if let Err(error) = purge(&self.intake.store, &self.config.retention, &stop).await {
             note(&mut failure, error);
         }
         let _ = read.send(true);
@@ -389,15 +416,29 @@ impl Daemon {
         if let Err(error) = self.notices.run(true, &stop).await {
             note(&mut failure, error);
         }
+        if let Err(error) = self.intake.watch.record(&self.intake.store).await {
+            note(&mut failure, error);
+        }
         self.intake.store.close().await;
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Looks through all mailboxes for mail that the ledger does not account for.
+    ///
+    /// # Errors
+    /// A mailbox or the store does not work.
+    pub async fn reconcile(&mut self, stop: &Stop) -> Result<Reconciled> {
+        let found = self.intake.reconcile(&mut self.inspected, stop).await;
+        self.intake.store.close().await;
+        found
     }
 
     /// Runs until `stop` is asked, then finishes what is in hand and returns.
     ///
     /// # Errors
-    /// A loop broke off by a fault of ours.
+    /// The metrics have no place, or a loop broke off by a fault of ours.
     pub async fn run(self, stop: Stop) -> Result<()> {
+        let metrics = metrics::bind(&self.config).await?;
         let mut loops = tokio::task::JoinSet::new();
         let mailboxes = self.mailboxes.len();
         let mut read_until = Vec::new();
@@ -405,16 +446,31 @@ impl Daemon {
             let (read, until) = watch::channel(None);
             read_until.push(until);
             let intake = Arc::clone(&self.intake);
-            loops.spawn(mailbox_loop(mailbox, intake, self.poll_interval, read, stop.clone()));
+            loops.spawn(mailbox_loop(mailbox, intake, self.config.poll_interval, read, stop.clone()));
         }
         loops.spawn(work_loop(self.work, read_until.clone(), stop.clone()));
-        loops.spawn(clock_loop(Arc::clone(&self.intake), read_until, self.retention, stop.clone()));
+        let (intake, until) = (Arc::clone(&self.intake), read_until.clone());
+        loops.spawn(reconcile_loop(self.inspected, intake, until, stop.clone()));
+        if let Some(settings) = self.config.canary {
+            loops.spawn(canary_loop(settings, Arc::clone(&self.intake), stop.clone()));
+        }
+        loops.spawn(clock_loop(
+            Arc::clone(&self.intake),
+            read_until,
+            self.config.retention.clone(),
+            stop.clone(),
+        ));
         loops.spawn(notice_loop(self.notices, stop.clone()));
-        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stop));
+        if let Some(listener) = metrics {
+            loops.spawn(metrics::serve(listener, self.config, self.intake.store.clone(), stop.clone()));
+        }
+        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stop.clone()));
+        let intake = Arc::clone(&self.intake);
+        loops.spawn(async move { intake.watch.keep(&intake.store, &stop).await });
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
         let _ = sd_notify::notify(&[
             sd_notify::NotifyState::Ready,
-            sd_notify::NotifyState::Status(&format!("watching {mailboxes} mailboxes")),
+            sd_notify::NotifyState::Status(&self.intake.watch.status()),
         ]);
         while let Some(ended) = loops.join_next().await {
             ended.context("A loop broke off")?;
@@ -447,6 +503,20 @@ async fn drain_until(
     }
 }
 
+/// One pass over a mailbox; before the first, whether it knows more than the database does.
+async fn pass(
+    intake: &Arc<Intake>,
+    mailbox: &mut Mailbox,
+    is_trusted: &mut bool,
+    stop: &Stop,
+) -> Result<Passed> {
+    if !*is_trusted {
+        intake.suspect(mailbox, Timestamp::now()).await?;
+        *is_trusted = true;
+    }
+    intake.pass(mailbox, &|| stop.is_asked()).await
+}
+
 /// One mailbox, for ever: a pass, then a rest.
 async fn mailbox_loop(
     mut mailbox: Mailbox,
@@ -457,9 +527,10 @@ async fn mailbox_loop(
 ) {
     let name = mailbox.name().to_owned();
     let mut failures = 0;
+    let mut is_trusted = false;
     while !stop.is_asked() {
         let begun = Timestamp::now();
-        let rest = match intake.pass(&mut mailbox, &|| stop.is_asked()).await {
+        let rest = match pass(&intake, &mut mailbox, &mut is_trusted, &stop).await {
             Ok(Passed { mails, unfiled, all_read }) => {
                 if failures > 0 {
                     info!(mailbox = name, "mailbox works again");
@@ -475,6 +546,7 @@ async fn mailbox_loop(
             }
             Err(error) => {
                 failures += 1;
+                intake.watch.failed(&name);
                 let refused = error.chain().any(|cause| cause.is::<LoginRefused>());
                 let wait = if refused { AFTER_REFUSED_LOGIN } else { back_off(failures) };
                 error!(mailbox = name, failures, wait_s = wait.as_secs(), "mailbox failed: {error:#}");
@@ -517,6 +589,61 @@ async fn clock_loop(
             if let Err(error) = purge(&intake.store, &retention, &stop).await {
                 error!("the purge failed: {error:#}");
             }
+        }
+        stop.rest(Duration::from_secs(60)).await;
+    }
+}
+
+/// Completeness, for ever: every night at three by our calendar, and once a day at the least, after the mailboxes
+/// have been read.
+async fn reconcile_loop(
+    mut mailboxes: Vec<Mailbox>,
+    intake: Arc<Intake>,
+    read_until: Vec<watch::Receiver<Option<Timestamp>>>,
+    stop: Stop,
+) {
+    let zone = TimeZone::get(intake.policy.clock.calendar().zone_name()).unwrap_or(TimeZone::UTC);
+    let mut failures = 0;
+    while !stop.is_asked() {
+        let is_read = read_until.iter().all(|until| until.borrow().is_some());
+        let rest = match is_read && is_reconcile_due(&intake.store, &zone, Timestamp::now()).await {
+            false => Duration::from_secs(60),
+            true => match intake.reconcile(&mut mailboxes, &stop).await {
+                Ok(_) => {
+                    failures = 0;
+                    Duration::from_secs(60)
+                }
+                Err(error) => {
+                    failures += 1;
+                    error!(failures, "the mailboxes cannot be looked through: {error:#}");
+                    AFTER_FAILED_LOOK
+                }
+            },
+        };
+        // The first look comes soon after the first read.
+        stop.rest(if is_read { rest } else { Duration::from_secs(1) }).await;
+    }
+}
+
+async fn is_reconcile_due(store: &Store, zone: &TimeZone, now: Timestamp) -> bool {
+    let last = match store.reconciliation().await {
+        Ok(last) => last.and_then(|last| last.at),
+        Err(error) => {
+            error!("{error:#}");
+            return false;
+        }
+    };
+    let Some(last) = last else { return true };
+    let hours = now.duration_since(last).as_hours();
+    hours >= 24 || hours >= 12 && now.to_zoned_datetime(zone.clone()).hour() == 3
+}
+
+/// Mail to ourselves, for ever: looked after once a minute.
+async fn canary_loop(settings: CanaryConfig, intake: Arc<Intake>, stop: Stop) {
+    let started = Timestamp::now();
+    while !stop.is_asked() {
+        if let Err(error) = intake.canary(&settings, started, Timestamp::now()).await {
+            error!("the canary failed: {error:#}");
         }
         stop.rest(Duration::from_secs(60)).await;
     }

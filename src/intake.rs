@@ -9,8 +9,13 @@
 //! The dear things, a commit and a command to the server, cost the same for one mail as for hundreds.
 //! So mails go through in windows: the pure rooms in parallel, one transaction, one filing.
 
+mod alarm;
+mod canary;
 mod digest;
 mod folders;
+mod origin;
+mod reconcile;
+mod recovery;
 mod warn;
 
 use std::collections::HashMap;
@@ -50,6 +55,8 @@ use crate::store::proof::{Challenge, Lapse, question};
 use crate::store::visit::{Entry, Identity, Known, RecordError, Visit};
 use crate::understand::{Reader, letter_digest};
 use crate::verify::Verifier;
+use crate::watch::Watch;
+use origin::Origin;
 
 /// A mail that was being looked at so often when the process ended is not looked at again.
 const MOST_TRIES: u32 = 3;
@@ -102,6 +109,8 @@ pub struct Intake {
     pub digest: Option<DigestPlan>,
     /// Rung when replies have been queued.
     pub queued: Arc<Notify>,
+    /// Told what the mailboxes give.
+    pub watch: Watch,
 }
 
 /// A mail after the pure rooms.
@@ -110,6 +119,8 @@ struct Prepared {
     identity: Identity,
     received: Timestamp,
     understanding: Understanding,
+    /// What its own field says, if it is a mail of ours to ourselves.
+    canary: Option<String>,
     took: Duration,
 }
 
@@ -148,6 +159,9 @@ impl Intake {
                 to_file.extend(work.await.context("The corridor broke off")??);
             }
             let window = window?;
+            if !stop() {
+                self.watch.alive(&name, Timestamp::now());
+            }
             let is_last = window.mails.is_empty();
             passed.mails += window.mails.len() as u64;
             if !is_last {
@@ -176,6 +190,9 @@ impl Intake {
             && let Err(error) = self.by_folder(mailbox, Timestamp::now()).await
         {
             error!(mailbox = name, "the folders could not be looked into: {error:#}");
+        }
+        if passed.all_read {
+            self.watch.good(&name, Timestamp::now());
         }
         Ok(passed)
     }
@@ -206,8 +223,21 @@ impl Intake {
         window: Window,
         now: Timestamp,
     ) -> Result<Vec<Filing>> {
+        let last_uid = window.mails.iter().map(|mail| uid(&mail.id)).max().unwrap_or(0);
+        self.receive_from(mailbox, Origin::Inbox, window, Some(last_uid), now).await
+    }
+
+    /// The same for mail that was found at `origin`; the cursor of `mailbox` moves to `last_uid`, if anywhere.
+    async fn receive_from(
+        self: &Arc<Self>,
+        mailbox: &str,
+        origin: Origin<'_>,
+        window: Window,
+        last_uid: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Vec<Filing>> {
         let Window { validity, mails } = window;
-        let last_uid = mails.iter().map(|mail| uid(&mail.id)).max().unwrap_or(0);
+        let place = Place { mailbox, validity, origin };
         let ids: Vec<&MailId> = mails.iter().map(|mail| &mail.id).collect();
         let tries = self.store.earlier_attempts(mailbox, validity, &ids).await?;
         let (suspects, fresh): (Vec<_>, Vec<_>) =
@@ -216,23 +246,23 @@ impl Intake {
         // Mails that were in hand when the process ended go alone, each with its own count, so that the
         // one that ended it is found and its neighbours are not blamed. The cursor waits for the rest.
         for (mail, tries) in suspects {
-            filings.extend(self.receive_together(mailbox, validity, None, vec![mail], tries, now).await?);
+            filings.extend(self.receive_together(place, None, vec![mail], tries, now).await?);
         }
         let fresh: Vec<Fetched> = fresh.into_iter().map(|(mail, _)| mail).collect();
-        filings.extend(self.receive_together(mailbox, validity, Some(last_uid), fresh, 0, now).await?);
+        filings.extend(self.receive_together(place, last_uid, fresh, 0, now).await?);
         Ok(filings)
     }
 
     /// The corridor proper, for mails that were never looked at before, or for one that was.
     async fn receive_together(
         self: &Arc<Self>,
-        mailbox: &str,
-        validity: u32,
+        place: Place<'_>,
         last_uid: Option<u32>,
         mails: Vec<Fetched>,
         tries: u32,
         now: Timestamp,
     ) -> Result<Vec<Filing>> {
+        let Place { mailbox, validity, .. } = place;
         let ids: Vec<MailId> = mails.iter().map(|mail| mail.id.clone()).collect();
         let ids: Vec<&MailId> = ids.iter().collect();
         if !ids.is_empty() {
@@ -247,7 +277,6 @@ impl Intake {
             self.store.forget_attempts(mailbox, validity, suspect).await?;
         }
 
-        let place = Place { mailbox, validity };
         let mut filings = Vec::with_capacity(ids.len());
         loop {
             let later = take();
@@ -273,14 +302,18 @@ impl Intake {
         last_uid: Option<u32>,
         now: Timestamp,
     ) -> Result<Vec<Filing>> {
-        let Place { mailbox, validity } = place;
+        let Place { mailbox, validity, origin } = place;
         let mut visit = self.store.visit(now).await?;
+        let is_recovering = visit.is_recovering().await?;
         let mut memory = Memory::load(&mut visit, mails).await?;
         let mut filings = Vec::with_capacity(mails.len());
         let mut lines = Vec::with_capacity(mails.len());
         for mail in mails {
-            let (folder, line) = self.record(&mut visit, &mut memory, place, mail, now).await?;
-            filings.push((mail.id.clone(), folder));
+            let (folder, line) =
+                self.record(&mut visit, &mut memory, place, mail, is_recovering, now).await?;
+            if origin.home() != Some(folder.as_str()) {
+                filings.push((mail.id.clone(), folder));
+            }
             lines.push(line);
         }
         let ids: Vec<&MailId> = mails.iter().map(|mail| &mail.id).collect();
@@ -300,6 +333,7 @@ impl Intake {
         memory: &mut Memory,
         place: Place<'_>,
         mail: &Prepared,
+        is_recovering: bool,
         now: Timestamp,
     ) -> Result<(String, Line)> {
         if let Some(known) = memory.known(&mail.identity) {
@@ -311,13 +345,17 @@ impl Intake {
         let mut decision =
             no_panic(|| decide(&mail.understanding, &self.table, &self.policy, &case_file, mail.received))
                 .unwrap_or_else(|| held("deciding on it hit a fault of privacyd's own"));
-        let reported = self.reported(visit, letter, mail.received).await?;
+        let reported = match place.origin {
+            Origin::Folder(_) => None,
+            Origin::Inbox | Origin::Junk(_) => self.reported(visit, letter, mail.received).await?,
+        };
         if let Some((reported, effect)) = &reported {
             let what = if reported.is_notice { "notice" } else { "reply" };
             decision.why.push_str(&format!("; our {what} {} is {effect}", reported.id));
         }
+        let stays = place.origin.temper(&mut decision, is_recovering);
         loop {
-            let folder = self.folder(&decision.shelf);
+            let folder = stays.map_or_else(|| self.folder(&decision.shelf), str::to_owned);
             let references = fresh_references(decision.requests.len())?;
             let letters = self.compose(&mut decision, &references, letter, now)?;
             let entry = Entry {
@@ -327,6 +365,14 @@ impl Intake {
             match visit.record(&entry).await {
                 Ok(id) => {
                     memory.remember(mail, id, &folder, &letters.replies);
+                    if stays.is_some() {
+                        visit.moved(id, &folder).await?;
+                    }
+                    if let Some(token) = &mail.canary
+                        && visit.canary_is_back(token).await?
+                    {
+                        info!(mailbox = place.mailbox, "the canary is back");
+                    }
                     if let Some((reported, effect)) = &reported {
                         let held = visit.record_report(reported, *effect, id).await?;
                         log_report(reported, *effect, &held);
@@ -360,15 +406,20 @@ impl Intake {
         let sender = letter.and_then(|letter| letter.from.as_ref().ok());
         let why = format!("known: message {}", known.id);
         let decision = Decision::silent(Disposition::None, Shelf::Held, why);
-        if known.same_mail {
-            visit.seen_again(known.id, place.mailbox, place.validity, &mail.id).await?;
-        } else {
+        let home = place.origin.home();
+        let folder = home.map_or(known.folder, str::to_owned);
+        if !known.same_mail {
             let nothing = Letters::default();
-            let entry = place.entry(mail, sender, &known.folder, &decision, &[], &nothing);
-            visit.record_duplicate(&entry).await.context("Cannot record a duplicate")?;
+            let entry = place.entry(mail, sender, &folder, &decision, &[], &nothing);
+            let id = visit.record_duplicate(&entry).await.context("Cannot record a duplicate")?;
+            if home.is_some() {
+                visit.moved(id, &folder).await?;
+            }
+        } else if home.is_none() {
+            visit.seen_again(known.id, place.mailbox, place.validity, &mail.id).await?;
         }
         let line = Line { outcome: "duplicate", ..self.line(mail, &decision, &[], sender, false) };
-        Ok((known.folder, line))
+        Ok((folder, line))
     }
 
     /// The mail of ours that a bounce is about, and what it may change there.
@@ -483,12 +534,16 @@ impl Intake {
     }
 
     /// What time has brought: reminds whoever has not answered our question for half its time, and closes
-    /// the requests of those whose time is over. Answers how many letters that were.
+    /// the requests of those whose time is over; not while a recovery lasts. Answers how many letters that
+    /// were.
     ///
     /// # Errors
     /// The store does not work.
     pub async fn sweep(&self, now: Timestamp) -> Result<u64> {
         let mut letters = 0;
+        if self.store.recovery().await?.is_some() {
+            return Ok(letters);
+        }
         loop {
             let mut visit = self.store.visit(now).await?;
             let lapses = visit.lapses(now).await?;
@@ -673,6 +728,7 @@ impl Line {
 struct Place<'a> {
     mailbox: &'a str,
     validity: u32,
+    origin: Origin<'a>,
 }
 
 impl<'a> Place<'a> {
@@ -856,24 +912,30 @@ fn letter_of(understanding: &Understanding) -> Option<&Letter> {
     }
 }
 
-fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -> Prepared {
-    let begun = Instant::now();
-    let (bytes, understanding) = match &mail.body {
-        Body::Whole(bytes) | Body::Head(bytes) if give_up => {
-            (bytes.as_slice(), Understanding::Unread("looking at it has ended the process three times"))
-        }
-        Body::Whole(bytes) | Body::Head(bytes) => (bytes.as_slice(), reader.read(bytes)),
-        Body::TooLarge(bytes) => {
-            (bytes.as_slice(), Understanding::Unread("it is larger than max_message_size"))
-        }
-        Body::Missing => (&[][..], Understanding::Unread("the server lists it but gives no body")),
-    };
+/// What a mail is known by, but for its being a letter.
+fn identity_of(mail: &Fetched) -> Identity {
+    let bytes = mail.body.bytes();
     let mut hash = Sha256::new();
     if bytes.is_empty() {
         // There are no bytes to know it by: its place has to do, and it causes nothing but a held mail.
         hash.update(format!("{} {}", mail.id, mail.received));
     }
     hash.update(bytes);
+    let size = i64::try_from(mail.size).unwrap_or(i64::MAX);
+    Identity { digest: hash.finalize().into(), size, letter: None }
+}
+
+fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -> Prepared {
+    let begun = Instant::now();
+    let understanding = match &mail.body {
+        Body::Whole(_) | Body::Head(_) if give_up => {
+            Understanding::Unread("looking at it has ended the process three times")
+        }
+        Body::Whole(bytes) | Body::Head(bytes) => reader.read(bytes),
+        Body::TooLarge(_) => Understanding::Unread("it is larger than max_message_size"),
+        Body::Missing => Understanding::Unread("the server lists it but gives no body"),
+    };
+    let bytes = mail.body.bytes();
     // A list's copy of a letter must not pass for the letter: what a machine sent is known by its bytes alone.
     let is_automatic = letter_of(&understanding).is_some_and(|letter| letter.automatic.is_some());
     // And of a beginning alone nobody can say whether it is the same letter's.
@@ -881,11 +943,8 @@ fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -
     let letter = if give_up || is_automatic || is_cut { None } else { letter_digest(bytes) };
     Prepared {
         id: mail.id.clone(),
-        identity: Identity {
-            digest: hash.finalize().into(),
-            size: i64::try_from(mail.size).unwrap_or(i64::MAX),
-            letter,
-        },
+        identity: Identity { letter, ..identity_of(mail) },
+        canary: canary::token(&understanding, bytes),
         // A server without a usable date: the moment we see it is the only one we know.
         received: if mail.received == Timestamp::UNIX_EPOCH { now } else { mail.received },
         understanding,

@@ -36,7 +36,9 @@
 //! * [`work`]: carries approved requests out in the company's systems, and tells the end. [`source`] (effect):
 //!   such a system, reached by a command or over HTTPS. [`copy`] (pure): the copy of the data that is handed out.
 //! * [`notice`]: notices to everybody the company knows, within a rate.
-//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them.
+//! * [`daemon`]: builds all of it from a configuration and keeps the loops turning; [`stop`]: what ends them;
+//!   [`watch`] (effect): whether they really work, for systemd and for `privacyd status`; [`metrics`]: the same as
+//!   numbers.
 //! * [`cli`], [`operator`], [`demo`]: the command line. [`report`] (pure): the yearly numbers.
 //!   [`log`], [`redact`]: what a log may say.
 //!   [`random`] (effect): the system's random bytes.
@@ -98,7 +100,9 @@ pub mod notice;
 pub mod outbox;
 
 pub mod daemon;
+pub mod metrics;
 pub mod stop;
+pub mod watch;
 
 pub mod cli;
 pub mod demo;

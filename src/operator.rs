@@ -1,6 +1,7 @@
 //! The operator's verbs behind the command line.
 
 pub mod audit;
+pub mod backup;
 pub mod classify;
 pub mod clocks;
 pub mod deletions;
@@ -9,6 +10,7 @@ pub mod export;
 pub mod hand;
 pub mod notice;
 pub mod report;
+pub mod status;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -33,6 +35,7 @@ use crate::source::Source;
 use crate::stop::Stop;
 use crate::store::subjects::Upserted;
 use crate::store::{Store, Taken};
+use crate::watch::check_watchdog;
 use crate::{demo, log};
 
 pub use classify::disposition;
@@ -56,7 +59,10 @@ pub async fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Demo { dir } => demo::run(dir).await?,
         Command::Init { file } => init(&file)?,
         Command::Run { once } => run(&configured(&cli.config)?, once).await?,
-        Command::Check { offline } => check(&configured(&cli.config)?, offline).await?,
+        Command::Check { backup: Some(file), .. } => return backup::check(&file).await,
+        Command::Check { offline, backup: None } => check(&configured(&cli.config)?, offline).await?,
+        Command::Reconcile { json } => return backup::reconcile(&configured(&cli.config)?, json).await,
+        Command::Status { json } => return status::status(&configured(&cli.config)?, json).await,
         Command::Token(options) => return token(&configured(&cli.config)?, &options),
         other => return with_store(&configured(&cli.config)?, other).await,
     }
@@ -73,6 +79,9 @@ fn configured(path: &Path) -> Result<Config> {
 /// `run`: until SIGTERM or SIGINT; the first drains, the second exits at once.
 async fn run(config: &Config, once: bool) -> Result<()> {
     log::begin(&config.log);
+    if !once {
+        check_watchdog(sd_notify::watchdog_enabled(), config.poll_interval).map_err(as_mistake)?;
+    }
     let stop = listen_for_signals()?;
     config.check_database().map_err(|error| as_mistake(error.into()))?;
     let parts = Parts::load(config).map_err(as_mistake)?;
@@ -327,10 +336,14 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Audit(command) => audit::audit(&store, command).await?,
         Command::Notice(command) => notice::notice(&store, config, command).await?,
         Command::Deletions(command) => deletions::deletions(&store, command).await?,
+        Command::Backup { file } => backup::backup(&store, &file).await?,
+        Command::Recovery(command) => backup::recovery(&store, command).await?,
         Command::Run { .. }
         | Command::Check { .. }
         | Command::Classify(_)
         | Command::Token(_)
+        | Command::Status { .. }
+        | Command::Reconcile { .. }
         | Command::Demo { .. }
         | Command::Init { .. } => {
             ExitCode::SUCCESS // carried out before a store is opened

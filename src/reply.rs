@@ -38,7 +38,7 @@ pub use disclosed::{DISCLOSED, DISCLOSED_BEFORE, Disclosed};
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
 /// the end of the work on a request.
-pub const GENERAL: [&str; 18] = [
+pub const GENERAL: [&str; 19] = [
     "several",
     UNCLEAR,
     CONFIRM,
@@ -50,6 +50,7 @@ pub const GENERAL: [&str; 18] = [
     DENIED,
     DEADLINES,
     DIGEST,
+    ALARM,
     ERASED,
     CANCELLED,
     CORRECTED,
@@ -67,6 +68,12 @@ pub const DENIED: &str = "denied";
 
 /// The template that tells the operator what runs short of time.
 pub const DEADLINES: &str = "deadlines";
+
+/// The template that tells the operator that something is wrong with privacyd itself.
+pub const ALARM: &str = "alarm";
+
+/// What the subject of a mail to ourselves begins with; its token comes after it.
+pub const CANARY_SUBJECT: &str = "privacyd canary ";
 
 /// The template that tells that data were erased.
 pub const ERASED: &str = "erased";
@@ -174,6 +181,7 @@ struct Values<'a> {
     data_points: &'a str,
     reason: &'a str,
     deadlines: &'a [ShortOfTime],
+    alarm: &'a str,
     systems: &'a [SystemInReply<'a>],
     withheld: &'a [String],
     categories: &'a [String],
@@ -411,6 +419,7 @@ impl Replies {
                             data_points: "x",
                             reason,
                             deadlines: &deadlines,
+                            alarm: "x",
                             systems: &systems,
                             withheld: &names,
                             categories: &names,
@@ -455,6 +464,7 @@ impl Replies {
             data_points,
             reason,
             deadlines,
+            alarm,
             systems,
             withheld,
             categories,
@@ -474,6 +484,7 @@ impl Replies {
             data_points => data_points,
             reason => reason,
             deadlines => minijinja::Value::from(minijinja::value::Serde(deadlines)),
+            alarm => alarm,
             systems => minijinja::Value::from(minijinja::value::Serde(systems)),
             withheld => minijinja::Value::from(minijinja::value::Serde(withheld)),
             categories => minijinja::Value::from(minijinja::value::Serde(categories)),
@@ -566,6 +577,7 @@ impl Replies {
             data_points: &data_points,
             reason,
             deadlines: &[],
+            alarm: "",
             systems: &systems,
             withheld: work.map_or(&[], |work| &work.withheld),
             categories: work.map_or(&[], |work| &work.categories),
@@ -612,6 +624,25 @@ impl Replies {
         self.to_operator(to, DEADLINES, &Values { deadlines, ..Values::default() }, stamp)
     }
 
+    /// Writes to the operator that something is wrong with privacyd itself, in the fallback language.
+    ///
+    /// # Errors
+    /// See [`ComposeError`].
+    pub fn alarm(&self, to: &Address, alarm: &str, stamp: Stamp) -> Result<Outgoing, ComposeError> {
+        self.to_operator(to, ALARM, &Values { alarm, ..Values::default() }, stamp)
+    }
+
+    /// Writes to ourselves, to see that it comes back.
+    ///
+    /// # Errors
+    /// See [`ComposeError`].
+    pub fn canary(&self, token: &str, stamp: Stamp) -> Result<Outgoing, ComposeError> {
+        let subject = format!("{CANARY_SUBJECT}{token}");
+        let body =
+            "This mail shows that replies go out and mail comes in. Nobody has to read it.\n".to_owned();
+        self.unasked(&self.address, "canary", "en", Rendered { subject, body }, stamp)
+    }
+
     /// A mail to the operator, in the fallback language.
     fn to_operator(
         &self,
@@ -622,15 +653,26 @@ impl Replies {
     ) -> Result<Outgoing, ComposeError> {
         let language = self.language(template, &self.fallback_language);
         let text = self.render(template, &language, &self.values(values))?;
+        self.unasked(to, template, &language, text, stamp)
+    }
+
+    /// A mail to which nobody has written: RFC 3834 section 5.
+    fn unasked(
+        &self,
+        to: &Address,
+        template: &str,
+        language: &str,
+        text: Rendered,
+        stamp: Stamp,
+    ) -> Result<Outgoing, ComposeError> {
         let message_id = self.message_id(template, stamp);
         let thread = Thread { message_id: None, references: &[] };
-        // Nobody has written: RFC 3834 section 5.
         let raw = self.build(to, "auto-generated", None, &message_id, &thread, text, &[], stamp.now)?;
         Ok(Outgoing {
             recipient: to.clone(),
             reference: String::new(),
             template: template.to_owned(),
-            language,
+            language: language.to_owned(),
             message_id,
             is_proven: true,
             raw,

@@ -70,6 +70,31 @@ fn run_refuses_what_check_refuses_and_a_database_that_is_in_use() {
 }
 
 #[test]
+fn what_watches_is_checked_too() {
+    let smtp = "[smtp]\nhost = \"127.0.0.1\"\ntls = \"none\"\n";
+    let with = |section: &str| {
+        GOOD.replace("[directory]\npath = \"/nonexistent/replies\"\n", &format!("{smtp}{section}"))
+    };
+    for (config, said) in [
+        (
+            format!("{GOOD}[canary]\n"),
+            "c.toml:13: canary: without [smtp] no mail goes out that could come back; leave it out",
+        ),
+        (with("[canary]\nevery = \"1m\"\n"), "c.toml:15: canary.every: must be between \"10m\" and \"7d\""),
+        (
+            with("[canary]\nevery = \"20m\"\nwithin = \"20m\"\n"),
+            "c.toml:16: canary.within: must be at least \"1m\", and less than canary.every",
+        ),
+        (
+            with("[metrics]\nlisten = \"192.0.2.1:9464\"\n"),
+            "c.toml:15: metrics.listen: is not this machine itself; take \"127.0.0.1:9464\"",
+        ),
+    ] {
+        assert_eq!(refusal(&config, &[]), said);
+    }
+}
+
+#[test]
 fn a_database_needs_its_folder() {
     let config = GOOD.replace("/nonexistent/privacyd.db", "ROOT/gone/privacyd.db");
     assert_eq!(
@@ -107,7 +132,7 @@ fn keys_and_values() {
     broken(
         "database =",
         "databse =",
-        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `correction`, `disclosure`, `imap`, `maildir`, `smtp`, `directory`",
+        "c.toml:1: unknown field `databse`, expected one of `database`, `poll_interval`, `own_addresses`, `language`, `rules`, `templates`, `company`, `log`, `limits`, `proof`, `clock`, `admin`, `canary`, `metrics`, `retention`, `authentication`, `folders`, `unsubscribe`, `source`, `erasure`, `copy`, `correction`, `disclosure`, `imap`, `maildir`, `smtp`, `directory`",
     );
     broken(
         "[\"privacy@example.com\"]",

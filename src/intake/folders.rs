@@ -8,16 +8,15 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
-use super::{Intake, fresh_references};
+use super::{Intake, fresh_references, identity_of};
 use crate::clock::Facts;
 use crate::decide::{Shelf, UNCLEAR};
 use crate::mailbox::{Body, Fetched, Found, Mailbox, Mark};
 use crate::operator::hand::{self, NotDone, Tools};
 use crate::store::hand::Opened;
-use crate::store::visit::{Identity, Visit};
+use crate::store::visit::Visit;
 
 /// Added to the history of a request.
 const HOW: &str = ", by folder";
@@ -39,9 +38,10 @@ impl Intake {
         for Found { folder, mark, mails } in found {
             let Some(kind) = kinds.get(&folder) else { continue };
             let mut visit = self.store.visit(now).await?;
+            let is_recovering = visit.is_recovering().await?;
             let mut here = 0;
             for mail in &mails {
-                here += u64::from(self.put(&mut visit, mail, &folder, kind, now).await?);
+                here += u64::from(self.put(&mut visit, mail, &folder, kind, is_recovering, now).await?);
             }
             visit.mark_folder(&name, &folder, mark).await?;
             visit.close().await?;
@@ -73,14 +73,23 @@ impl Intake {
         mail: &Fetched,
         folder: &str,
         kind: &str,
+        is_recovering: bool,
         now: Timestamp,
     ) -> Result<bool> {
-        let Some(identity) = identity(mail) else { return Ok(false) };
+        let is_read = matches!(&mail.body, Body::Whole(bytes) | Body::Head(bytes) if !bytes.is_empty());
+        if !is_read {
+            return Ok(false);
+        }
+        let identity = identity_of(mail);
         let known = visit.known(&[&identity]).await?.pop().flatten();
         let Some(known) = known.filter(|known| known.same_mail && known.folder != folder) else {
             return Ok(false);
         };
         let opened = visit.moved(known.id, folder).await?;
+        // What was done about it by then is not known here.
+        if is_recovering {
+            return Ok(false);
+        }
         let Some(reference) = self.meant(visit, known.id, &opened, kind).await? else {
             info!(message = known.id, folder, "a mail was moved by hand: no request of its own can change");
             return Ok(false);
@@ -138,11 +147,4 @@ impl Intake {
         let open = only(&|status| !status.is_closed());
         Ok(open.or_else(|| only(&|status| status == crate::ladder::Status::Held)))
     }
-}
-
-/// What a mail is known by, if it was read.
-fn identity(mail: &Fetched) -> Option<Identity> {
-    let (Body::Whole(bytes) | Body::Head(bytes)) = &mail.body else { return None };
-    let size = i64::try_from(mail.size).ok()?;
-    (!bytes.is_empty()).then(|| Identity { digest: Sha256::digest(bytes).into(), size, letter: None })
 }

@@ -11,6 +11,7 @@
 //! answer to an earlier command.
 
 mod folders;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::RangeInclusive;
@@ -129,13 +130,7 @@ impl Imap {
     /// # Errors
     /// As there.
     pub async fn look(&mut self, cursor: Cursor) -> Result<Cursor> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => {
-                self.known_folders.clear();
-                self.connect().await?
-            }
-        };
+        let mut session = self.take_session().await?;
         let mut selected = self.select(&mut session, "SELECT").await?;
         let validity =
             selected.validity.context("The server has no UIDVALIDITY, so its UIDs mean nothing")?;

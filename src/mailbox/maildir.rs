@@ -2,6 +2,8 @@
 //!
 //! There is no cursor: mail that was dealt with has been filed, and is no longer in `new` or `cur`.
 
+mod whole;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
@@ -104,7 +106,7 @@ impl Maildir {
                 bail!("A mail's or a folder's name is unusable in a Maildir");
             }
             let known = self.pass.as_ref().and_then(|pass| pass.files.get(name)).cloned();
-            renames.push((name.clone(), known, root.join(format!(".{}", folder.replace('/', ".")))));
+            renames.push((name.clone(), known, self.subfolder(folder)));
         }
         blocking(move || rename_all(&root, renames)).await
     }

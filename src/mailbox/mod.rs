@@ -102,6 +102,16 @@ pub enum Body {
     Missing,
 }
 
+impl Body {
+    /// What was read, perhaps nothing.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) | Self::Head(bytes) | Self::TooLarge(bytes) => bytes,
+            Self::Missing => &[],
+        }
+    }
+}
+
 impl fmt::Debug for Body {
     /// Says how long, never what.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,6 +155,24 @@ pub struct Found {
     pub mark: Mark,
     /// The mails that have come there since the last look, but for what is known to be of our own filing.
     pub mails: Vec<Fetched>,
+}
+
+/// How much lies in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// Its name.
+    pub folder: String,
+    /// Mails in it.
+    pub mails: u64,
+}
+
+/// A file in a folder of a Maildir.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name without the flags.
+    pub name: String,
+    /// Where it is.
+    pub path: std::path::PathBuf,
 }
 
 /// How much is read at once.
@@ -270,6 +298,17 @@ impl Mailbox {
         match self {
             Self::Imap(imap) => imap.look_into(folders).await,
             Self::Maildir(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// How many mails lie in each of these folders, of those that there are.
+    ///
+    /// # Errors
+    /// As [`Mailbox::look`].
+    pub async fn extents(&mut self, folders: &[String]) -> Result<Vec<Extent>> {
+        match self {
+            Self::Imap(imap) => imap.extents(folders).await,
+            Self::Maildir(maildir) => maildir.extents(folders).await,
         }
     }
 

@@ -13,10 +13,13 @@
 //! [`tasks`] what an approved request has to do where, [`hand`] what the operator does with one, [`audit`]
 //! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators,
 //! [`subjects`] holds people's data, [`tombstones`] who was erased, [`notices`] hands out notices to everybody,
-//! [`lookup`] answers the operator's questions.
+//! [`lookup`] answers the operator's questions, [`watch`] whether all is well; [`reconcile`] knows which mail is accounted for,
+//! [`canary`] which mail to ourselves has come back, [`recovery`] whether nothing may be done; [`backup`] copies all of it.
 
 pub mod audit;
+pub mod backup;
 pub mod bounces;
+pub mod canary;
 pub mod clocks;
 pub mod corrections;
 pub mod digest;
@@ -28,11 +31,14 @@ pub mod notices;
 pub mod outbox;
 pub mod proof;
 pub mod purge;
+pub mod reconcile;
+pub mod recovery;
 pub mod report;
 pub mod subjects;
 pub mod tasks;
 pub mod tombstones;
 pub mod visit;
+pub mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,7 +55,7 @@ use crate::random::random;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// The right to be the one daemon on a database; gone with the process, however it ends.
+/// The right to be the one daemon on a database, or on a Maildir; gone with the process, however it ends.
 #[derive(Debug)]
 pub struct Sole {
     _lock: std::fs::File,
@@ -58,9 +64,13 @@ pub struct Sole {
 /// Another process has that right.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another privacyd already works on the database {0}: stop it first (the commands that look into it work beside it)"
+    "another privacyd already works on {0}: stop it first (the commands that look into a database work beside it)"
 )]
 pub struct Taken(String);
+
+/// `status` takes the lock for a moment, to see whether it is free.
+const CLAIMS: u32 = 20;
+const BETWEEN_CLAIMS: Duration = Duration::from_millis(10);
 
 impl Sole {
     /// Takes the right to the database at `path`, by a lock on a file beside it: two daemons would each
@@ -69,18 +79,59 @@ impl Sole {
     /// # Errors
     /// [`Taken`], or the lock file cannot be made.
     pub fn claim(path: &Path) -> Result<Self> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let file = Path::new(&name);
-        let lock = create_private(file).with_context(|| format!("Cannot make {}", file.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(Taken(path.display().to_string()).into()),
-            Err(std::fs::TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("Cannot lock {}", file.display()))
-            }
+        Self::lock(&lock_beside(path), || format!("the database {}", path.display()))
+    }
+
+    /// Takes the right to the Maildir at `path`, by a lock on a file in it: another daemon, with another
+    /// database, would answer the same mails once more.
+    ///
+    /// # Errors
+    /// [`Taken`], or the folder or the lock file cannot be made.
+    pub fn claim_maildir(path: &Path) -> Result<Self> {
+        let mut folder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        folder
+            .recursive(true)
+            .create(path)
+            .with_context(|| format!("Cannot make the Maildir {}", path.display()))?;
+        Self::lock(&path.join("privacyd.lock"), || format!("the Maildir {}", path.display()))
+    }
+
+    /// Whether a daemon works on the database at `path`.
+    ///
+    /// # Errors
+    /// The lock file is there and cannot be opened.
+    pub fn is_claimed(path: &Path) -> Result<bool> {
+        let file = lock_beside(path);
+        match std::fs::File::open(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("Cannot open {}", file.display())),
+            Ok(lock) => Ok(lock.try_lock_shared().is_err()),
         }
     }
+
+    fn lock(file: &Path, what: impl Fn() -> String) -> Result<Self> {
+        let lock = create_private(file).with_context(|| format!("Cannot make {}", file.display()))?;
+        for claim in 1.. {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(std::fs::TryLockError::WouldBlock) if claim < CLAIMS => {
+                    std::thread::sleep(BETWEEN_CLAIMS);
+                }
+                Err(std::fs::TryLockError::WouldBlock) => return Err(Taken(what()).into()),
+                Err(std::fs::TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("Cannot lock {}", file.display()));
+                }
+            }
+        }
+        Ok(Self { _lock: lock })
+    }
+}
+
+fn lock_beside(database: &Path) -> std::path::PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
 }
 
 /// An open database.
@@ -211,11 +262,19 @@ fn explained(error: anyhow::Error) -> anyhow::Error {
     if is_io_error { error.context("its disk is full, or does not work") } else { error }
 }
 
-/// Creates the file with mode 0600 where there is none; SQLite gives its side files the same.
+/// Opens the file, and creates it with mode 0600 where there is none; SQLite gives its side files the same.
 fn create_private(path: &Path) -> std::io::Result<std::fs::File> {
+    private().create(true).open(path)
+}
+
+/// Creates the file with mode 0600; one that is there is an error.
+fn create_new_private(path: &Path) -> std::io::Result<std::fs::File> {
+    private().create_new(true).open(path)
+}
+
+fn private() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
+    options.write(true).truncate(false);
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }

@@ -80,13 +80,15 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    /// How many replies are due at `now`, and when the next will be.
+    /// How many replies are due at `now`, and when the next will be. While a recovery lasts, letters to the
+    /// operator alone are.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn due(&self, now: Timestamp) -> Result<(u64, Option<Timestamp>)> {
         let (due, next): (i64, Option<i64>) = sqlx::query_as(
-            "SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1 LIMIT 10000)),
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
+                        AND (NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) OR message_id IS NULL) LIMIT 10000)),
                     (SELECT min(next_attempt_at) FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at > $1)",
         )
         .bind(now.as_second())
@@ -210,6 +212,7 @@ async fn claim(tx: &mut Transaction<'static, Sqlite>, most: usize, now: Timestam
     sqlx::query_as(
         "UPDATE outbox SET state = 'transmitting', attempts = attempts + 1, updated_at = $1
          WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
+                        AND (NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) OR message_id IS NULL)
                       ORDER BY next_attempt_at LIMIT $2)
          RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
     )

@@ -121,17 +121,19 @@ pub(super) const JOB: &str =
 const AT_ONCE: i64 = 100;
 
 impl Store {
-    /// Whether some approved request may be begun, some task is due, or some request is through.
+    /// Whether some approved request may be begun, some task is due, or some request is through; not while a
+    /// recovery lasts.
     ///
     /// # Errors
     /// The database cannot be read.
     pub async fn has_work(&self, kinds: &[&str], now: Timestamp) -> Result<bool> {
         sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND subject IS NOT NULL
+            "SELECT NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) AND
+                (EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND subject IS NOT NULL
                     AND kind IN (SELECT value FROM json_each(?2)))
                 OR EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND next_attempt_at <= ?1)
                 OR EXISTS (SELECT 1 FROM requests r WHERE r.status = 'executing' AND NOT EXISTS
-                    (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting'))",
+                    (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting')))",
         )
         .bind(now.as_second())
         .bind(serde_json::to_string(kinds)?)

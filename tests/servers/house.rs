@@ -32,7 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
 /// One installation with its two servers.
 pub struct House {
     folder: tempfile::TempDir,
-    dovecot: Dovecot,
+    pub dovecot: Dovecot,
     postfix: Postfix,
 }
 
@@ -43,9 +43,14 @@ impl House {
 
     /// With more sections of the configuration.
     pub fn with(sections: &str) -> Self {
+        Self::of(&Options::default(), sections)
+    }
+
+    /// The same with a Dovecot of its own sort.
+    pub fn of(options: &Options, sections: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificates = Certificates::create(folder.path()).unwrap();
-        let dovecot = Dovecot::start(&Options::default()).unwrap();
+        let dovecot = Dovecot::start(options).unwrap();
         let postfix = Postfix::start("example.org", Delivery::Maildirs, &certificates);
         std::fs::write(folder.path().join("password"), PASSWORD).unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -93,7 +98,24 @@ impl House {
         &self.postfix
     }
 
-    fn privacyd(&self, words: &[&str]) -> Command {
+    /// A file of the installation.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Sends replies through `border` from now on.
+    pub fn reply_through(&self, border: &Postfix) {
+        let file = self.path("privacyd.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (before, after) = text.split_once("[smtp]").unwrap();
+        let port = |postfix: &Postfix| format!("port = {}", postfix.starttls);
+        let after = after.replace(&port(&self.postfix), &port(border));
+        let authority = |path: PathBuf| format!("{path:?}");
+        let after = after.replace(&authority(self.path("ca.pem")), &authority(self.path("border/ca.pem")));
+        std::fs::write(file, format!("{before}[smtp]{after}")).unwrap();
+    }
+
+    pub fn privacyd(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_privacyd"));
         command.arg("--config").arg(self.folder.path().join("privacyd.toml")).args(words);
         // Nothing but the configuration may open the log to the libraries' lines.
@@ -110,7 +132,7 @@ impl House {
         (out, log)
     }
 
-    fn start(&self) -> Child {
+    pub fn start(&self) -> Child {
         self.privacyd(&["run"]).stderr(Stdio::null()).spawn().unwrap()
     }
 
@@ -177,7 +199,7 @@ pub fn send_from(port: u16, client: Option<&str>, mail: &[u8]) {
     }
 }
 
-fn mail(number: usize, from: &str, subject: &str, extra: &str, words: &str) -> Vec<u8> {
+pub fn mail(number: usize, from: &str, subject: &str, extra: &str, words: &str) -> Vec<u8> {
     format!(
         "Return-Path: <{from}>\nFrom: Mallory Zebedee <{from}>\nTo: privacy@example.com\nSubject: {subject}\n\
          Date: Mon, 23 Nov 2026 10:00:00 +0000\nMessage-ID: <{number}.test@example.org>\n{extra}\n{words}\n"

@@ -40,6 +40,7 @@ mod mailer;
 mod promises;
 mod simulation;
 mod stopping;
+mod watch;
 
 type Outcome = Result<(), Failed>;
 /// Its name, what it needs, and itself.
@@ -65,6 +66,8 @@ enum Need {
     Mount,
     /// Another time than it is.
     Faketime,
+    /// systemd-analyze.
+    Systemd,
     /// An address that is not loopback. Nothing is sent to anybody.
     Network,
 }
@@ -83,6 +86,7 @@ impl Need {
             Self::Postgresql => examples::missing_postgresql(),
             Self::Mount => limits::missing_mount(),
             Self::Faketime => limits::missing_faketime(),
+            Self::Systemd => watch::missing_systemd(),
             Self::Network => mailer::own_address().is_none().then_some("only loopback is there"),
         }
     }
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
         ("promises", promises::SCENARIOS),
         ("simulation", simulation::SCENARIOS),
         ("stopping", stopping::SCENARIOS),
+        ("watch", watch::SCENARIOS),
     ];
     let trials = rooms.into_iter().flat_map(|(room, scenarios)| {
         scenarios

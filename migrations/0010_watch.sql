@@ -1,0 +1,37 @@
+-- When each mailbox was last read wholly, and when its server last gave a whole answer. Written once a minute at
+-- the most.
+CREATE TABLE mailbox_cycles (
+    mailbox  TEXT    NOT NULL PRIMARY KEY,
+    good_at  INTEGER, -- the end of the last pass that has read all of it
+    alive_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Times in which nothing is answered or carried out, because the mailbox knows more than this database. One
+-- without an end lasts.
+CREATE TABLE recoveries (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    began_at INTEGER NOT NULL,
+    why      TEXT    NOT NULL,
+    ended_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX recoveries_open ON recoveries (ended_at IS NULL) WHERE ended_at IS NULL;
+
+-- Looks through everything that lies in the mailboxes for mail that no row of the ledger accounts for.
+CREATE TABLE reconciliations (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    at          INTEGER NOT NULL,
+    seen        INTEGER NOT NULL, -- mails that were looked at
+    unaccounted INTEGER NOT NULL, -- of these: without a row, until then
+    junk        INTEGER NOT NULL  -- requests that were found among junk
+) STRICT;
+
+-- How a mail of a Maildir is told without reading it.
+CREATE INDEX messages_file ON messages (mailbox, mail_id) WHERE validity = 0;
+
+-- Mails to ourselves, to see that they come back.
+CREATE TABLE canaries (
+    token      TEXT    NOT NULL PRIMARY KEY, -- random; in the subject
+    sent_at    INTEGER NOT NULL,             -- when it was queued
+    back_at    INTEGER,
+    alarmed_at INTEGER                       -- when it was missed
+) STRICT, WITHOUT ROWID;

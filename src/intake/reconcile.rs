@@ -1,0 +1,218 @@
+//! Completeness: every mail that lies in the inbox, in the folders we file into, or among the server's junk has
+//! its row in the ledger.
+//!
+//! A UID that was once accounted for is not looked at again (RFC 3501 section 2.3.1.1: it is never another
+//! mail's), and a row is never deleted: so each mail is fetched once more in its life, a window at a time, and
+//! known by its bytes. A Maildir's files are known by their names, and by their bytes where they are not.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use tracing::{error, info};
+
+use super::origin::Origin;
+use super::{Intake, identity_of, uid};
+use crate::decide::Shelf;
+use crate::mailbox::{Cursor, Fetched, File, Imap, Mailbox, Maildir, Window};
+use crate::stop::Stop;
+use crate::store::reconcile::Reconciled;
+
+impl Intake {
+    /// Looks through mailboxes, which must not be those that are being read, and records, logs and alarms what
+    /// was found. What was not accounted for is recorded by that, and what lay in the inbox goes through the
+    /// corridor.
+    ///
+    /// # Errors
+    /// A mailbox or the store does not work. What was looked at is not looked at again.
+    pub async fn reconcile(self: &Arc<Self>, mailboxes: &mut [Mailbox], stop: &Stop) -> Result<Reconciled> {
+        let mut all = Reconciled::default();
+        for mailbox in mailboxes {
+            let name = mailbox.name().to_owned();
+            let found = match &mut *mailbox {
+                Mailbox::Imap(imap) => self.reconcile_imap(imap, &name, stop).await,
+                Mailbox::Maildir(maildir) => self.reconcile_maildir(maildir, &name, stop).await,
+            };
+            mailbox.close().await;
+            let found = found.with_context(|| format!("Mailbox {name} cannot be looked through"))?;
+            all.seen += found.seen;
+            all.unaccounted += found.unaccounted;
+            all.junk += found.junk;
+        }
+        if stop.is_asked() {
+            return Ok(all);
+        }
+        let now = Timestamp::now();
+        let Reconciled { seen, unaccounted, junk } = all;
+        // What a lost database knew nobody accounts for: that is being recovered from.
+        let unaccounted = if self.store.recovery().await?.is_some() { 0 } else { unaccounted };
+        let all = Reconciled { unaccounted, ..all };
+        self.store.record_reconciliation(&all, now).await?;
+        if unaccounted == 0 {
+            info!(seen, junk, "reconciled: 0 unaccounted");
+            return Ok(all);
+        }
+        error!(seen, unaccounted, junk, "reconciled: mail lay there that no row of the ledger accounted for");
+        let what = format!(
+            "{unaccounted} mails lay in the mailboxes that nothing in the ledger accounted for. They are recorded \
+             now; those in the inbox went the usual way, those in folders need a person."
+        );
+        self.alarm(&what, now).await?;
+        Ok(all)
+    }
+
+    /// The folders that mail is filed in.
+    pub(super) fn own_folders(&self) -> Vec<String> {
+        let kinds = self.table.types.iter().map(|kind| Shelf::Kind(kind.name.clone()));
+        let shelves = kinds.chain([Shelf::Held, Shelf::Automatic, Shelf::Unreadable]);
+        let mut folders: Vec<String> = shelves.map(|shelf| self.folder(&shelf)).collect();
+        folders.sort_unstable();
+        folders.dedup();
+        folders
+    }
+
+    async fn reconcile_imap(
+        self: &Arc<Self>,
+        imap: &mut Imap,
+        name: &str,
+        stop: &Stop,
+    ) -> Result<Reconciled> {
+        let inbox = imap.folder().to_owned();
+        let own = self.own_folders();
+        let there = imap.extents(&own).await?;
+        let junk = imap.junk_folder().await?.filter(|junk| *junk != inbox && !own.contains(junk));
+        let mut all = Reconciled::default();
+        let folders = there.iter().map(|extent| Origin::Folder(&extent.folder));
+        let places = [Origin::Inbox].into_iter().chain(folders).chain(junk.as_deref().map(Origin::Junk));
+        for origin in places {
+            imap.turn_to(origin.home().unwrap_or(&inbox));
+            let done = self.reconcile_folder(imap, name, origin, &mut all, stop).await;
+            imap.turn_to(&inbox);
+            done?;
+        }
+        Ok(all)
+    }
+
+    /// The folder that `imap` is turned to, a window at a time.
+    async fn reconcile_folder(
+        self: &Arc<Self>,
+        imap: &mut Imap,
+        name: &str,
+        origin: Origin<'_>,
+        all: &mut Reconciled,
+        stop: &Stop,
+    ) -> Result<()> {
+        let label = format!("{name}/{}", imap.folder());
+        let mut cursor = imap.look(self.store.cursor(&label).await?).await?;
+        let from = if origin == Origin::Inbox { name } else { label.as_str() };
+        let mut to_file = match origin {
+            Origin::Junk(_) => {
+                self.store.unfiled(&label, crate::mailbox::Kind::Imap, cursor.validity).await?
+            }
+            Origin::Inbox | Origin::Folder(_) => Vec::new(),
+        };
+        while !stop.is_asked() {
+            let mut mails = imap.next_window().await?.mails;
+            let mut is_end = mails.is_empty();
+            if origin == Origin::Inbox {
+                // What has not been read yet is not missing.
+                let read = self.store.cursor(name).await?;
+                let is_read =
+                    |mail: &Fetched| read.validity == cursor.validity && uid(&mail.id) <= read.last_uid;
+                is_end |= !mails.iter().all(is_read);
+                mails.retain(is_read);
+            }
+            let last = mails.iter().map(|mail| uid(&mail.id)).max();
+            let filings = self.account_for(from, origin, cursor.validity, mails, all).await?;
+            to_file.extend(filings);
+            if !to_file.is_empty() {
+                let refused = imap.file(&to_file).await?;
+                let ids: Vec<_> =
+                    to_file.iter().map(|(id, _)| id).filter(|id| !refused.contains(*id)).collect();
+                self.store.filed(from, cursor.validity, &ids).await?;
+                to_file.clear();
+            }
+            if let Some(last_uid) = last {
+                cursor = Cursor { last_uid, ..cursor };
+                self.store.move_cursor(&label, cursor).await?;
+            }
+            if is_end {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records those of `mails` that the ledger does not know; answers those that are to be filed.
+    async fn account_for(
+        self: &Arc<Self>,
+        mailbox: &str,
+        origin: Origin<'_>,
+        validity: u32,
+        mails: Vec<Fetched>,
+        all: &mut Reconciled,
+    ) -> Result<Vec<super::Filing>> {
+        all.seen += mails.len() as u64;
+        let identities: Vec<_> = mails.iter().map(identity_of).collect();
+        let known = self.store.accounted(&identities).await?;
+        let unknown: Vec<Fetched> =
+            mails.into_iter().zip(known).filter(|(_, known)| !known).map(|(mail, _)| mail).collect();
+        if unknown.is_empty() {
+            return Ok(Vec::new());
+        }
+        let count = unknown.len() as u64;
+        let window = Window { validity, mails: unknown };
+        let filings = self.receive_from(mailbox, origin, window, None, Timestamp::now()).await?;
+        match origin {
+            Origin::Junk(_) => all.junk += filings.len() as u64,
+            Origin::Inbox | Origin::Folder(_) => all.unaccounted += count,
+        }
+        Ok(filings)
+    }
+
+    /// A Maildir's inbox has no cursor: every pass reads what lies there.
+    async fn reconcile_maildir(
+        self: &Arc<Self>,
+        maildir: &Maildir,
+        name: &str,
+        stop: &Stop,
+    ) -> Result<Reconciled> {
+        let mut all = Reconciled::default();
+        for folder in self.own_folders() {
+            let label = format!("{name}/{folder}");
+            let mut files = maildir.walk(&folder);
+            while let Some(some) = files.recv().await {
+                if stop.is_asked() {
+                    return Ok(all);
+                }
+                let some = some?;
+                all.seen += some.len() as u64;
+                let mut unknown = self.unknown_of(some, name, &label).await?;
+                while !unknown.is_empty() {
+                    let mails = maildir.read(&mut unknown).await?;
+                    all.seen -= mails.len() as u64;
+                    self.account_for(&label, Origin::Folder(&folder), 0, mails, &mut all).await?;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The files in one of our folders whose names the ledger does not know.
+    pub(super) async fn unknown_files(&self, maildir: &Maildir, folder: &str) -> Result<Vec<File>> {
+        let (name, label) = (maildir.name(), format!("{}/{folder}", maildir.name()));
+        let mut unknown = Vec::new();
+        let mut files = maildir.walk(folder);
+        while let Some(some) = files.recv().await {
+            unknown.extend(self.unknown_of(some?, name, &label).await?);
+        }
+        Ok(unknown)
+    }
+
+    async fn unknown_of(&self, mut files: Vec<File>, name: &str, label: &str) -> Result<Vec<File>> {
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        let known = self.store.known_files([name, label], &names).await?;
+        files.retain(|file| !known.contains(&file.name));
+        Ok(files)
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether the mailbox knows more than the database, as after the loss of a disk: then nothing is answered or
+//! carried out until the operator says so.
+//!
+//! Two things are sound signs of it. The database has never seen this mailbox, and the folders that we file into
+//! hold mail: it is lost, or the mailbox is another installation's. Or mail came to the inbox after all that we
+//! have read, is gone from there, and such mail that we do not know lies in our folders: the database is older
+//! than that. A person who sorts mail by hand while nothing runs leaves the same traces, and it is as well not to
+//! answer what a person has dealt with. A copy made by `privacyd backup` says by itself that it is one.
+
+use anyhow::Result;
+use jiff::Timestamp;
+use tracing::error;
+
+use super::{Intake, identity_of};
+use crate::mailbox::{Fetched, Mailbox};
+
+impl Intake {
+    /// To be called before the first pass over a mailbox: begins a recovery where there is reason to.
+    ///
+    /// # Errors
+    /// The mailbox or the store does not work.
+    pub async fn suspect(&self, mailbox: &mut Mailbox, now: Timestamp) -> Result<()> {
+        if self.store.recovery().await?.is_none()
+            && let Some(why) = self.loss(mailbox).await?
+            && self.store.begin_recovery(&why, now).await?
+        {
+            let what = format!("Nothing is answered or carried out until `privacyd recovery end`: {why}.");
+            self.alarm(&what, now).await?;
+        }
+        if let Some(recovery) = self.store.recovery().await? {
+            error!(
+                mailbox = mailbox.name(),
+                reason = recovery.why,
+                "recovery mode: nothing is answered or carried out until `privacyd recovery end`"
+            );
+        }
+        Ok(())
+    }
+
+    /// Why the mailbox knows more than we do, if it does.
+    async fn loss(&self, mailbox: &mut Mailbox) -> Result<Option<String>> {
+        let name = mailbox.name().to_owned();
+        let folders = self.own_folders();
+        if self.store.is_new_to(&name).await? {
+            let extents = mailbox.extents(&folders).await?;
+            return Ok(extents.into_iter().find(|extent| extent.mails > 0).map(|extent| {
+                let (folder, mails) = (extent.folder, extent.mails);
+                format!("this database has never seen the mailbox {name}, whose folder {folder} holds {mails} mails")
+            }));
+        }
+        // Nothing recorded: nothing can have been forgotten.
+        let Some(last) = self.store.newest_received().await? else { return Ok(None) };
+        let newer: Vec<Fetched> = match mailbox {
+            Mailbox::Imap(imap) => {
+                if !imap.has_given_away(self.store.cursor(&name).await?).await? {
+                    return Ok(None);
+                }
+                let mut marks = self.store.folder_marks(&name).await?;
+                let folders: Vec<_> =
+                    folders.into_iter().map(|folder| (folder.clone(), marks.remove(&folder))).collect();
+                let found = imap.look_into(&folders).await?;
+                found.into_iter().flat_map(|found| found.mails).collect()
+            }
+            Mailbox::Maildir(maildir) => {
+                let mut newer = Vec::new();
+                for folder in folders {
+                    let unknown = self.unknown_files(maildir, &folder).await?;
+                    newer.extend(maildir.read_since(unknown, last).await?);
+                }
+                newer
+            }
+        };
+        let identities: Vec<_> = newer.iter().filter(|mail| mail.received >= last).map(identity_of).collect();
+        let known = self.store.accounted(&identities).await?;
+        let unknown = known.iter().filter(|known| !**known).count();
+        Ok((unknown > 0).then(|| {
+            format!(
+                "the folders of the mailbox {name} hold mail, {unknown} at the least, that came after all that this database knows"
+            )
+        }))
+    }
+}

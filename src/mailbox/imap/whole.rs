@@ -1,0 +1,101 @@
+//! What a mailbox holds besides the inbox, and what the inbox has held.
+
+use anyhow::Result;
+use imap_proto::{MailboxDatum, NameAttribute, Response, StatusAttribute};
+
+use super::super::{Cursor, Extent};
+use super::{Imap, Pass, SMALL, Session, quoted};
+
+impl Imap {
+    /// The folder that is read.
+    pub fn folder(&self) -> &str {
+        &self.settings.inbox
+    }
+
+    /// Reads another folder from the next [`Imap::look`] on. Its name must be one that a server has told, or
+    /// that the configuration has checked.
+    pub fn turn_to(&mut self, folder: &str) {
+        folder.clone_into(&mut self.settings.inbox);
+        self.pass = Pass::default();
+        self.failures.clear();
+    }
+
+    /// See [`super::super::Mailbox::extents`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn extents(&mut self, folders: &[String]) -> Result<Vec<Extent>> {
+        let mut commands = Vec::with_capacity(folders.len());
+        for folder in folders {
+            commands.push(format!("STATUS {} (MESSAGES)", quoted(folder)?));
+        }
+        let mut extents = Vec::new();
+        let mut session = self.take_session().await?;
+        // A NO is a folder that is not there.
+        session
+            .batch(&commands, SMALL, self.patience.quick, |response| {
+                let Response::MailboxData(MailboxDatum::Status { mailbox, status }) = response else {
+                    return;
+                };
+                let folder = folders.iter().find(|folder| *folder == mailbox);
+                let mails = status.iter().find_map(|attribute| match attribute {
+                    StatusAttribute::Messages(count) => Some(u64::from(*count)),
+                    _ => None,
+                });
+                if let (Some(folder), Some(mails)) = (folder, mails) {
+                    extents.push(Extent { folder: folder.clone(), mails });
+                }
+            })
+            .await?;
+        self.session = Some(session);
+        Ok(extents)
+    }
+
+    /// The folder that the server keeps junk in (RFC 6154 section 2), if it says so of one.
+    ///
+    /// # Errors
+    /// The mailbox fails.
+    pub async fn junk_folder(&mut self) -> Result<Option<String>> {
+        let mut session = self.take_session().await?;
+        // A plain LIST may leave special uses out; but not every server that has them knows the other.
+        let command = match session.can("SPECIAL-USE") && session.can("LIST-EXTENDED") {
+            true => "LIST (SPECIAL-USE) \"\" \"*\"",
+            false => "LIST \"\" \"*\"",
+        };
+        let mut junk = None;
+        session
+            .command(command.to_owned(), SMALL, self.patience.quick, |response| {
+                let Response::MailboxData(MailboxDatum::List(folder)) = response else { return };
+                let is_junk = folder.name_attributes.contains(&NameAttribute::Junk);
+                if junk.is_none() && is_junk && quoted(&folder.name).is_ok() {
+                    junk = Some(folder.name.to_string());
+                }
+            })
+            .await?;
+        self.session = Some(session);
+        Ok(junk)
+    }
+
+    /// Whether mail has come to the inbox after `cursor` that is not there any more.
+    ///
+    /// # Errors
+    /// The mailbox fails.
+    pub async fn has_given_away(&mut self, cursor: Cursor) -> Result<bool> {
+        let mut session = self.take_session().await?;
+        let selected = self.select(&mut session, "EXAMINE").await?;
+        self.session = Some(session);
+        let (Some(validity), Some(next)) = (selected.validity, selected.uid_next) else { return Ok(false) };
+        let come = next.saturating_sub(1).saturating_sub(cursor.last_uid);
+        Ok(validity == cursor.validity && come > selected.exists)
+    }
+
+    pub(super) async fn take_session(&mut self) -> Result<Session> {
+        match self.session.take() {
+            Some(session) => Ok(session),
+            None => {
+                self.known_folders.clear();
+                self.connect().await
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the ledger accounts for, and the record of looks through everything.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Store;
+use super::visit::{Identity, hex};
+use super::watch::time;
+use crate::mailbox::Cursor;
+
+/// What a look through everything has found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Reconciled {
+    /// Mails that were looked at: over IMAP those that were not looked at in their folder before.
+    pub seen: u64,
+    /// Of these: without a row in the ledger, until then.
+    pub unaccounted: u64,
+    /// Requests that were found among junk.
+    pub junk: u64,
+}
+
+/// The latest such look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Reconciliation {
+    /// When it ended.
+    pub at: Option<Timestamp>,
+    /// What it has found.
+    #[serde(flatten)]
+    pub found: Reconciled,
+}
+
+/// Records of so many looks are kept.
+const KEPT: i64 = 400;
+
+impl Store {
+    /// Whether each of these mails is in the ledger, by its bytes; in their order.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn accounted(&self, identities: &[Identity]) -> Result<Vec<bool>> {
+        let digests: Vec<String> = identities.iter().map(|identity| hex(&identity.digest)).collect();
+        let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT digest, size FROM messages WHERE digest IN (SELECT unhex(value) FROM json_each(?))",
+        )
+        .bind(serde_json::to_string(&digests)?)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot look mails up in the ledger")?;
+        let known: HashSet<(Vec<u8>, i64)> = rows.into_iter().collect();
+        Ok(identities
+            .iter()
+            .map(|identity| known.contains(&(identity.digest.to_vec(), identity.size)))
+            .collect())
+    }
+
+    /// Which of these names of a Maildir's files are in the ledger, as of one of these two mailboxes.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn known_files(&self, [inbox, folder]: [&str; 2], names: &[&str]) -> Result<HashSet<String>> {
+        let rows: Vec<String> = sqlx::query_scalar(
+            "SELECT mail_id FROM messages WHERE validity = 0 AND mailbox IN (?, ?)
+                AND mail_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(inbox)
+        .bind(folder)
+        .bind(serde_json::to_string(names)?)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot look files up in the ledger")?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Records how far a folder is accounted for.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn move_cursor(&self, folder: &str, cursor: Cursor) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
+             ON CONFLICT (mailbox) DO UPDATE SET validity = excluded.validity, last_uid = excluded.last_uid",
+        )
+        .bind(folder)
+        .bind(cursor.validity)
+        .bind(cursor.last_uid)
+        .execute(&self.write)
+        .await
+        .context("Cannot record how far a folder is accounted for")
+        .map(drop)
+    }
+
+    /// Records what a look through everything has found.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn record_reconciliation(&self, found: &Reconciled, now: Timestamp) -> Result<()> {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        sqlx::query("DELETE FROM reconciliations WHERE id <= (SELECT max(id) FROM reconciliations) - ?")
+            .bind(KEPT)
+            .execute(&self.write)
+            .await
+            .context("Cannot forget old reconciliations")?;
+        sqlx::query("INSERT INTO reconciliations (at, seen, unaccounted, junk) VALUES (?, ?, ?, ?)")
+            .bind(now.as_second())
+            .bind(count(found.seen))
+            .bind(count(found.unaccounted))
+            .bind(count(found.junk))
+            .execute(&self.write)
+            .await
+            .context("Cannot record the reconciliation")
+            .map(drop)
+    }
+
+    /// The latest look through everything.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn reconciliation(&self) -> Result<Option<Reconciliation>> {
+        let row: Option<(i64, i64, i64, i64)> = sqlx::query_as(
+            "SELECT at, seen, unaccounted, junk FROM reconciliations ORDER BY id DESC LIMIT 1",
+        )
+        .fetch_optional(&self.read)
+        .await
+        .context("Cannot read the reconciliations")?;
+        Ok(row.map(|(at, seen, unaccounted, junk)| Reconciliation {
+            at: time(at),
+            found: Reconciled {
+                seen: seen.unsigned_abs(),
+                unaccounted: unaccounted.unsigned_abs(),
+                junk: junk.unsigned_abs(),
+            },
+        }))
+    }
+}

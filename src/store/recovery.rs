@@ -1,0 +1,185 @@
+//! Times in which this database knows less than the mailbox: nothing is answered or carried out.
+//!
+//! They bind whatever reads the queues: while one lasts, what is due is due to nobody but the operator. So a
+//! daemon that runs obeys at once, and none has to be told.
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::Sqlite;
+
+use super::visit::{Batch, Visit};
+use super::watch::time;
+use super::{Store, audit};
+use crate::ladder::{Change, Step};
+
+/// A time in which nothing is answered or carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recovery {
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Why, in one sentence.
+    pub why: String,
+}
+
+/// What its end has changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Open requests that a person has to look at.
+    pub held: u64,
+    /// Replies that perhaps went out before, and are not sent by themselves.
+    pub unknown: u64,
+}
+
+/// Requests that are held with one statement.
+const SOME: usize = 200;
+
+const HELD: &str = "the database was older than the mailbox: what has become of it since then is not known";
+
+impl Store {
+    /// The recovery that lasts.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn recovery(&self) -> Result<Option<Recovery>> {
+        let row: Option<(i64, String)> =
+            sqlx::query_as("SELECT began_at, why FROM recoveries WHERE ended_at IS NULL")
+                .fetch_optional(&self.read)
+                .await
+                .context("Cannot read whether this is a recovery")?;
+        Ok(row.map(|(since, why)| Recovery { since: time(since), why }))
+    }
+
+    /// Begins a recovery; answers whether none lasted already.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn begin_recovery(&self, why: &str, now: Timestamp) -> Result<bool> {
+        begin(&self.write, why, now).await
+    }
+
+    /// Ends the recovery that lasts, if one does. What was open when it began may have been carried out and
+    /// answered since by the database that is lost: unless this one `is_up_to_date`, open requests from before
+    /// are held, and what was queued before is of unknown fate.
+    ///
+    /// # Errors
+    /// The database does not work; then nothing has changed.
+    pub async fn end_recovery(&self, is_up_to_date: bool, now: Timestamp) -> Result<Option<Ended>> {
+        let mut visit = self.visit(now).await?;
+        let began: Option<i64> = sqlx::query_scalar(
+            "UPDATE recoveries SET ended_at = ? WHERE ended_at IS NULL RETURNING began_at",
+        )
+        .bind(visit.now)
+        .fetch_optional(&mut *visit.tx)
+        .await
+        .context("Cannot end the recovery")?;
+        let Some(began) = began else { return Ok(None) };
+        let ended = if is_up_to_date { Ended::default() } else { visit.hold_what_was_open(began).await? };
+        audit::commit(visit.tx).await.context("Cannot end the recovery")?;
+        Ok(Some(ended))
+    }
+
+    /// Whether this database has never seen this mailbox.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn is_new_to(&self, mailbox: &str) -> Result<bool> {
+        sqlx::query_scalar(
+            "SELECT NOT EXISTS (SELECT 1 FROM mailbox_cursors WHERE mailbox = $1)
+                AND NOT EXISTS (SELECT 1 FROM folder_marks WHERE mailbox = $1)
+                AND NOT EXISTS (SELECT 1 FROM mailbox_cycles WHERE mailbox = $1)",
+        )
+        .bind(mailbox)
+        .fetch_one(&self.read)
+        .await
+        .context("Cannot read whether the mailbox is known")
+    }
+
+    /// When the latest mails of the ledger came, by their servers' clocks: the last of these times.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn newest_received(&self) -> Result<Option<Timestamp>> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT max(received_at) FROM (SELECT received_at FROM messages ORDER BY id DESC LIMIT 100)",
+        )
+        .fetch_one(&self.read)
+        .await
+        .context("Cannot read the end of the ledger")?;
+        Ok(at.and_then(time))
+    }
+}
+
+/// Begins a recovery in the database that `executor` leads to; answers whether none lasted already.
+pub(super) async fn begin<'e>(
+    executor: impl sqlx::Executor<'e, Database = Sqlite>,
+    why: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let done = sqlx::query("INSERT INTO recoveries (began_at, why) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(now.as_second())
+        .bind(why)
+        .execute(executor)
+        .await
+        .context("Cannot begin the recovery")?;
+    Ok(done.rows_affected() > 0)
+}
+
+impl Visit {
+    /// Whether nothing may be answered or carried out.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn is_recovering(&mut self) -> Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)")
+            .fetch_one(&mut *self.tx)
+            .await
+            .context("Cannot read whether this is a recovery")
+    }
+
+    async fn hold_what_was_open(&mut self, began: i64) -> Result<Ended> {
+        let open: Vec<i64> = sqlx::query_scalar(
+            "SELECT r.id FROM requests r JOIN messages m ON m.id = r.message_id
+             WHERE r.closed_at IS NULL AND r.status IN ('awaiting_proof', 'approved', 'executing')
+                AND m.recorded_at <= ? ORDER BY r.id",
+        )
+        .bind(began)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read which requests are open")?;
+        for some in open.chunks(SOME) {
+            let mut batch = Batch::default();
+            for request in some {
+                let step = Step {
+                    request: *request,
+                    actor: "person",
+                    change: Change::Hold,
+                    reason: HELD.to_owned(),
+                };
+                batch.step(&step, self.now, None)?;
+            }
+            batch.run(&mut self.tx).await.context("Cannot hold the requests")?;
+        }
+        let unknown = sqlx::query(
+            "UPDATE outbox SET state = 'unknown', outcome = 'queued in a database older than the mailbox: perhaps sent',
+                updated_at = $1
+             WHERE state IN ('queued', 'deferred', 'transmitting') AND message_id IS NOT NULL AND created_at <= $2",
+        )
+        .bind(self.now)
+        .bind(began)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot flag replies")?;
+        sqlx::query(
+            "UPDATE notice_recipients SET state = 'unknown', outcome = 'perhaps sent', updated_at = $1
+             WHERE state IN ('queued', 'deferred', 'transmitting')
+                AND notice_id IN (SELECT id FROM notices WHERE state = 'sending' AND created_at <= $2)",
+        )
+        .bind(self.now)
+        .bind(began)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot flag notices")?;
+        Ok(Ended { held: open.len() as u64, unknown: unknown.rows_affected() })
+    }
+}

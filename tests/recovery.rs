@@ -1,0 +1,321 @@
+//! A database that is lost, or older than the mailbox: nothing is answered or carried out until the operator
+//! says so. And backups, and the look for what nobody accounts for.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use jiff::{SignedDuration, Timestamp};
+use privacyd::config::CanaryConfig;
+use privacyd::store::Store;
+use privacyd::store::recovery::Ended;
+use serde_json::Value;
+
+#[path = "support/corridor.rs"]
+mod support;
+
+const OPT_OUT: &str = "Please unsubscribe me from your newsletter.";
+const DELETE: &str = "Please delete all my personal data.";
+
+/// One installation by the binary, on a Maildir.
+struct Binary {
+    folder: tempfile::TempDir,
+}
+
+impl Binary {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let text = format!(
+            "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+             [[maildir]]\nname = \"box\"\npath = {:?}\n[directory]\npath = {:?}\n",
+            path("privacyd.db"),
+            path("Maildir"),
+            path("replies")
+        );
+        std::fs::write(folder.path().join("c.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_privacyd"));
+        command.arg("--config").arg(self.path("c.toml")).args(words).output().unwrap()
+    }
+
+    fn done(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn list(&self, words: &[&str]) -> Vec<Value> {
+        let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
+        self.done(&words).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Puts a mail into a folder of the Maildir; the inbox is "".
+    fn put(&self, folder: &str, name: &str, words: &str) {
+        for part in ["new", "cur", "tmp"] {
+            std::fs::create_dir_all(self.path("Maildir").join(folder).join(part)).unwrap();
+        }
+        let mail = format!(
+            "From: {name}@example.org\nTo: privacy@example.com\nSubject: Hi\nMessage-ID: <{name}@example.org>\n\n{words}\n"
+        );
+        std::fs::write(self.path("Maildir").join(folder).join("new").join(name), mail).unwrap();
+    }
+
+    fn read(&self) {
+        self.done(&["run", "--once"]);
+    }
+
+    /// How many letters have gone out.
+    fn sent(&self) -> usize {
+        std::fs::read_dir(self.path("replies")).map_or(0, Iterator::count)
+    }
+
+    /// What `status` says of recovery.
+    fn recovery(&self) -> Option<String> {
+        let output = self.run(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["recovery"]["why"].as_str().map(str::to_owned)
+    }
+
+    fn statuses(&self) -> Vec<(String, String)> {
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+        let rows = self.list(&["requests", "list", "--all"]);
+        let mut found: Vec<_> = rows.iter().map(|row| (text(row, "subject"), text(row, "status"))).collect();
+        found.sort();
+        found
+    }
+
+    fn remove_database(&self) {
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(self.path(&format!("privacyd.db{end}")));
+        }
+    }
+}
+
+fn pair(name: &str, status: &str) -> (String, String) {
+    (format!("{name}@example.org"), status.to_owned())
+}
+
+#[test]
+fn a_lost_database_answers_nothing_before_the_operator_says_so() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.put("", "ann", DELETE);
+    house.read();
+    assert_eq!((house.sent(), house.recovery()), (2, None));
+
+    house.remove_database();
+    house.put("", "bob", OPT_OUT);
+    house.read();
+    house.put("", "cat", DELETE);
+    house.read();
+    let why = house.recovery().expect("a new database on a full mailbox");
+    assert!(why.contains("has never seen the mailbox box"), "{why}");
+    assert_eq!(house.sent(), 2, "nothing goes out");
+    assert_eq!(house.statuses(), [pair("bob", "held"), pair("cat", "held")]);
+    assert_eq!(house.run(&["suppressions", "check", "bob@example.org"]).status.code(), Some(1));
+
+    // What the lost one had filed gets its rows, and no alarm: it is known that it is not known.
+    let said = house.done(&["reconcile"]);
+    assert_eq!(said, "4 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+    assert_eq!(house.list(&["messages", "list"]).len(), 4);
+    // So the same bytes once more are nothing new.
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    assert_eq!((house.list(&["messages", "list"]).len(), house.statuses().len()), (4, 2));
+
+    house.done(&["recovery", "end"]);
+    house.put("", "dan", OPT_OUT);
+    house.read();
+    assert_eq!((house.sent(), house.recovery()), (3, None));
+    assert_eq!(house.statuses()[2], pair("dan", "completed"));
+    assert_eq!(house.statuses()[..2], [pair("bob", "held"), pair("cat", "held")]);
+    assert_eq!(house.run(&["recovery", "end"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_database_from_an_older_copy_is_known_by_what_the_folders_hold() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    let (database, copy) = (house.path("privacyd.db"), house.path("copy.db"));
+    assert!(!house.path("privacyd.db-wal").exists());
+    std::fs::copy(&database, &copy).unwrap();
+    // Nothing has come since: it is as good as the other.
+    house.read();
+    assert_eq!(house.recovery(), None);
+
+    house.put("", "bob", OPT_OUT);
+    house.read();
+    assert_eq!(house.sent(), 2);
+    house.remove_database();
+    std::fs::copy(&copy, &database).unwrap();
+    house.put("", "cat", OPT_OUT);
+    house.read();
+    let why = house.recovery().expect("bob's mail was filed by somebody else");
+    assert!(why.contains("came after all that this database knows"), "{why}");
+    assert_eq!((house.sent(), house.statuses()[0].clone()), (2, pair("cat", "held")));
+}
+
+#[test]
+fn a_backup_is_private_whole_and_says_that_it_is_one() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.put("", "ann", DELETE);
+    house.read();
+    let file = house.path("backup.db");
+    let name = file.display().to_string();
+    house.done(&["backup", &name]);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = house.run(&["backup", &name]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is not overwritten"), "{again:?}");
+    let said = house.done(&["check", "--backup", &name]);
+    assert!(said.contains("2 mails, 2 requests") && said.ends_with("Sound\n"), "{said}");
+
+    house.put("", "bob", OPT_OUT);
+    house.read();
+    assert_eq!(house.sent(), 3);
+    house.remove_database();
+    std::fs::copy(&file, house.path("privacyd.db")).unwrap();
+    house.put("", "cat", OPT_OUT);
+    house.read();
+    let why = house.recovery().unwrap();
+    assert!(why.starts_with("restored from the backup of 2"), "{why}");
+    assert_eq!(house.sent(), 3);
+    house.done(&["recovery", "end"]);
+    let held = [pair("ann", "held"), pair("cat", "held"), pair("jane", "completed")];
+    assert_eq!(house.statuses(), held);
+
+    damage(&file);
+    let damaged = house.run(&["check", "--backup", &name]);
+    assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
+    let nothing = house.run(&["check", "--backup", &house.path("c.toml").display().to_string()]);
+    assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
+}
+
+/// Overwrites the second half.
+fn damage(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0x5a);
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_backup_had_queued_is_not_sent_again_by_itself() {
+    let house = support::House::new().await;
+    let now = Timestamp::now();
+    house.deliver(now, 1, support::letter("jane@example.org", OPT_OUT)).await;
+    house.deliver(now, 2, support::letter("ann@example.org", DELETE)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let later = now + SignedDuration::from_mins(1);
+    assert_eq!(house.store.due(later).await.unwrap().0, 2);
+    for (is_up_to_date, due, ended) in
+        [(false, 0, Ended { held: 1, unknown: 2 }), (true, 2, Ended::default())]
+    {
+        let file = folder.path().join(format!("{is_up_to_date}.db"));
+        house.store.backup(&file, now).await.unwrap();
+        let copy = Store::open(&file).await.unwrap();
+        assert_eq!(copy.due(later).await.unwrap().0, 0);
+        assert!(copy.settle_and_claim(&[], 8, later).await.unwrap().1.letters.is_empty());
+        assert_eq!(copy.end_recovery(is_up_to_date, later).await.unwrap(), Some(ended));
+        assert_eq!(copy.due(later).await.unwrap().0, due);
+        assert!(copy.verify_chain(None).await.unwrap().damage.is_none());
+        copy.close().await;
+    }
+    assert_eq!(house.store.due(later).await.unwrap().0, 2, "the original goes on");
+}
+
+#[tokio::test]
+async fn while_a_recovery_lasts_time_brings_nothing_and_steps_are_noted() {
+    let house = support::House::with("[[source]]\nname = \"Contacts\"\nlocal = true\n").await;
+    let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    house.deliver(start, 1, support::letter("ann@example.org", DELETE)).await;
+    let question = house.letters().await.pop().unwrap().2;
+    house.store.begin_recovery("a test", start).await.unwrap();
+    let message = privacyd::message::Message::parse(question.as_bytes()).unwrap();
+    let id = message.message_id().unwrap();
+    let yes = format!(
+        "From: ann@example.org\nTo: privacy@example.com\nSubject: Re: {}\nIn-Reply-To: {}\nMessage-ID: <2@example.org>\n\nYes\n",
+        message.subject(),
+        id.as_str()
+    );
+    let letters = house.letters().await.len();
+    house.deliver(start, 2, yes.into_bytes()).await;
+    let (request, events) = {
+        let reference = house.store.requests(None, 10).await.unwrap().remove(0).reference;
+        house.store.request(&reference).await.unwrap().unwrap()
+    };
+    assert_eq!(request.status, "awaiting_proof");
+    let note = events.last().unwrap();
+    assert!(note.event == "note" && note.reason.contains("not done: it came while a recovery"), "{note:?}");
+    let late = start + SignedDuration::from_hours(24 * 60);
+    assert_eq!(house.intake.sweep(late).await.unwrap(), 0);
+    let never = privacyd::stop::Stop::never();
+    assert_eq!(house.work.pass(late, Some(late), &never).await.unwrap(), 0);
+    assert_eq!(house.letters().await.len(), letters);
+}
+
+#[test]
+fn mail_that_nobody_accounts_for_is_told_and_recorded() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.put("", "ann", DELETE);
+    house.read();
+    assert_eq!(house.done(&["reconcile"]), "2 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+    house.put(".Opt-out", "stray", OPT_OUT);
+    let found = house.run(&["reconcile", "--json"]);
+    assert_eq!(found.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(found, serde_json::json!({ "seen": 3, "unaccounted": 1, "junk": 0 }));
+    assert_eq!(house.statuses().len(), 2, "it opens nothing");
+    assert!(house.path("Maildir/.Opt-out/new/stray").exists(), "and stays where it is");
+    let status = String::from_utf8(house.run(&["status"]).stdout).unwrap();
+    assert!(status.contains("1 mails were not accounted for"), "{status}");
+    assert_eq!(house.done(&["reconcile"]), "3 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+}
+
+#[tokio::test]
+async fn a_canary_comes_back_or_is_missed() {
+    let house = support::House::with("[admin]\nnotify = \"dpo@example.com\"\n").await;
+    let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
+    let settings = CanaryConfig { every: minutes(360), within: minutes(30) };
+    let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    let at = |minutes| start + SignedDuration::from_mins(minutes);
+    for now in [at(0), at(1), at(29)] {
+        house.intake.canary(&settings, start, now).await.unwrap();
+    }
+    let letters = house.letters().await;
+    let [(to, template, first)] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((to.as_str(), template.as_str()), ("privacy@example.com", "canary"));
+    house.deliver(at(5), 1, first.clone().into_bytes()).await;
+    assert_eq!(house.latest().await.0, "automated");
+    let canary = house.store.canary().await.unwrap().unwrap();
+    assert_eq!((canary.back_at, canary.is_missed), (Some(at(5)), false));
+
+    // The second one does not come; another that only looks like it is none.
+    house.intake.canary(&settings, start, at(360)).await.unwrap();
+    let forged = first.replacen("canary ", "canary 0000", 1);
+    house.deliver(at(361), 2, forged.into_bytes()).await;
+    // A daemon that has just started gives it all its time.
+    house.intake.canary(&settings, at(380), at(391)).await.unwrap();
+    assert!(!house.store.canary().await.unwrap().unwrap().is_missed);
+    for now in [at(391), at(392)] {
+        house.intake.canary(&settings, start, now).await.unwrap();
+    }
+    assert!(house.store.canary().await.unwrap().unwrap().is_missed);
+    let templates: Vec<String> = house.letters().await.into_iter().map(|(_, template, _)| template).collect();
+    assert_eq!(templates, ["canary", "canary", "alarm"], "one alarm");
+    let (_, _, second) = house.letters().await.remove(1);
+    house.deliver(at(400), 3, second.into_bytes()).await;
+    let canary = house.store.canary().await.unwrap().unwrap();
+    assert_eq!((canary.back_at, canary.is_missed), (Some(at(400)), false));
+}

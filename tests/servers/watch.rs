@@ -1,0 +1,159 @@
+//! What watches over the whole, with a real Dovecot and Postfix: junk, a lost database, the canary; and how little
+//! the unit leaves open.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::dovecot::Options;
+use super::house::{House, mail, text};
+use super::{Need, Outcome, Scenario};
+
+pub const SCENARIOS: &[Scenario] = &[
+    ("requests_among_junk_are_found_and_held", &HOUSE, requests_among_junk_are_found_and_held),
+    ("a_lost_database_answers_nothing", &HOUSE, a_lost_database_answers_nothing),
+    (
+        "a_database_older_than_the_mailbox_answers_nothing",
+        &HOUSE,
+        a_database_older_than_the_mailbox_answers_nothing,
+    ),
+    ("a_canary_comes_back_by_the_real_way", &HOUSE, a_canary_comes_back_by_the_real_way),
+    ("the_unit_leaves_little_open", &[Need::Systemd], the_unit_leaves_little_open),
+];
+
+const HOUSE: [Need; 3] = [Need::Dovecot, Need::Postfix, Need::Openssl];
+
+const OPT_OUT: &str = "Please unsubscribe me.";
+const DELETE: &str = "Please delete all my personal data.";
+
+/// Whether systemd-analyze is there.
+pub fn missing_systemd() -> Option<&'static str> {
+    let found = Command::new("systemd-analyze").arg("--version").output();
+    found.is_err().then_some("systemd-analyze is not installed")
+}
+
+fn statuses(house: &House) -> Vec<(String, String)> {
+    let rows = house.list(&["requests", "list", "--all"]);
+    let mut found: Vec<_> = rows.iter().map(|row| (text(row, "subject"), text(row, "status"))).collect();
+    found.sort();
+    found
+}
+
+fn letter(name: &str, words: &str) -> Vec<u8> {
+    let number = name.bytes().map(usize::from).sum();
+    mail(number, &format!("{name}@example.org"), "Hi", "", words)
+}
+
+fn pair(name: &str, status: &str) -> (String, String) {
+    (format!("{name}@example.org"), status.to_owned())
+}
+
+/// Why nothing is answered, if so.
+fn recovery(house: &House) -> Option<String> {
+    let output = house.privacyd(&["status", "--json"]).output().unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    status["recovery"]["why"].as_str().map(str::to_owned)
+}
+
+fn requests_among_junk_are_found_and_held() -> Outcome {
+    let extra = "namespace inbox {\n  mailbox Spam {\n    special_use = \\Junk\n    auto = create\n  }\n}\n";
+    let house = House::of(&Options { extra: extra.into(), ..Options::default() }, "");
+    house.dovecot.deliver("privacy", &letter("jane", OPT_OUT));
+    house.run(&["run", "--once"]);
+    house.dovecot.deliver_into("privacy", "Spam", &letter("ann", DELETE));
+    house.dovecot.deliver_into(
+        "privacy",
+        "Spam",
+        &letter("pills", "Buy our boots in size 42, they are cheap."),
+    );
+    let (said, log) = house.run(&["reconcile"]);
+    assert_eq!(said, "3 mails looked at, 0 unaccounted; 1 requests found among junk\n", "{log}");
+    assert_eq!(statuses(&house), [pair("ann", "held"), pair("jane", "completed")]);
+    assert_eq!((house.filed("Spam").len(), house.filed("Held").len()), (1, 1));
+    assert_eq!(house.list(&["outbox", "list"]).len(), 1, "jane's alone");
+    let (said, _) = house.run(&["reconcile"]);
+    // What was moved is looked at once where it lies now.
+    assert_eq!(said, "1 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+    // Somebody gets the other one out of the junk: it is known, and asks nothing.
+    house.dovecot.deliver("privacy", &letter("pills", "Buy our boots in size 42, they are cheap."));
+    house.run(&["run", "--once"]);
+    assert_eq!((house.list(&["messages", "list"]).len(), house.filed("INBOX").len()), (3, 0));
+    Ok(())
+}
+
+fn a_lost_database_answers_nothing() -> Outcome {
+    let house = House::of(&Options::default(), "");
+    house.dovecot.deliver("privacy", &letter("jane", OPT_OUT));
+    house.run(&["run", "--once"]);
+    house.run(&["run", "--once"]);
+    assert_eq!((recovery(&house), house.list(&["outbox", "list"]).len()), (None, 1));
+    std::fs::remove_file(house.path("privacyd.db"))?;
+    house.dovecot.deliver("privacy", &letter("bob", OPT_OUT));
+    house.run(&["run", "--once"]);
+    let why = recovery(&house).unwrap();
+    assert!(why.contains("has never seen the mailbox privacy, whose folder Opt-out holds 1 mails"), "{why}");
+    assert_eq!((statuses(&house), house.list(&["outbox", "list"]).len()), (vec![pair("bob", "held")], 0));
+    let (said, _) = house.run(&["reconcile"]);
+    assert_eq!(said, "2 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+    house.run(&["recovery", "end"]);
+    house.dovecot.deliver("privacy", &letter("cat", OPT_OUT));
+    house.run(&["run", "--once"]);
+    assert_eq!(statuses(&house), [pair("bob", "held"), pair("cat", "completed")]);
+    assert_eq!(house.list(&["messages", "list"]).len(), 3);
+    let (said, _) = house.run(&["reconcile"]);
+    assert_eq!(said, "1 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+    Ok(())
+}
+
+fn a_database_older_than_the_mailbox_answers_nothing() -> Outcome {
+    let house = House::of(&Options::default(), "");
+    house.dovecot.deliver("privacy", &letter("jane", OPT_OUT));
+    house.run(&["run", "--once"]);
+    let (database, copy) = (house.path("privacyd.db"), house.path("copy.db"));
+    std::fs::copy(&database, &copy)?;
+    house.run(&["run", "--once"]);
+    assert_eq!(recovery(&house), None, "it is as good as the other");
+    house.dovecot.deliver("privacy", &letter("bob", OPT_OUT));
+    house.run(&["run", "--once"]);
+    std::fs::copy(&copy, &database)?;
+    house.dovecot.deliver("privacy", &letter("cat", OPT_OUT));
+    house.run(&["run", "--once"]);
+    let why = recovery(&house).unwrap();
+    assert!(why.contains("came after all that this database knows"), "{why}");
+    assert_eq!(statuses(&house), [pair("cat", "held"), pair("jane", "completed")]);
+    assert_eq!(house.list(&["outbox", "list"]).len(), 1, "jane's, from before");
+    Ok(())
+}
+
+fn a_canary_comes_back_by_the_real_way() -> Outcome {
+    let house = House::of(&Options::default(), "[canary]\n");
+    let border = house.border_with("");
+    house.reply_through(&border);
+    let mut daemon = house.start();
+    let end = Instant::now() + Duration::from_secs(60);
+    let canary = loop {
+        let output = house.privacyd(&["status", "--json"]).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        if status["canary"]["back_at"].is_string() {
+            break status["canary"].clone();
+        }
+        assert!(Instant::now() < end, "{status}\n{}", border.log());
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    daemon.kill()?;
+    daemon.wait()?;
+    assert_eq!(canary["is_missed"], false);
+    assert_eq!(house.filed("Automatic").len(), 1);
+    assert_eq!(house.list(&["outbox", "list"]).len(), 1, "and it is not answered");
+    Ok(())
+}
+
+fn the_unit_leaves_little_open() -> Outcome {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/privacyd.service");
+    let command = ["security", "--offline=yes", "--no-pager", "--threshold=15", unit];
+    let output = Command::new("systemd-analyze").args(command).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("Overall exposure level"), "{said}");
+    Ok(())
+}
