@@ -17,6 +17,12 @@ use crate::text::{MAX_OWN_WORDS, Stripper, Words};
 /// Of a mail's text parts no more than so many are read.
 const MAX_TEXT_PARTS: usize = 16;
 
+/// Of all HTML parts no more bytes than this are read. Most of them are none of a letter's words.
+const MAX_HTML: usize = 6 * MAX_OWN_WORDS;
+
+/// More parts than this are not looked at for what they are.
+const MAX_PARTS: usize = 1000;
+
 /// Fields that name the addresses a mail was sent to, by its writer or by a server on its way.
 const RECIPIENT_FIELDS: [&str; 8] =
     ["Delivered-To", "X-Original-To", "Envelope-To", "To", "Cc", "Bcc", "Resent-To", "Resent-Cc"];
@@ -241,7 +247,7 @@ impl<'x> Message<'x> {
 
     /// Whether any part, at the first level of nesting that the library flattens, is `type/subtype`.
     pub fn has_part(&self, kind: &str, subtype: &str) -> bool {
-        self.parsed.parts.iter().any(|part| part.is_content_type(kind, subtype))
+        self.parsed.parts.iter().take(MAX_PARTS).any(|part| part.is_content_type(kind, subtype))
     }
 
     /// What the sender wrote, and what stands below it: of the plain text part, or of the HTML one
@@ -320,10 +326,15 @@ impl<'x> Message<'x> {
     /// The text of these parts; of HTML what `see` makes of it.
     fn joined(&self, parts: &[u32], see: fn(&str) -> String) -> String {
         let mut joined = String::new();
+        let mut left = MAX_HTML;
         for part in parts.iter().take(MAX_TEXT_PARTS).filter_map(|id| self.parsed.part(*id)) {
             let text: Cow<'_, str> = match &part.body {
                 PartType::Text(text) => Cow::Borrowed(text.as_ref()),
-                PartType::Html(text) => Cow::Owned(see(text)),
+                PartType::Html(text) => {
+                    let page = text.get(..text.floor_char_boundary(left)).unwrap_or_default();
+                    left -= page.len();
+                    Cow::Owned(see(page))
+                }
                 _ => continue,
             };
             let bound = text.floor_char_boundary(4 * MAX_OWN_WORDS);
