@@ -526,6 +526,10 @@ async fn every_fault_at_every_smtp_command(settings: &str) {
     let house = Letters::new(&postfix).await;
     for (stage_name, at, before) in SMTP_STAGES {
         for (fault_name, fault) in SMTP_FAULTS {
+            // Silence takes its time, and one house that waits for it is enough.
+            if !settings.is_empty() && matches!(fault, Fault::Stall | Fault::BlackHole) {
+                continue;
+            }
             let name = format!("{fault_name} at {stage_name}");
             house.queue(&name).await;
             // Having said something else than a server would, the proxy is out of step with it.
@@ -583,7 +587,7 @@ async fn every_fault_at_every_smtp_command(settings: &str) {
         }
     }
     let requests = house.daemon.intake.store.requests(None, 100_000).await.unwrap();
-    assert_eq!(requests.len(), SMTP_STAGES.len() * SMTP_FAULTS.len() * MAILS);
+    assert_eq!(requests.len(), faults * MAILS);
     assert!(requests.iter().all(|request| request.status == "completed"));
     println!(
         "{faults} faults: {unknown} replies of unknown fate, of which {delivered} had been delivered; none twice"
@@ -701,7 +705,9 @@ fn f33_killed_at_each_command_it_ends_in_the_same_state() -> Outcome {
     for (name, dovecot) in &boxes {
         let (inbox, folder) = (filed(dovecot, name, "INBOX"), filed(dovecot, name, "Opt-out"));
         assert_eq!((inbox.len(), different(&folder)), (0, MAILS), "{name}");
-        assert!(folder.len() == MAILS || name.starts_with("store") || name.starts_with("copy"), "{name}");
+        // What was copied and not yet taken out of the inbox is copied again.
+        let may_be_twice = ["copy", "store", "expunge"].iter().any(|stage| name.starts_with(stage));
+        assert!(folder.len() == MAILS || may_be_twice, "{name}: a mail lies there twice");
     }
     let requests = house.list(&["requests", "list", "--all"]);
     assert!(requests.iter().all(|row| text(row, "status") == "completed"));
