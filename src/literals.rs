@@ -73,6 +73,8 @@ impl Collector {
     /// else it can only be asked for.
     pub fn add(&mut self, tree: &Hir, is_called: bool) {
         let mut choices = needs(tree).choices();
+        // What holds the end of a line is in no line.
+        choices.retain(|choice| !choice.iter().any(|literal| literal.contains(&b'\n')));
         choices.sort_by_key(|choice| std::cmp::Reverse(worth(choice)));
         choices.truncate(MOST_CHOICES);
         let places = choices.into_iter().map(|choice| {

@@ -70,18 +70,23 @@ fn plain(decision: &Decision) -> Disposition {
     }
 }
 
-/// Everything waits for a person: what is asked is held, what is said of earlier requests is noted.
+/// Everything waits for a person: what is asked is held, and so is an earlier request that the mail would stop,
+/// take back or let go on; what else is said of one is noted.
 fn hold(decision: &mut Decision, why: &'static str) {
     for planned in &mut decision.requests {
         planned.status = Status::Held;
         planned.held_because = Some(why);
     }
     for step in &mut decision.steps {
-        step.change = Change::Note;
+        step.change = match step.change {
+            Change::Withdraw { .. } | Change::Hold | Change::Approve { .. } => Change::Hold,
+            _ => Change::Note,
+        };
         step.reason.push_str("; not done: ");
         step.reason.push_str(why);
     }
     decision.proven.clear();
+    decision.corrected.clear();
     if !decision.answers.is_empty() {
         decision.answers.clear();
         decision.unanswered = Some(why);

@@ -198,6 +198,7 @@ async fn due_tasks<'e>(
             (SELECT coalesce(max(e.at), 0) FROM request_events e WHERE e.request_id = t.request_id AND e.event = 'executing') AS begun,
             {JOB} JOIN tasks t ON t.request_id = r.id
          WHERE t.state = 'waiting' AND t.next_attempt_at <= ?1 AND r.status = 'executing'
+            AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
             AND (t.source IN (SELECT value FROM json_each(?2))) = ?3
          ORDER BY t.next_attempt_at LIMIT ?4"
     )))
@@ -224,7 +225,7 @@ async fn due_tasks<'e>(
 impl Visit {
     /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
     /// no earlier request of the same mail that systems carry out is open; `kinds` names those. What
-    /// destroys waits besides for every open request of the same person for a copy, `copies` names those, and until a
+    /// destroys waits besides for what is at work for the same person and for their every open request for a copy, `copies` names those, and until a
     /// server has taken their copy for certain: a copy is made before what it copies is erased. A correction waits
     /// until it is certain what to change.
     ///
@@ -241,6 +242,7 @@ impl Visit {
         let rows: Vec<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB}
              WHERE r.status = 'approved' AND r.kind = ?1 AND r.subject IS NOT NULL
+                AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
                 AND (SELECT coalesce(max(e.at), r.received_at) FROM request_events e
                      WHERE e.request_id = r.id AND e.event IN ('approved', 'released', 'reclassified')) <= ?2
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
@@ -248,6 +250,8 @@ impl Visit {
                 AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.closed_at IS NULL AND e.status <> 'awaiting_proof'
                         AND e.kind IN (SELECT value FROM json_each(?4)))
+                    OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
+                        AND e.status = 'executing')
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
                         AND o.state IN ('queued', 'transmitting', 'deferred', 'unknown'))))
                 AND (?7 <> 'correct' OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id))
@@ -351,6 +355,7 @@ impl Visit {
         let row: Option<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB} WHERE r.status = 'executing' AND NOT EXISTS
                 (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting')
+                AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
              ORDER BY r.id LIMIT 1"
         )))
         .fetch_optional(&mut *self.tx)
@@ -474,6 +479,9 @@ impl Visit {
             .context("Cannot erase a contact")?;
         let mut batch = Batch::default();
         batch.add(EMPTY_LETTERS)?.bind(self.now)?.bind(address.to_string())?.bind(self.now)?;
+        batch
+            .add("UPDATE tasks SET data = NULL WHERE request_id IN (SELECT id FROM requests WHERE subject = ?);")?
+            .bind(address.to_string())?;
         batch
             .add("DELETE FROM corrections WHERE request_id IN (SELECT id FROM requests WHERE subject = ?);")?
             .bind(address.to_string())?;
