@@ -89,6 +89,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 1..30)
 }
 
+/// Row, reference, type, status, subject and when it was closed.
+type RequestRow = (i64, String, String, String, Option<String>, Option<i64>);
+
 /// A house, and what the test knows of it by itself.
 struct World {
     house: House,
@@ -262,7 +265,7 @@ impl World {
         }
 
         let done = served(self.folder.path());
-        let requests: Vec<(i64, String, String, String, Option<String>, Option<i64>)> = sqlx::query_as(
+        let requests: Vec<RequestRow> = sqlx::query_as(
             "SELECT id, reference, kind, status, subject, closed_at FROM requests ORDER BY id",
         )
         .fetch_all(&mut db)

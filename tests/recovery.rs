@@ -235,7 +235,7 @@ async fn what_a_backup_had_queued_is_not_sent_again_by_itself() {
 }
 
 #[tokio::test]
-async fn while_a_recovery_lasts_time_brings_nothing_and_steps_are_noted() {
+async fn while_a_recovery_lasts_time_brings_nothing_and_an_answer_is_for_a_person() {
     let house = support::House::with("[[source]]\nname = \"Contacts\"\nlocal = true\n").await;
     let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
     house.deliver(start, 1, support::letter("ann@example.org", DELETE)).await;
@@ -254,9 +254,9 @@ async fn while_a_recovery_lasts_time_brings_nothing_and_steps_are_noted() {
         let reference = house.store.requests(None, 10).await.unwrap().remove(0).reference;
         house.store.request(&reference).await.unwrap().unwrap()
     };
-    assert_eq!(request.status, "awaiting_proof");
+    assert_eq!(request.status, "held");
     let note = events.last().unwrap();
-    assert!(note.event == "note" && note.reason.contains("not done: it came while a recovery"), "{note:?}");
+    assert!(note.event == "held" && note.reason.contains("not done: it came while a recovery"), "{note:?}");
     let late = start + SignedDuration::from_hours(24 * 60);
     assert_eq!(house.intake.sweep(late).await.unwrap(), 0);
     let never = privacyd::stop::Stop::never();
