@@ -128,8 +128,10 @@ mod tests {
         let possible = |line: usize| -> Vec<&str> {
             heard.possible(line).filter_map(|it| tongues.codes.get(it)).map(String::as_str).collect()
         };
-        assert_eq!(possible(0), ["de", "en"]);
-        assert_eq!(possible(3), ["en", "fr"]);
+        let among =
+            |line: usize| possible(line).into_iter().filter(|it| ["de", "en", "es", "fr"].contains(it));
+        assert_eq!(among(0).collect::<Vec<_>>(), ["de", "en"]);
+        assert_eq!(among(3).collect::<Vec<_>>(), ["en", "fr"]);
         assert!(["de", "en", "es", "fr"].iter().all(|code| possible(1).contains(code)));
         assert!(possible(99).is_empty());
         assert_eq!(heard.language(), None);

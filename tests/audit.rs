@@ -194,7 +194,7 @@ async fn purge(house: &House, now: &str) -> Purged {
 
 /// Says of every queued reply that it was sent when it was queued.
 async fn all_sent(house: &House) {
-    house.execute("UPDATE outbox SET state = 'sent', outcome = '250 ok', updated_at = created_at").await;
+    house.execute("UPDATE outbox SET state = 'sent', raw = coalesce(kept, raw), kept = NULL, outcome = '250 ok', updated_at = created_at").await;
 }
 
 #[test]
