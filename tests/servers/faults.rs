@@ -64,7 +64,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// More than any step takes by itself.
 pub const UNHURRIED: Duration = Duration::from_secs(600);
 /// Longer than a fault, the wait after it and the next pass may take, on a busy machine.
-const RECOVERY: Duration = Duration::from_secs(90);
+const RECOVERY: Duration = Duration::from_secs(300);
 
 // ---- IMAP
 
