@@ -541,11 +541,11 @@ impl Intake {
     /// The store does not work.
     pub async fn sweep(&self, now: Timestamp) -> Result<u64> {
         let mut letters = 0;
-        if self.store.recovery().await?.is_some() {
-            return Ok(letters);
-        }
         loop {
             let mut visit = self.store.visit(now).await?;
+            if visit.is_recovering().await? {
+                return Ok(letters);
+            }
             let lapses = visit.lapses(now).await?;
             if lapses.is_empty() {
                 return Ok(letters);

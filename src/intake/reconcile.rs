@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use tracing::{error, info};
 
@@ -24,41 +24,53 @@ impl Intake {
     /// corridor.
     ///
     /// # Errors
-    /// A mailbox or the store does not work. What was looked at is not looked at again.
+    /// A mailbox or the store does not work; the other mailboxes are looked through all the same, and what was
+    /// found is told. What was looked at is not looked at again.
     pub async fn reconcile(self: &Arc<Self>, mailboxes: &mut [Mailbox], stop: &Stop) -> Result<Reconciled> {
         let mut all = Reconciled::default();
+        let mut failure = None;
         for mailbox in mailboxes {
             let name = mailbox.name().to_owned();
-            let found = match &mut *mailbox {
-                Mailbox::Imap(imap) => self.reconcile_imap(imap, &name, stop).await,
-                Mailbox::Maildir(maildir) => self.reconcile_maildir(maildir, &name, stop).await,
+            let done = match &mut *mailbox {
+                Mailbox::Imap(imap) => self.reconcile_imap(imap, &name, &mut all, stop).await,
+                Mailbox::Maildir(maildir) => self.reconcile_maildir(maildir, &name, &mut all, stop).await,
             };
             mailbox.close().await;
-            let found = found.with_context(|| format!("Mailbox {name} cannot be looked through"))?;
-            all.seen += found.seen;
-            all.unaccounted += found.unaccounted;
-            all.junk += found.junk;
+            if let Err(error) = done {
+                let error = error.context(format!("Mailbox {name} cannot be looked through"));
+                failure.get_or_insert(error);
+            }
+        }
+        let now = Timestamp::now();
+        // What a lost database knew nobody accounts for: that is being recovered from.
+        if self.store.recovery().await?.is_some() {
+            all.unaccounted = 0;
+        }
+        // Also of a look that was broken off: what it has recorded, the next one finds known.
+        if all.unaccounted > 0 {
+            self.tell_unaccounted(&all, now).await?;
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         if stop.is_asked() {
             return Ok(all);
         }
-        let now = Timestamp::now();
-        let Reconciled { seen, unaccounted, junk } = all;
-        // What a lost database knew nobody accounts for: that is being recovered from.
-        let unaccounted = if self.store.recovery().await?.is_some() { 0 } else { unaccounted };
-        let all = Reconciled { unaccounted, ..all };
         self.store.record_reconciliation(&all, now).await?;
-        if unaccounted == 0 {
-            info!(seen, junk, "reconciled: 0 unaccounted");
-            return Ok(all);
+        if all.unaccounted == 0 {
+            info!(seen = all.seen, junk = all.junk, "reconciled: 0 unaccounted");
         }
+        Ok(all)
+    }
+
+    async fn tell_unaccounted(&self, found: &Reconciled, now: Timestamp) -> Result<()> {
+        let Reconciled { seen, unaccounted, junk } = *found;
         error!(seen, unaccounted, junk, "reconciled: mail lay there that no row of the ledger accounted for");
         let what = format!(
             "{unaccounted} mails lay in the mailboxes that nothing in the ledger accounted for. They are recorded \
              now; those in the inbox went the usual way, those in folders need a person."
         );
-        self.alarm(&what, now).await?;
-        Ok(all)
+        self.alarm(&what, now).await
     }
 
     /// The folders that mail is filed in.
@@ -75,22 +87,22 @@ impl Intake {
         self: &Arc<Self>,
         imap: &mut Imap,
         name: &str,
+        all: &mut Reconciled,
         stop: &Stop,
-    ) -> Result<Reconciled> {
+    ) -> Result<()> {
         let inbox = imap.folder().to_owned();
         let own = self.own_folders();
         let there = imap.extents(&own).await?;
         let junk = imap.junk_folder().await?.filter(|junk| *junk != inbox && !own.contains(junk));
-        let mut all = Reconciled::default();
         let folders = there.iter().map(|extent| Origin::Folder(&extent.folder));
         let places = [Origin::Inbox].into_iter().chain(folders).chain(junk.as_deref().map(Origin::Junk));
         for origin in places {
             imap.turn_to(origin.home().unwrap_or(&inbox));
-            let done = self.reconcile_folder(imap, name, origin, &mut all, stop).await;
+            let done = self.reconcile_folder(imap, name, origin, all, stop).await;
             imap.turn_to(&inbox);
             done?;
         }
-        Ok(all)
+        Ok(())
     }
 
     /// The folder that `imap` is turned to, a window at a time.
@@ -175,15 +187,15 @@ impl Intake {
         self: &Arc<Self>,
         maildir: &Maildir,
         name: &str,
+        all: &mut Reconciled,
         stop: &Stop,
-    ) -> Result<Reconciled> {
-        let mut all = Reconciled::default();
+    ) -> Result<()> {
         for folder in self.own_folders() {
             let label = format!("{name}/{folder}");
             let mut files = maildir.walk(&folder);
             while let Some(some) = files.recv().await {
                 if stop.is_asked() {
-                    return Ok(all);
+                    return Ok(());
                 }
                 let some = some?;
                 all.seen += some.len() as u64;
@@ -191,11 +203,11 @@ impl Intake {
                 while !unknown.is_empty() {
                     let mails = maildir.read(&mut unknown).await?;
                     all.seen -= mails.len() as u64;
-                    self.account_for(&label, Origin::Folder(&folder), 0, mails, &mut all).await?;
+                    self.account_for(&label, Origin::Folder(&folder), 0, mails, all).await?;
                 }
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     /// The files in one of our folders whose names the ledger does not know.

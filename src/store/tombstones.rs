@@ -149,6 +149,15 @@ impl Store {
             .execute(&mut *tx)
             .await
             .context("Cannot erase what was to be corrected again")?;
+            sqlx::query(
+                "UPDATE tasks SET data = NULL WHERE request_id IN
+                    (SELECT id FROM requests WHERE subject = ? AND received_at <= ?)",
+            )
+            .bind(address.as_str())
+            .bind(buried)
+            .execute(&mut *tx)
+            .await
+            .context("Cannot erase what was collected again")?;
             sqlx::query(EMPTY_LETTERS)
                 .bind(now.as_second())
                 .bind(address.as_str())
