@@ -18,7 +18,7 @@ mod reconcile;
 mod recovery;
 mod warn;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -207,10 +207,21 @@ impl Intake {
         to_file: Vec<Filing>,
     ) -> Result<u64> {
         let refused = mailbox.file(&to_file).await?;
-        let ids: Vec<&MailId> =
-            to_file.iter().map(|(id, _)| id).filter(|id| !refused.contains(*id)).collect();
-        self.store.filed(name, validity, &ids).await?;
+        self.record_filed(name, validity, &to_file, &refused).await?;
         Ok(refused.len() as u64)
+    }
+
+    /// Records that mails were filed, but for those that the mailbox refused to file.
+    async fn record_filed(
+        &self,
+        name: &str,
+        validity: u32,
+        filings: &[Filing],
+        refused: &HashSet<MailId>,
+    ) -> Result<()> {
+        let ids: Vec<&MailId> =
+            filings.iter().map(|(id, _)| id).filter(|id| !refused.contains(*id)).collect();
+        self.store.filed(name, validity, &ids).await
     }
 
     /// Takes one window through the corridor at time `now`; answers where each mail is to be filed.
@@ -586,13 +597,10 @@ impl Intake {
         let question = match answer.asks && may_write {
             true => Some(Question {
                 until: lapse.until.to_zoned_datetime(TimeZone::UTC).date(),
+                changes: changes(visit, lapse).await?,
                 ..question(self.proof.valid_for, now)?
             }),
             false => None,
-        };
-        let question = match question {
-            Some(question) => Some(Question { changes: changes(visit, lapse).await?, ..question }),
-            None => None,
         };
         let told: Vec<Told<'_>> = lapse.requests.iter().map(|r| Told { status, ..told_of(r) }).collect();
         let in_reply_to = lapse.rfc_message_id.as_deref().and_then(MessageId::parse_bracketed);

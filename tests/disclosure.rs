@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use privacyd::message::Message;
-use privacyd::operator::hand::{Tools, Verb, act};
+use privacyd::operator::hand::{Verb, act};
 use privacyd::stop::Stop;
 
 #[path = "support/corridor.rs"]
@@ -133,13 +133,7 @@ async fn nobody_is_told_whom_nothing_proves_until_a_person_says_so() {
 }
 
 async fn approve(exchange: &Exchange, reference: &str, now: &str) {
-    let intake = &exchange.house.intake;
-    let tools = Tools {
-        table: &intake.table,
-        replies: &intake.replies,
-        clock: &intake.policy.clock,
-        proof: &intake.proof,
-    };
+    let tools = exchange.house.intake.tools();
     let done = act(&exchange.house.store, tools, reference, &Verb::Approve { proof: None }, at(now)).await;
     assert_eq!(done.unwrap().status, "approved");
 }

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use privacyd::ladder::{Denial, Status};
-use privacyd::operator::hand::{Done, NotDone, Refusal, Tools, Verb, act};
+use privacyd::operator::hand::{Done, NotDone, Refusal, Verb, act};
 use sqlx::{Connection, Row};
 
 #[path = "support/corridor.rs"]
@@ -43,13 +43,7 @@ impl Desk {
     }
 
     async fn act(&self, day: i64, verb: Verb) -> Result<Done, Refusal> {
-        let intake = &self.house.intake;
-        let tools = Tools {
-            table: &intake.table,
-            replies: &intake.replies,
-            clock: &intake.policy.clock,
-            proof: &intake.proof,
-        };
+        let tools = self.house.intake.tools();
         act(&self.house.store, tools, &self.reference, &verb, after(day)).await.map_err(|not_done| {
             match not_done {
                 NotDone::Refused(refusal) => refusal,
@@ -288,13 +282,7 @@ async fn a_denial_and_its_reply_are_one_and_somebody_without_an_address_gets_non
     desk.house
         .execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'full'); END")
         .await;
-    let intake = &desk.house.intake;
-    let tools = Tools {
-        table: &intake.table,
-        replies: &intake.replies,
-        clock: &intake.policy.clock,
-        proof: &intake.proof,
-    };
+    let tools = desk.house.intake.tools();
     let verb = Verb::Deny { reason: Denial::NoMatch };
     assert!(act(&desk.house.store, tools, &desk.reference, &verb, after(1)).await.is_err());
     assert_eq!(desk.state().await, before);

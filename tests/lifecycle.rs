@@ -16,7 +16,7 @@ use privacyd::config::Retention;
 use privacyd::ladder::Denial;
 use privacyd::mailer::Outcome;
 use privacyd::message::Message;
-use privacyd::operator::hand::{NotDone, Tools, Verb, act};
+use privacyd::operator::hand::{NotDone, Verb, act};
 use privacyd::stop::Stop;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence};
@@ -219,13 +219,7 @@ impl World {
             7 => Verb::Withdraw,
             _ => Verb::Note { text: "looked at".into() },
         };
-        let intake = &self.house.intake;
-        let tools = Tools {
-            table: &intake.table,
-            replies: &intake.replies,
-            clock: &intake.policy.clock,
-            proof: &intake.proof,
-        };
+        let tools = self.house.intake.tools();
         match act(&self.house.store, tools, &reference, &verb, self.now).await {
             Ok(_) if matches!(verb, Verb::Approve { .. }) => {
                 self.vouched.insert(reference);

@@ -53,6 +53,11 @@ impl Intake {
         Ok(changed)
     }
 
+    /// What it takes to do something with a request by hand.
+    pub fn tools(&self) -> Tools<'_> {
+        Tools { table: &self.table, replies: &self.replies, clock: &self.policy.clock, proof: &self.proof }
+    }
+
     /// The type of every folder that one type alone is filed in.
     fn kinds_by_folder(&self) -> BTreeMap<String, String> {
         let mut kinds: BTreeMap<String, Option<String>> = BTreeMap::new();
@@ -95,13 +100,7 @@ impl Intake {
             return Ok(false);
         };
         let grip = visit.grip(&reference).await?.context("A request of the ledger is gone")?;
-        let tools = Tools {
-            table: &self.table,
-            replies: &self.replies,
-            clock: &self.policy.clock,
-            proof: &self.proof,
-        };
-        match hand::reclassify(visit, tools, &grip, kind, HOW, now).await {
+        match hand::reclassify(visit, self.tools(), &grip, kind, HOW, now).await {
             Ok(done) => {
                 let (changed, status) = (done.changed, done.status);
                 info!(request.id = reference, request.type = kind, outcome = status, changed, "reclassified by folder");

@@ -139,9 +139,7 @@ impl Intake {
             to_file.extend(filings);
             if !to_file.is_empty() {
                 let refused = imap.file(&to_file).await?;
-                let ids: Vec<_> =
-                    to_file.iter().map(|(id, _)| id).filter(|id| !refused.contains(*id)).collect();
-                self.store.filed(from, cursor.validity, &ids).await?;
+                self.record_filed(from, cursor.validity, &to_file, &refused).await?;
                 to_file.clear();
             }
             if let Some(last_uid) = last {

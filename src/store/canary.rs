@@ -75,18 +75,6 @@ impl Store {
         .context("Cannot look for missing canaries")?;
         Ok(done.rows_affected())
     }
-
-    /// Queues a letter to the operator that answers no mail.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn queue_to_operator(&self, letter: &Outgoing, now: Timestamp) -> Result<()> {
-        let mut visit = self.visit(now).await?;
-        let mut batch = Batch::default();
-        batch.reply(None, letter, 1, now.as_second())?;
-        batch.run(&mut visit.tx).await.context("Cannot queue a letter to the operator")?;
-        audit::commit(visit.tx).await
-    }
 }
 
 impl Visit {

@@ -17,6 +17,7 @@ use super::visit::Batch;
 use super::{Store, audit};
 use crate::mailer::{Letter, Outcome};
 use crate::outbox::next_attempt;
+use crate::reply::Outgoing;
 
 /// Replies that were claimed for one attempt each.
 #[derive(Debug, Default)]
@@ -78,6 +79,18 @@ impl Store {
         .await
         .context("Cannot flag interrupted replies")?;
         Ok(done.rows_affected())
+    }
+
+    /// Queues a letter to the operator that answers no mail.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn queue_to_operator(&self, letter: &Outgoing, now: Timestamp) -> Result<()> {
+        let mut visit = self.visit(now).await?;
+        let mut batch = Batch::default();
+        batch.reply(None, letter, 1, now.as_second())?;
+        batch.run(&mut visit.tx).await.context("Cannot queue a letter to the operator")?;
+        audit::commit(visit.tx).await
     }
 
     /// How many replies are due at `now`, and when the next will be. While a recovery lasts, letters to the

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Store;
-use super::visit::{Identity, hex};
+use super::visit::{Identity, MOVE_CURSOR, hex};
 use super::watch::time;
 use crate::mailbox::Cursor;
 
@@ -79,17 +79,14 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn move_cursor(&self, folder: &str, cursor: Cursor) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
-             ON CONFLICT (mailbox) DO UPDATE SET validity = excluded.validity, last_uid = excluded.last_uid",
-        )
-        .bind(folder)
-        .bind(cursor.validity)
-        .bind(cursor.last_uid)
-        .execute(&self.write)
-        .await
-        .context("Cannot record how far a folder is accounted for")
-        .map(drop)
+        sqlx::query(MOVE_CURSOR)
+            .bind(folder)
+            .bind(cursor.validity)
+            .bind(cursor.last_uid)
+            .execute(&self.write)
+            .await
+            .context("Cannot record how far a folder is accounted for")
+            .map(drop)
     }
 
     /// Records what a look through everything has found.

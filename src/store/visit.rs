@@ -511,16 +511,13 @@ impl Visit {
         ids: &[&MailId],
     ) -> Result<()> {
         if let Some(last_uid) = last_uid {
-            sqlx::query(
-                "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
-                 ON CONFLICT (mailbox) DO UPDATE SET validity = excluded.validity, last_uid = excluded.last_uid",
-            )
-            .bind(mailbox)
-            .bind(validity)
-            .bind(last_uid)
-            .execute(&mut *self.tx)
-            .await
-            .context("Cannot move the cursor")?;
+            sqlx::query(MOVE_CURSOR)
+                .bind(mailbox)
+                .bind(validity)
+                .bind(last_uid)
+                .execute(&mut *self.tx)
+                .await
+                .context("Cannot move the cursor")?;
         }
         sqlx::query(
             "DELETE FROM attempts WHERE mailbox = ? AND validity = ? AND mail_id IN (SELECT value FROM json_each(?))",
@@ -534,6 +531,11 @@ impl Visit {
         audit::commit(self.tx).await.context("Cannot commit the window")
     }
 }
+
+/// Of a mailbox, or of a folder that is looked through: its validity, and the last UID that is done with.
+pub(super) const MOVE_CURSOR: &str =
+    "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
+    ON CONFLICT (mailbox) DO UPDATE SET validity = excluded.validity, last_uid = excluded.last_uid";
 
 pub(super) fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
