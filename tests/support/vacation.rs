@@ -98,13 +98,15 @@ vacation :days 7 :addresses \"{address}\" :subject \"Away: ${{subject}}\" \"{wor
             .env("USER", "away")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(Stdio::piped());
         if is_root() {
             command.uid(MAIL_USER).gid(MAIL_USER);
         }
         let mut agent = command.spawn().unwrap();
         agent.stdin.take().unwrap().write_all(mail.as_bytes()).unwrap();
-        assert!(agent.wait().unwrap().success(), "{}", self.log());
+        let end = agent.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&end.stderr);
+        assert!(end.status.success(), "{}: {said}\n{}", end.status, self.log());
         let sent = fs::read_to_string(root.join("sent")).ok()?;
         fs::remove_file(root.join("sent")).unwrap();
         let (envelope, rest) = sent.split_once('\n').unwrap();
