@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -47,6 +47,9 @@ const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(15 * 60);
 
 /// The wait after a look through the mailboxes that failed.
 const AFTER_FAILED_LOOK: Duration = Duration::from_secs(30 * 60);
+
+/// A mailbox that cannot be looked at does not hold back for longer what others are waiting for.
+const LONGEST_DOUBT: Duration = Duration::from_secs(60 * 60);
 
 /// The rest between two looks for work.
 const WORK_INTERVAL: Duration = Duration::from_secs(10);
@@ -365,13 +368,26 @@ impl Daemon {
             None => *failure = Some(error),
             Some(_) => error!("{error:#}"),
         };
+        let mut trusted = Vec::new();
+        for mailbox in &mut self.mailboxes {
+            let suspected = self.intake.suspect(mailbox, Timestamp::now()).await;
+            trusted.push(suspected.is_ok());
+            if let Err(error) = suspected {
+                all_read = false;
+                let name = mailbox.name();
+                note(&mut failure, error.context(format!("Mailbox {name} failed")));
+            }
+        }
         // Replies go out while mail still comes in; what is queued last is sent last.
         let (read, finished) = watch::channel(false);
         let out = drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stop.clone());
         let out = tokio::spawn(out);
-        for mailbox in &mut self.mailboxes {
+        for (mailbox, is_trusted) in self.mailboxes.iter_mut().zip(trusted) {
+            if !is_trusted {
+                continue;
+            }
             let name = mailbox.name().to_owned();
-            match pass(&self.intake, mailbox, &mut false, &stop).await {
+            match self.intake.pass(mailbox, &|| stop.is_asked()).await {
                 Ok(Passed { mails, unfiled, all_read: this_one }) => {
                     all_read &= this_one;
                     info!(mailbox = name, mails, unfiled, "mailbox read");
@@ -441,30 +457,34 @@ impl Daemon {
         let metrics = metrics::bind(&self.config).await?;
         let mut loops = tokio::task::JoinSet::new();
         let mailboxes = self.mailboxes.len();
-        let mut read_until = Vec::new();
-        for mailbox in self.mailboxes {
-            let (read, until) = watch::channel(None);
-            read_until.push(until);
-            let intake = Arc::clone(&self.intake);
-            loops.spawn(mailbox_loop(mailbox, intake, self.config.poll_interval, read, stop.clone()));
+        let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+        for _ in &self.mailboxes {
+            let (sender, receiver) = watch::channel(Seen::default());
+            senders.push(sender);
+            receivers.push(receiver);
         }
-        loops.spawn(work_loop(self.work, read_until.clone(), stop.clone()));
-        let (intake, until) = (Arc::clone(&self.intake), read_until.clone());
-        loops.spawn(reconcile_loop(self.inspected, intake, until, stop.clone()));
+        let progress = Progress { mailboxes: receivers, started: Instant::now() };
+        for (mailbox, seen) in self.mailboxes.into_iter().zip(senders) {
+            let intake = Arc::clone(&self.intake);
+            loops.spawn(mailbox_loop(mailbox, intake, self.config.poll_interval, seen, stop.clone()));
+        }
+        loops.spawn(work_loop(self.work, progress.clone(), stop.clone()));
+        let intake = Arc::clone(&self.intake);
+        loops.spawn(reconcile_loop(self.inspected, intake, progress.clone(), stop.clone()));
         if let Some(settings) = self.config.canary {
             loops.spawn(canary_loop(settings, Arc::clone(&self.intake), stop.clone()));
         }
         loops.spawn(clock_loop(
             Arc::clone(&self.intake),
-            read_until,
+            progress.clone(),
             self.config.retention.clone(),
             stop.clone(),
         ));
-        loops.spawn(notice_loop(self.notices, stop.clone()));
+        loops.spawn(notice_loop(self.notices, progress.clone(), stop.clone()));
         if let Some(listener) = metrics {
             loops.spawn(metrics::serve(listener, self.config, self.intake.store.clone(), stop.clone()));
         }
-        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stop.clone()));
+        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), progress, stop.clone()));
         let intake = Arc::clone(&self.intake);
         loops.spawn(async move { intake.watch.keep(&intake.store, &stop).await });
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
@@ -503,18 +523,34 @@ async fn drain_until(
     }
 }
 
-/// One pass over a mailbox; before the first, whether it knows more than the database does.
-async fn pass(
-    intake: &Arc<Intake>,
-    mailbox: &mut Mailbox,
-    is_trusted: &mut bool,
-    stop: &Stop,
-) -> Result<Passed> {
-    if !*is_trusted {
-        intake.suspect(mailbox, Timestamp::now()).await?;
-        *is_trusted = true;
+/// What is known of a mailbox since the start.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// It has been looked at whether it knows more than the database.
+    is_trusted: bool,
+    /// All that lay in it at this time has been read.
+    read_until: Option<Timestamp>,
+}
+
+/// The same of all of them.
+#[derive(Clone)]
+struct Progress {
+    mailboxes: Vec<watch::Receiver<Seen>>,
+    started: Instant,
+}
+
+impl Progress {
+    /// Until when every mailbox has been read; `None` where one has not been read yet.
+    fn read_until(&self) -> Option<Timestamp> {
+        self.mailboxes.iter().map(|seen| seen.borrow().read_until).min().flatten()
     }
-    intake.pass(mailbox, &|| stop.is_asked()).await
+
+    /// Whether the database may be older than the mailboxes: letters may have been sent, and systems asked, that
+    /// it believes are still to be. One that cannot be reached for long must not silence the others for ever.
+    fn is_doubtful(&self) -> bool {
+        let is_trusted = |seen: &watch::Receiver<Seen>| seen.borrow().is_trusted;
+        !self.mailboxes.iter().all(is_trusted) && self.started.elapsed() < LONGEST_DOUBT
+    }
 }
 
 /// One mailbox, for ever: a pass, then a rest.
@@ -522,15 +558,22 @@ async fn mailbox_loop(
     mut mailbox: Mailbox,
     intake: Arc<Intake>,
     poll_interval: Duration,
-    read: watch::Sender<Option<Timestamp>>,
+    seen: watch::Sender<Seen>,
     stop: Stop,
 ) {
     let name = mailbox.name().to_owned();
     let mut failures = 0;
-    let mut is_trusted = false;
     while !stop.is_asked() {
         let begun = Timestamp::now();
-        let rest = match pass(&intake, &mut mailbox, &mut is_trusted, &stop).await {
+        let passed = async {
+            if !seen.borrow().is_trusted {
+                intake.suspect(&mut mailbox, Timestamp::now()).await?;
+                seen.send_modify(|seen| seen.is_trusted = true);
+                intake.queued.notify_one();
+            }
+            intake.pass(&mut mailbox, &|| stop.is_asked()).await
+        };
+        let rest = match passed.await {
             Ok(Passed { mails, unfiled, all_read }) => {
                 if failures > 0 {
                     info!(mailbox = name, "mailbox works again");
@@ -540,7 +583,7 @@ async fn mailbox_loop(
                 }
                 failures = 0;
                 if all_read {
-                    read.send_replace(Some(begun));
+                    seen.send_modify(|seen| seen.read_until = Some(begun));
                 }
                 poll_interval
             }
@@ -563,15 +606,13 @@ async fn mailbox_loop(
 /// day the digest and the purge.
 async fn clock_loop(
     intake: Arc<Intake>,
-    read_until: Vec<watch::Receiver<Option<Timestamp>>>,
+    progress: Progress,
     retention: Retention,
     stop: Stop,
 ) {
     let mut purged: Option<Timestamp> = None;
     while !stop.is_asked() {
-        // None where a mailbox has not been read yet.
-        let now = read_until.iter().map(|until| *until.borrow()).min().flatten();
-        if let Some(now) = now
+        if let Some(now) = progress.read_until()
             && let Err(error) = intake.sweep(now).await
         {
             error!("reminders and expiries failed: {error:#}");
@@ -599,13 +640,13 @@ async fn clock_loop(
 async fn reconcile_loop(
     mut mailboxes: Vec<Mailbox>,
     intake: Arc<Intake>,
-    read_until: Vec<watch::Receiver<Option<Timestamp>>>,
+    progress: Progress,
     stop: Stop,
 ) {
     let zone = TimeZone::get(intake.policy.clock.calendar().zone_name()).unwrap_or(TimeZone::UTC);
     let mut failures = 0;
     while !stop.is_asked() {
-        let is_read = read_until.iter().all(|until| until.borrow().is_some());
+        let is_read = progress.read_until().is_some();
         let rest = match is_read && is_reconcile_due(&intake.store, &zone, Timestamp::now()).await {
             false => Duration::from_secs(60),
             true => match intake.reconcile(&mut mailboxes, &stop).await {
@@ -650,11 +691,14 @@ async fn canary_loop(settings: CanaryConfig, intake: Arc<Intake>, stop: Stop) {
 }
 
 /// The work on approved requests, for ever: looked for every few seconds.
-async fn work_loop(work: Work, read_until: Vec<watch::Receiver<Option<Timestamp>>>, stop: Stop) {
+async fn work_loop(work: Work, progress: Progress, stop: Stop) {
     let mut failures = 0;
     while !stop.is_asked() {
-        let read = read_until.iter().map(|until| *until.borrow()).min().flatten();
-        let rest = match work.pass(Timestamp::now(), read, &stop).await {
+        if progress.is_doubtful() {
+            stop.rest(Duration::from_secs(1)).await;
+            continue;
+        }
+        let rest = match work.pass(Timestamp::now(), progress.read_until(), &stop).await {
             Ok(_) => {
                 failures = 0;
                 WORK_INTERVAL
@@ -681,11 +725,12 @@ async fn purge(store: &Store, retention: &Retention, stop: &Stop) -> Result<()> 
 }
 
 /// The outbox, for ever: whatever is due, then a rest until more is queued or comes due.
-async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, stop: Stop) {
+async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, progress: Progress, stop: Stop) {
     let mut failures = 0;
     while !stop.is_asked() {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
+        intake.store.hold_back(progress.is_doubtful());
         let rest = match outbox.drain(&stop).await {
             Ok(_) => {
                 failures = 0;
@@ -710,9 +755,13 @@ async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, stop: Stop) {
 
 /// Notices to everybody, for ever: what is due, within its rate; whether there is a new one is looked for
 /// several times a minute.
-async fn notice_loop(notices: Notices, stop: Stop) {
+async fn notice_loop(notices: Notices, progress: Progress, stop: Stop) {
     let mut failures = 0;
     while !stop.is_asked() {
+        if progress.is_doubtful() {
+            stop.rest(Duration::from_secs(1)).await;
+            continue;
+        }
         let rest = match notices.run(false, &stop).await {
             Ok(_) => {
                 failures = 0;

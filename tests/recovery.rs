@@ -126,6 +126,8 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     let said = house.done(&["reconcile"]);
     assert_eq!(said, "4 mails looked at, 0 unaccounted; 0 requests found among junk\n");
     assert_eq!(house.list(&["messages", "list"]).len(), 4);
+    // Whether they are done is for a person to find out.
+    assert_eq!(house.list(&["messages", "list", "--disposition", "review"]).len(), 2);
     // So the same bytes once more are nothing new.
     house.put("", "jane", OPT_OUT);
     house.read();
@@ -138,6 +140,46 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     assert_eq!(house.statuses()[2], pair("dan", "completed"));
     assert_eq!(house.statuses()[..2], [pair("bob", "held"), pair("cat", "held")]);
     assert_eq!(house.run(&["recovery", "end"]).status.code(), Some(1));
+
+    // An opt-out that was held is carried out when a person lets it be.
+    let rows = house.list(&["requests", "list"]);
+    let bob = rows.iter().find(|row| row["subject"] == "bob@example.org").expect("bob's is open");
+    let reference = bob["reference"].as_str().expect("a reference");
+    let done = house.done(&["requests", "release", reference]);
+    assert!(done.contains("is completed; the reply is queued"), "{done}");
+    assert_eq!(house.run(&["suppressions", "check", "bob@example.org"]).status.code(), Some(0));
+    house.read();
+    assert_eq!((house.sent(), house.statuses()[0].clone()), (4, pair("bob", "completed")));
+}
+
+#[test]
+fn what_an_older_copy_had_queued_is_not_sent_before_the_mailbox_is_looked_at() {
+    let house = Binary::new();
+    let (database, copy) = (house.path("privacyd.db"), house.path("copy.db"));
+    let retry_all = || {
+        for row in house.list(&["outbox", "list"]).iter().filter(|row| row["state"] != "sent") {
+            house.done(&["outbox", "retry", &row["id"].to_string()]);
+        }
+    };
+    house.put("", "jane", OPT_OUT);
+    // No letter can be written here.
+    std::fs::write(house.path("replies"), "").unwrap();
+    house.run(&["run", "--once"]);
+    assert_eq!(house.list(&["outbox", "list", "--state", "sent"]).len(), 0);
+    std::fs::copy(&database, &copy).unwrap();
+    std::fs::remove_file(house.path("replies")).unwrap();
+    retry_all();
+    house.read();
+    house.put("", "bob", OPT_OUT);
+    house.read();
+    assert_eq!(house.sent(), 2);
+
+    house.remove_database();
+    std::fs::copy(&copy, &database).unwrap();
+    retry_all();
+    house.read();
+    assert!(house.recovery().is_some());
+    assert_eq!(house.sent(), 2, "jane has her answer");
 }
 
 #[test]
@@ -218,6 +260,10 @@ async fn what_a_backup_had_queued_is_not_sent_again_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let later = now + SignedDuration::from_mins(1);
     assert_eq!(house.store.due(later).await.unwrap().0, 2);
+    house.store.hold_back(true);
+    assert_eq!(house.store.due(later).await.unwrap().0, 0);
+    assert!(house.store.settle_and_claim(&[], 8, later).await.unwrap().1.letters.is_empty());
+    house.store.hold_back(false);
     for (is_up_to_date, due, ended) in
         [(false, 0, Ended { held: 1, unknown: 2 }), (true, 2, Ended::default())]
     {

@@ -259,6 +259,9 @@ impl Hand<'_> {
         {
             return Err(Refusal::NoAddress(self.reference(), case.kind.clone()).into());
         }
+        if let Some(kind) = self.done_at_once() {
+            return self.carry_out(visit, kind, "a person lets it be done", true).await;
+        }
         let proof = proof.unwrap_or(case.proof_needed.max(self.grip.proof_given));
         let answer = self.tools.clock.run(&case.kind, &Facts { proven: Some(self.now), ..case.facts }).answer;
         let later = (answer.due > case.due).then_some(answer);
@@ -312,7 +315,11 @@ impl Hand<'_> {
             return Ok(self.already("is completed already"));
         }
         self.must_be_open("completed")?;
-        visit.stop(self.case(), Change::Complete, "a person has carried it out".to_owned()).await?;
+        let how = "a person has carried it out";
+        if let Some(kind) = self.done_at_once() {
+            return self.carry_out(visit, kind, how, false).await;
+        }
+        visit.stop(self.case(), Change::Complete, how.to_owned()).await?;
         Ok(self.done(Status::Completed, "is completed; no mail goes out"))
     }
 
@@ -342,6 +349,9 @@ impl Hand<'_> {
         }
         if case.kind == UNCLEAR {
             return Err(Refusal::Unclear(self.reference()).into());
+        }
+        if let Some(kind) = self.done_at_once() {
+            return self.carry_out(visit, kind, "released", true).await;
         }
         if case.facts.proven.is_some() || grip.proof_given >= case.proof_needed {
             visit.release_approved(case, grip.proof_given).await?;
@@ -407,6 +417,34 @@ impl Hand<'_> {
         let done = self.done(planned.status, format!("is of type {} now; {then}", kind.name));
         let letter = asked.map(|asked| asked.letter).or(reply);
         Ok(Done { kind: kind.name.clone(), reply: letter.map(|letter| letter.template), ..done })
+    }
+
+    /// The type of the request, if it is finished when its mail has been received: it was held for where or when
+    /// that came.
+    fn done_at_once(&self) -> Option<&RequestType> {
+        self.tools.table.kind(&self.case().kind).filter(|kind| kind.action.completes())
+    }
+
+    async fn carry_out(
+        &self,
+        visit: &mut Visit,
+        kind: &RequestType,
+        how: &str,
+        is_told: bool,
+    ) -> Result<Done, NotDone> {
+        let case = self.case();
+        if is_told && case.subject.is_none() {
+            return Err(Refusal::NoAddress(self.reference(), kind.name.clone()).into());
+        }
+        let told = self.told(&kind.name, Status::Completed, case.due);
+        let reply = match self.answer(&kind.name).filter(|_| is_told) {
+            Some(answer) => Some(self.compose(&answer, told, More::Nothing)?),
+            None => None,
+        };
+        visit.carry_out(case, kind.action, how, reply.as_ref()).await?;
+        let told = if reply.is_some() { "the reply is queued" } else { "no mail goes out" };
+        let done = self.done(Status::Completed, format!("is completed; {told}"));
+        Ok(Done { reply: reply.map(|reply| reply.template), ..done })
     }
 
     /// What proves that the mail is its request's owner's.

@@ -38,13 +38,13 @@ const QUERIES: [&str; 8] = [
      FROM tasks t JOIN requests r ON r.id = t.request_id
      WHERE t.state = 'waiting' AND t.attempts > 0 ORDER BY r.due_on, t.id LIMIT $5",
     "SELECT reference, template AS kind, state, '' AS due, CAST(id AS TEXT) AS place, count(*) OVER () AS total
-     FROM outbox WHERE state IN ('sent', 'bounced', 'unknown') AND state <> 'sent' AND updated_at > $3
+     FROM outbox WHERE state IN ('sent', 'bounced', 'unknown') AND state <> 'sent' AND updated_at >= $3
      ORDER BY id LIMIT $5",
     "SELECT CAST(m.id AS TEXT) AS reference, '' AS kind,
         CASE WHEN m.unanswered IS NOT NULL THEN 'unanswered' WHEN m.disposition = 'unreadable' THEN 'unreadable'
             ELSE 'held' END AS state,
         '' AS due, '' AS place, count(*) OVER () AS total
-     FROM messages m WHERE m.purged_at IS NULL AND m.recorded_at > $3
+     FROM messages m WHERE m.purged_at IS NULL AND m.recorded_at >= $3
         AND (m.unanswered IS NOT NULL OR m.disposition IN ('review', 'unreadable')
             AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.message_id = m.id))
      ORDER BY m.id LIMIT $5",

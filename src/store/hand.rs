@@ -20,6 +20,7 @@ use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, Status, Step};
 use crate::mailbox::Mark;
 use crate::reply::Outgoing;
+use crate::request::Action;
 
 /// A request, as far as a person's decision about it depends on it.
 #[derive(Debug, Clone)]
@@ -271,6 +272,26 @@ impl Visit {
         batch.run(&mut self.tx).await.context("Cannot record what was done with the request")
     }
 
+    /// Carries out a held request whose type is done at once, such as an opt-out, with the reply that says so.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn carry_out(
+        &mut self,
+        case: &Case,
+        action: Action,
+        reason: &str,
+        reply: Option<&Outgoing>,
+    ) -> Result<()> {
+        let mut batch = Batch::default();
+        suppress(&mut batch, case, action, self.now)?;
+        batch.step(&by_person(case.id, Change::Complete, reason.to_owned()), self.now, None)?;
+        if let Some(reply) = reply {
+            batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
+        }
+        batch.run(&mut self.tx).await.context("Cannot carry the request out")
+    }
+
     /// Lets a held request go on: approved, since its proof has come before.
     ///
     /// # Errors
@@ -365,18 +386,8 @@ impl Visit {
             }
             _ => {}
         }
-        if let (true, Some(kind), Some(subject)) = (done, suppression_kind(planned.action), &case.subject) {
-            batch
-                .add(
-                    "INSERT INTO suppressions (address, kind, source, request_id, created_at)
-                     VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
-                )?
-                .bind(subject.normalised().to_string())?
-                .bind(kind)?
-                .bind(case.id)?
-                .bind(self.now)?;
-        }
         if done {
+            suppress(&mut batch, case, planned.action, self.now)?;
             batch.event(case.id, self.now, "rule", "completed", "carried out at once")?;
         } else {
             for deadline in &planned.owed {
@@ -401,6 +412,21 @@ impl Visit {
         batch.event(request, self.now, "person", "note", text)?;
         batch.run(&mut self.tx).await.context("Cannot record the note")
     }
+}
+
+/// Whoever has opted out gets no more of it.
+fn suppress(batch: &mut Batch, case: &Case, action: Action, now: i64) -> Result<()> {
+    let (Some(kind), Some(subject)) = (suppression_kind(action), &case.subject) else { return Ok(()) };
+    batch
+        .add(
+            "INSERT INTO suppressions (address, kind, source, request_id, created_at)
+             VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
+        )?
+        .bind(subject.normalised().to_string())?
+        .bind(kind)?
+        .bind(case.id)?
+        .bind(now)
+        .map(drop)
 }
 
 fn by_person(request: i64, change: Change, reason: String) -> Step {

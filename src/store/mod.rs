@@ -42,6 +42,7 @@ pub mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -140,6 +141,8 @@ pub struct Store {
     write: SqlitePool,
     read: SqlitePool,
     turns: Arc<Turns>,
+    /// Whether letters to the operator alone are due, see [`Store::hold_back`].
+    holds_back: Arc<AtomicBool>,
 }
 
 /// Connections of the way out that want something of the next transaction.
@@ -190,7 +193,7 @@ impl Store {
             .max_connections(2)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        let store = Self { write, read, turns: Arc::default() };
+        let store = Self { write, read, turns: Arc::default(), holds_back: Arc::default() };
         store.link_old_events().await?;
         Ok(store)
     }

@@ -6,6 +6,7 @@
 //! choice is a person who gets the same letter over and over).
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
@@ -93,18 +94,26 @@ impl Store {
         audit::commit(visit.tx).await
     }
 
-    /// How many replies are due at `now`, and when the next will be. While a recovery lasts, letters to the
-    /// operator alone are.
+    /// Says whether letters to the operator alone are due in this process, as long as nobody knows whether this
+    /// database is as new as the mailboxes.
+    pub fn hold_back(&self, holds_back: bool) {
+        self.holds_back.store(holds_back, Ordering::Relaxed);
+    }
+
+    /// How many replies are due at `now`, and when the next will be. While a recovery lasts, or letters are held
+    /// back, those to the operator alone are.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn due(&self, now: Timestamp) -> Result<(u64, Option<Timestamp>)> {
         let (due, next): (i64, Option<i64>) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                        AND (NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) OR message_id IS NULL) LIMIT 10000)),
+                        AND (message_id IS NULL OR NOT $2 AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL))
+                        LIMIT 10000)),
                     (SELECT min(next_attempt_at) FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at > $1)",
         )
         .bind(now.as_second())
+        .bind(self.holds_back.load(Ordering::Relaxed))
         .fetch_one(&self.read)
         .await
         .context("Cannot read what is due")?;
@@ -133,7 +142,7 @@ impl Store {
         let begun = self.begin().await;
         let turns = std::mem::take(&mut *waiting());
         match begun {
-            Ok(tx) => settle_all(tx, turns, now).await,
+            Ok(tx) => settle_all(tx, turns, self.holds_back.load(Ordering::Relaxed), now).await,
             Err(error) => refuse(turns, &error),
         }
         answer.await.context("The settling broke off")?
@@ -141,7 +150,12 @@ impl Store {
 }
 
 /// One transaction for all of `turns`; each is told its own part.
-async fn settle_all(mut tx: Transaction<'static, Sqlite>, turns: Vec<Turn>, now: Timestamp) {
+async fn settle_all(
+    mut tx: Transaction<'static, Sqlite>,
+    turns: Vec<Turn>,
+    holds_back: bool,
+    now: Timestamp,
+) {
     let settled: Vec<Vec<Settled>> = turns
         .iter()
         .map(|turn| turn.results.iter().map(|(claimed, outcome)| settle(claimed, outcome, now)).collect())
@@ -157,7 +171,7 @@ async fn settle_all(mut tx: Transaction<'static, Sqlite>, turns: Vec<Turn>, now:
         if !bounced.is_empty() {
             batch.run(&mut tx).await.context("Cannot record which replies did not arrive")?;
         }
-        let rows = claim(&mut tx, most, now).await?;
+        let rows = claim(&mut tx, most, holds_back, now).await?;
         audit::commit(tx).await?;
         Ok(rows)
     };
@@ -218,19 +232,25 @@ async fn write_down<'a>(
     Ok(changed.into_iter().filter(|(_, state)| state == "bounced").map(|(id, _)| id).collect())
 }
 
-async fn claim(tx: &mut Transaction<'static, Sqlite>, most: usize, now: Timestamp) -> Result<Vec<Row>> {
+async fn claim(
+    tx: &mut Transaction<'static, Sqlite>,
+    most: usize,
+    holds_back: bool,
+    now: Timestamp,
+) -> Result<Vec<Row>> {
     if most == 0 {
         return Ok(Vec::new());
     }
     sqlx::query_as(
         "UPDATE outbox SET state = 'transmitting', attempts = attempts + 1, updated_at = $1
          WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                        AND (NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) OR message_id IS NULL)
+                        AND (message_id IS NULL OR NOT $3 AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL))
                       ORDER BY next_attempt_at LIMIT $2)
          RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
     )
     .bind(now.as_second())
     .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .bind(holds_back)
     .fetch_all(&mut **tx)
     .await
     .context("Cannot claim due replies")
