@@ -32,7 +32,7 @@ const CACHE: usize = 1 << 18;
 const MOST_STATES: usize = 50_000;
 
 /// Bytes that the patterns of a [`Shelf`] may take together.
-const MOST_BYTES: usize = 12 << 20;
+const MOST_BYTES: usize = 16 << 20;
 
 /// The syntax tree of a pattern made by [`crate::text::pattern`], if it can be compiled.
 ///
