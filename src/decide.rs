@@ -117,13 +117,14 @@ impl Letter {
 /// What the store knows of a mail's sender and of what the mail belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CaseFile {
-    /// Replies queued in the last 24 hours, by normalised address, for everybody who may get one.
+    /// Replies queued in the last 24 hours, by normalised address, for everybody who may get one: to that
+    /// address, or to its mail, wherever it wished them.
     pub replies_today: Vec<(Address, u32)>,
     /// The same, to readers of whom nothing is proven, by domain, for everybody who may get one.
     pub unproven_today_by_domain: Vec<(String, u32)>,
     /// The same, to all of them.
     pub unproven_today: u32,
-    /// Mails of ours to this sender in the thread: of which this is one by Message-ID, or by a reference of
+    /// Mails of ours to this sender, or where this one wishes answers, in the thread: of which this is one by Message-ID, or by a reference of
     /// ours, since many a program ties its answer by the subject alone; or, to a sender who has had one
     /// today, upon the same words, since some tie it by nothing.
     pub replies_in_thread: u32,
@@ -135,6 +136,14 @@ pub struct CaseFile {
     pub waiting: Vec<Earlier>,
     /// What we hold of the sender, of the configured data points.
     pub data_points: Vec<(String, String)>,
+}
+
+impl CaseFile {
+    /// Replies of the last 24 hours to this address, or to its mail.
+    pub fn to_address_today(&self, address: &Address) -> u32 {
+        let address = address.normalised();
+        self.replies_today.iter().find(|(known, _)| *known == address).map_or(0, |(_, count)| *count)
+    }
 }
 
 /// What a mail turned out to be.
@@ -763,8 +772,8 @@ fn answer(
         language: language(Some(reading), table, policy),
         subject: None,
         asks,
-        // What is known of From says nothing of who reads elsewhere.
-        is_proven: is_authenticated && to.domain().eq_ignore_ascii_case(from.domain()),
+        // What is known of From says nothing of who reads elsewhere: of a provider's domain everybody is.
+        is_proven: is_authenticated && to.normalised() == from.normalised(),
     };
     if !add(decision, to, letter, policy, case_file) && asks {
         decision.cannot_ask();
@@ -780,14 +789,15 @@ fn add(
     case_file: &CaseFile,
 ) -> bool {
     let recipient = answer.to.normalised();
-    let before = case_file.replies_today.iter().find(|(address, _)| *address == recipient);
+    // Whoever wishes every answer at another address has no more of them. Whom a token names does not depend on
+    // who sends it.
+    let sender = letter.from.as_ref().ok().filter(|_| answer.subject.is_none()).unwrap_or(&answer.to);
+    let before = case_file.to_address_today(&answer.to).max(case_file.to_address_today(sender));
     let now = decision.answers.iter().filter(|other| other.to.normalised() == recipient).count();
     let in_domain =
         case_file.unproven_today_by_domain.iter().find(|(domain, _)| domain == recipient.domain());
     let replies = OfTheDay {
-        to_address: before
-            .map_or(0, |(_, count)| *count)
-            .saturating_add(u32::try_from(now).unwrap_or(u32::MAX)),
+        to_address: before.saturating_add(u32::try_from(now).unwrap_or(u32::MAX)),
         unproven_in_domain: in_domain.map_or(0, |(_, count)| *count),
         unproven_in_all: case_file.unproven_today,
     };

@@ -39,7 +39,7 @@ use crate::config::{Folders, ProofConfig};
 use crate::correction::Edit;
 use crate::decide::{
     Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, OfTheDay, Policy, REMINDER, Shelf,
-    Understanding, decide,
+    Understanding, answer_to, decide,
 };
 use crate::ladder::{Change, Earlier, Status, Step};
 use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
@@ -464,14 +464,15 @@ impl Intake {
         if !letter.in_reply_to.is_empty() {
             file.thread = visit.thread_of(&letter.in_reply_to, sender).await?;
         }
+        // Programs that wish their answers elsewhere, each time at another address, write from one.
+        let people = [sender, answer_to(letter).unwrap_or(sender)].map(Address::normalised);
         let before: Vec<MessageId> = letter.references.iter().chain(&letter.in_reply_to).cloned().collect();
         if !before.is_empty() || !letter.named.is_empty() {
-            file.replies_in_thread = visit.replies_in_thread(&before, &letter.named, sender).await?;
+            file.replies_in_thread = visit.replies_in_thread(&before, &letter.named, &people).await?;
         }
-        let had_one =
-            file.replies_today.iter().any(|(address, count)| *address == sender.normalised() && *count > 0);
+        let had_one = people.iter().any(|person| file.to_address_today(person) > 0);
         if let (Some(wording), true) = (&letter.wording, had_one) {
-            let upon_it = visit.replies_upon(wording, sender).await?;
+            let upon_it = visit.replies_upon(wording, &people).await?;
             file.replies_in_thread = file.replies_in_thread.max(upon_it);
         }
         let needs_proof = |kind: &str| self.table.kind(kind).is_some_and(|kind| kind.proof > 1);
@@ -810,7 +811,7 @@ fn told_of(earlier: &Earlier) -> Told<'_> {
 struct Memory {
     mails: HashMap<([u8; 32], i64), Known>,
     letters: HashMap<[u8; 32], Known>,
-    /// Replies of the last 24 hours.
+    /// Replies of the last 24 hours, by whom they went to and by whose mail they answered.
     replies_today: HashMap<Address, u32>,
     /// Those to senders whom nothing authenticated, by domain.
     unproven_today: HashMap<String, u32>,
@@ -873,10 +874,15 @@ impl Memory {
             self.letters.insert(letter, Known { same_mail: false, ..known.clone() });
         }
         self.mails.insert((mail.identity.digest, mail.identity.size), known);
+        let letter = letter_of(&mail.understanding);
+        let sender = letter.and_then(|letter| letter.from.as_ref().ok()).map(Address::normalised);
         for reply in replies {
             let recipient = reply.recipient.normalised();
             if !reply.is_proven {
                 *self.unproven_today.entry(recipient.domain().to_owned()).or_default() += 1;
+            }
+            if let Some(sender) = sender.as_ref().filter(|sender| **sender != recipient) {
+                *self.replies_today.entry(sender.clone()).or_default() += 1;
             }
             *self.replies_today.entry(recipient).or_default() += 1;
         }

@@ -447,6 +447,64 @@ async fn the_daily_cap_is_of_the_address_that_is_written_to() {
 }
 
 #[tokio::test]
+async fn of_whom_reply_to_names_nothing_is_proven_in_the_senders_own_domain_either() {
+    // Everybody is at a provider's domain: the bounds for whom nothing authenticates hold.
+    let house = House::with(&format!("{BELIEVING}[limits]\nunproven_replies_per_domain = 2\n")).await;
+    let mail = |uid: u32, to: &str| {
+        let fields = format!("{to}\nReferences: <victim.{uid}@example.org>");
+        (uid, judged(&[DMARC], &fields, &format!("{STOP} This is mail {uid}.")))
+    };
+    let victims = (1..=4).map(|uid| mail(uid, &format!("victim{uid}@example.org")));
+    house.receive(1, victims.collect()).await;
+    house.receive(1, vec![mail(5, "victim5@example.org")]).await;
+    let recipients: Vec<String> = house.replies().await.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(recipients, ["victim1@example.org", "victim2@example.org"]);
+    // Whoever wishes answers where they write from is who is proven.
+    house.receive(1, vec![mail(6, "Jane@example.org")]).await;
+    let letters = house.letters().await;
+    assert_eq!(letters.last().unwrap().0, "jane@example.org");
+    let copied: Vec<bool> = letters.iter().map(|(_, _, raw)| raw.contains("<victim.")).collect();
+    assert_eq!(copied, [false, false, true]);
+}
+
+#[tokio::test]
+async fn whoever_wishes_every_answer_elsewhere_has_no_more_of_them() {
+    let house = House::with(&format!("{BELIEVING}[limits]\nreplies_per_day = 2\n")).await;
+    let mail = |uid: u32, to: &str| {
+        let words = format!("{STOP} This is mail {uid}.");
+        (uid, judged(&[DMARC], to, &words))
+    };
+    let victims = (1..=3).map(|uid| mail(uid, &format!("victim{uid}@example{uid}.net")));
+    house.receive(1, victims.collect()).await;
+    house.receive(1, vec![mail(4, "victim4@example4.net")]).await;
+    let recipients: Vec<String> = house.replies().await.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(recipients, ["victim1@example1.net", "victim2@example2.net"]);
+    assert_eq!(house.store.unanswered(10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_program_that_wishes_answers_elsewhere_ends_in_its_thread_and_upon_its_words() {
+    let keys = format!("{BELIEVING}[limits]\nreplies_per_thread = 3\nreplies_per_day = 1000\n");
+    for is_tied in [true, false] {
+        let house = House::with(&keys).await;
+        let mut tie = String::new();
+        for round in 1..=6 {
+            let fields = format!("desk+{round}@example.net{tie}");
+            // What is tied by its thread is worded anew each time; what is not, by nothing but its number.
+            let words = if is_tied { "indeed ".repeat(round) } else { format!("Ticket {round}") };
+            let mail = judged(&[DMARC], &fields, &format!("{STOP} {words}"));
+            house.receive(1, vec![(round as u32, mail)]).await;
+            if is_tied {
+                let (_, _, raw) = house.letters().await.pop().unwrap();
+                let id = raw.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap();
+                tie = format!("\nIn-Reply-To: {id}");
+            }
+        }
+        assert_eq!(house.replies().await.len(), 3, "{is_tied}");
+    }
+}
+
+#[tokio::test]
 async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
     let house = House::with(BELIEVING).await;
     let both = "Please take me off your mailing list. Please delete all my personal data.";

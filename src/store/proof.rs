@@ -190,10 +190,10 @@ impl Visit {
         earlier(rows)
     }
 
-    /// How many mails of ours to `sender` there are in the thread of a mail so far: as many as it was when one
-    /// of ours was written whose Message-ID is among `ids`, or whose reference is among `references`. Counted
-    /// here, since of a long thread a mail program names the last ten mails at best, and one that
-    /// acknowledges every mail only the last.
+    /// How many mails of ours to one of `people`, or upon a mail of theirs, there are in the thread of a mail
+    /// so far: as many as it was when one of ours was written whose Message-ID is among `ids`, or whose
+    /// reference is among `references`. Counted here, since of a long thread a mail program names the last ten
+    /// mails at best, and one that acknowledges every mail only the last.
     ///
     /// # Errors
     /// The database does not work.
@@ -201,14 +201,16 @@ impl Visit {
         &mut self,
         ids: &[MessageId],
         references: &[String],
-        sender: &Address,
+        people: &[Address],
     ) -> Result<u32> {
         let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
         sqlx::query_scalar(
-            "SELECT coalesce(max(in_thread), 0) FROM outbox WHERE recipient = $1
-             AND (rfc_message_id IN (SELECT value FROM json_each($2)) OR reference IN (SELECT value FROM json_each($3)))",
+            "SELECT coalesce(max(in_thread), 0) FROM outbox o
+             WHERE (rfc_message_id IN (SELECT value FROM json_each($2)) OR reference IN (SELECT value FROM json_each($3)))
+               AND (recipient IN (SELECT value FROM json_each($1)) OR EXISTS
+                    (SELECT 1 FROM messages m WHERE m.id = o.message_id AND m.sender IN (SELECT value FROM json_each($1))))",
         )
-        .bind(sender.normalised().as_str())
+        .bind(serde_json::to_string(people)?)
         .bind(serde_json::to_string(&ids)?)
         .bind(serde_json::to_string(references)?)
         .fetch_one(&mut *self.tx)
@@ -216,16 +218,21 @@ impl Visit {
         .context("Cannot count the replies of a thread")
     }
 
-    /// How many mails of ours have gone to `sender` in 30 days upon mails of this wording.
+    /// How many mails of ours have gone to one of `people`, or upon a mail of theirs, in 30 days upon mails of
+    /// this wording.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn replies_upon(&mut self, wording: &[u8; 32], sender: &Address) -> Result<u32> {
+    pub async fn replies_upon(&mut self, wording: &[u8; 32], people: &[Address]) -> Result<u32> {
         sqlx::query_scalar(
-            "SELECT count(*) FROM outbox o JOIN messages m ON m.id = o.message_id
-             WHERE o.recipient = ? AND o.created_at > ? AND m.wording = ?",
+            "SELECT count(*) FROM
+                (SELECT o.id FROM outbox o JOIN messages m ON m.id = o.message_id
+                 WHERE o.recipient IN (SELECT value FROM json_each($1)) AND o.created_at > $2 AND m.wording = $3
+                 UNION
+                 SELECT o.id FROM messages m JOIN outbox o ON o.message_id = m.id
+                 WHERE m.sender IN (SELECT value FROM json_each($1)) AND m.recorded_at > $2 AND m.wording = $3)",
         )
-        .bind(sender.normalised().as_str())
+        .bind(serde_json::to_string(people)?)
         .bind(self.now - 30 * 24 * 60 * 60)
         .bind(wording.as_slice())
         .fetch_one(&mut *self.tx)

@@ -268,8 +268,8 @@ impl Visit {
             .collect())
     }
 
-    /// How many replies have been queued in the last 24 hours: to each of these addresses, and to senders
-    /// whom nothing authenticated, by domain.
+    /// How many replies have been queued in the last 24 hours: to each of these addresses or, wherever it
+    /// wished them, to a mail of its own; and to senders whom nothing authenticated, by domain.
     ///
     /// # Errors
     /// The database does not work.
@@ -280,8 +280,13 @@ impl Visit {
         let since = self.now - 24 * 60 * 60;
         let list: Vec<Address> = addresses.iter().map(|address| address.normalised()).collect();
         let by_address: Vec<(String, u32)> = sqlx::query_as(
-            "SELECT recipient, count(*) FROM outbox
-             WHERE recipient IN (SELECT value FROM json_each(?)) AND created_at > ? GROUP BY recipient",
+            "SELECT address, count(*) FROM
+                (SELECT recipient AS address, id FROM outbox
+                 WHERE recipient IN (SELECT value FROM json_each($1)) AND created_at > $2
+                 UNION
+                 SELECT m.sender, o.id FROM messages m JOIN outbox o ON o.message_id = m.id
+                 WHERE m.sender IN (SELECT value FROM json_each($1)) AND m.recorded_at > $2)
+             GROUP BY address",
         )
         .bind(serde_json::to_string(&list)?)
         .bind(since)
