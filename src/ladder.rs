@@ -21,6 +21,7 @@ use crate::classify::Verdict;
 use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy};
 use crate::evidence::Proof;
 use crate::request::RequestType;
+use crate::sender::Address;
 use crate::text::fold;
 
 /// Letters with a code for one request, at the most: the question, its reminder, and some on asking.
@@ -152,6 +153,8 @@ pub struct Earlier {
     pub reference: String,
     /// Its type.
     pub kind: String,
+    /// Whose it is, normalised, where that is known.
+    pub subject: Option<Address>,
     /// How far it has come.
     pub status: Status,
     /// When our server received its mail.
@@ -357,7 +360,12 @@ fn named(words: &str, data_points: &[(String, String)]) -> u32 {
 /// a request back that waits for proof; whatever else it says, a person reads.
 fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
     let asks = matches!(letter.reading.as_ref().map(|it| &it.verdict), Some(Verdict::Requests(_)));
+    let sender = letter.from.as_ref().ok().map(Address::normalised);
     for request in thread {
+        if request.subject.is_some() && request.subject != sender {
+            by_another(bearing, letter, request, asks);
+            continue;
+        }
         let is_waiting = request.status == Status::AwaitingProof;
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict && stops(request, letter) => {
@@ -407,6 +415,19 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
         bearing.unclear |= matches!(change, Change::Note | Change::Hold);
         bearing.take(request, "sender", change, reason);
     }
+}
+
+/// An answer from where the sender of `request` wished our mails, which is another address than theirs: it takes
+/// nothing back and is asked nothing, but what it would stop waits for a person. What it asks for besides is its
+/// own.
+fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: bool) {
+    let change = if stops(request, letter) { Change::Hold } else { Change::Note };
+    bearing.loose |= asks;
+    bearing.unclear |= !asks;
+    let settled = bearing.settled.len();
+    let reason = "an answer from another address than the request's: a person must read it";
+    bearing.take(request, "sender", change, reason);
+    bearing.settled.truncate(settled);
 }
 
 /// Whether a reply stops `request`: what needed a proof, and has it, and is not begun. "Wait, I need my invoices

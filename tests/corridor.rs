@@ -504,6 +504,58 @@ async fn a_program_that_wishes_answers_elsewhere_ends_in_its_thread_and_upon_its
     }
 }
 
+/// An answer by `from` to the last letter of ours, with these header fields besides.
+async fn answer_to_last(house: &House, from: &str, fields: &str, words: &str) -> Vec<u8> {
+    let (_, _, raw) = house.letters().await.pop().unwrap();
+    let field = |name: &str| raw.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+    let (id, subject) = (field("Message-ID: "), field("Subject: "));
+    format!(
+        "{fields}From: {from}\nTo: privacy@example.com\nSubject: Re: {subject}\nMessage-ID: <again.{from}>\n\
+         In-Reply-To: {id}\n\n{words}\n"
+    )
+    .into_bytes()
+}
+
+async fn status_of(house: &House, kind: &str) -> String {
+    let requests = house.store.requests(None, 10).await.unwrap();
+    requests.into_iter().find(|request| request.kind == kind).unwrap().status
+}
+
+#[tokio::test]
+async fn what_one_person_answers_is_no_word_on_anothers_request_of_the_same_mail() {
+    let house = house_with_tokens(true).await;
+    let fields = "From: zebedee@example.org\nMessage-ID: <x@example.org>\n";
+    house.receive(1, vec![(1, to_token(fields, "Please delete all my personal data.\n"))]).await;
+    assert_eq!(status_of(&house, "deletion").await, "awaiting_proof");
+    let last = house.replies().await.pop().unwrap();
+    assert_eq!(last, ("jane@example.com".into(), "opt_out".into()));
+    let words = "No, I did not ask for this.";
+    house.receive(1, vec![(2, answer_to_last(&house, "jane@example.com", "", words).await)]).await;
+    assert_eq!(status_of(&house, "deletion").await, "awaiting_proof");
+}
+
+#[tokio::test]
+async fn whoever_reply_to_names_takes_nothing_back_but_stops_it_for_a_person() {
+    for (words, folder, status) in [
+        ("I changed my mind.", "Held", "held"),
+        ("Please unsubscribe me.", "Opt-out", "held"),
+        ("Yes.", "Held", "approved"),
+    ] {
+        let house = House::with(BELIEVING).await;
+        let delete = "Please delete all my personal data.";
+        house.receive(1, vec![(1, judged(&[DMARC], "home@example.net", delete))]).await;
+        let fields = format!("Authentication-Results: mx.example.com; {DMARC}\nReply-To: home@example.net\n");
+        house.receive(1, vec![(2, answer_to_last(&house, "jane@example.org", &fields, "Yes.").await)]).await;
+        assert_eq!(status_of(&house, "deletion").await, "approved");
+        let last = house.replies().await.pop().unwrap();
+        assert_eq!(last, ("home@example.net".into(), "confirmed".into()));
+        let answer = answer_to_last(&house, "home@example.net", "", words).await;
+        let filed = house.receive(1, vec![(3, answer)]).await;
+        assert_eq!(filed, [(MailId::Uid(3), folder.to_owned())], "{words}");
+        assert_eq!(status_of(&house, "deletion").await, status, "{words}");
+    }
+}
+
 #[tokio::test]
 async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
     let house = House::with(BELIEVING).await;

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use sqlx::FromRow;
 
 use super::audit;
+use super::bounces::requests_of_reply;
 use super::visit::{Batch, Visit};
 use crate::code::Code;
 use crate::ladder::{Earlier, Status, Step};
@@ -87,6 +88,7 @@ struct EarlierRow {
     id: i64,
     reference: String,
     kind: String,
+    subject: Option<String>,
     status: String,
     received_at: i64,
     asked_at: Option<i64>,
@@ -97,7 +99,7 @@ struct EarlierRow {
     words: Vec<u8>,
 }
 
-const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.status, r.received_at, r.asked_at, r.due_on,
+const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.subject, r.status, r.received_at, r.asked_at, r.due_on,
     r.extended_at IS NOT NULL AS is_extended, r.proof_needed, r.words,
     (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters FROM requests r";
 
@@ -172,16 +174,18 @@ impl Visit {
         Ok(found)
     }
 
-    /// The requests of the mail of ours that `ids` answer, if it went to `sender`.
+    /// The requests that the mail of ours which `ids` answer may speak of, if it went to `sender`. They need not
+    /// be the sender's own: somebody else may have wished their answers at this address.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn thread_of(&mut self, ids: &[MessageId], sender: &Address) -> Result<Vec<Earlier>> {
         let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
-        let rows = sqlx::query_as(sql("WHERE r.id IN (
-                SELECT r.id FROM outbox o JOIN requests r ON r.message_id = o.message_id OR r.reference = o.reference
-                WHERE o.recipient = $1 AND o.rfc_message_id IN (SELECT value FROM json_each($2)))
-             ORDER BY r.id"))
+        let rows = sqlx::query_as(sql(concat!(
+            "WHERE r.id IN (SELECT r.id FROM ",
+            requests_of_reply!(),
+            " WHERE o.recipient = $1 AND o.rfc_message_id IN (SELECT value FROM json_each($2))) ORDER BY r.id"
+        )))
         .bind(sender.normalised().as_str())
         .bind(serde_json::to_string(&ids)?)
         .fetch_all(&mut *self.tx)
@@ -373,6 +377,7 @@ fn earlier(rows: Vec<EarlierRow>) -> Result<Vec<Earlier>> {
                 id: row.id,
                 reference: row.reference,
                 kind: row.kind,
+                subject: row.subject.and_then(|subject| subject.parse().ok()),
                 status: Status::parse(&row.status).context("A stored request has no known status")?,
                 received: Timestamp::from_second(row.received_at)?,
                 asked: row.asked_at.map(Timestamp::from_second).transpose()?,
