@@ -382,7 +382,7 @@ pub fn decide(
             let why = "there is no header field in it";
             return Decision::silent(Disposition::Unreadable, Shelf::Unreadable, why);
         }
-        Understanding::Unread(why) => return hold(why, 0.0, policy, received),
+        Understanding::Unread(why) => return hold(why, &Verdict::Nothing, policy, received),
         Understanding::Read(letter) => letter,
     };
     match &letter.token {
@@ -410,9 +410,8 @@ fn by_words(
                 let decision = open(findings, letter, table, policy, received);
                 perhaps_a_person(decision, mark)
             }
-            Some(Verdict::Unclear { why, candidates }) => {
-                let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
-                perhaps_a_person(hold(why, confidence, policy, received), mark)
+            Some(verdict @ Verdict::Unclear { why, .. }) => {
+                perhaps_a_person(hold(why, verdict, policy, received), mark)
             }
             Some(Verdict::Nothing) | None => {
                 let why = format!("automatic: {mark}");
@@ -421,7 +420,7 @@ fn by_words(
         };
     }
     let Some(reading) = &letter.reading else {
-        return hold("it was not classified", 0.0, policy, received);
+        return hold("it was not classified", &Verdict::Nothing, policy, received);
     };
     let from = match &letter.from {
         Ok(from) => from,
@@ -429,7 +428,7 @@ fn by_words(
             let why = "the sender cannot be known, and nothing is asked";
             return Decision::silent(Disposition::Review, Shelf::Held, why);
         }
-        Err(error) => return hold(&error.to_string(), 0.0, policy, received),
+        Err(error) => return hold(&error.to_string(), &reading.verdict, policy, received),
     };
     let mut bearing = bearing(letter, case_file, policy);
     let mut decision = asked(letter, reading, table, policy, received, &bearing);
@@ -515,12 +514,11 @@ fn asked(
         if !new.is_empty() {
             return open(&new, letter, table, policy, received);
         }
-        if let Verdict::Unclear { why, candidates } = &reading.verdict {
-            let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
-            // Unless the answer was clear: "no, please do not delete anything" has the words of a request too.
-            if bearing.unclear || bearing.loose {
-                return hold(why, confidence, policy, received);
-            }
+        // Unless the answer was clear: "no, please do not delete anything" has the words of a request too.
+        if let Verdict::Unclear { why, .. } = &reading.verdict
+            && (bearing.unclear || bearing.loose)
+        {
+            return hold(why, &reading.verdict, policy, received);
         }
         let (disposition, shelf) = match bearing.unclear || bearing.loose {
             true => (Disposition::Review, Shelf::Held),
@@ -532,17 +530,14 @@ fn asked(
     match &reading.verdict {
         // No acknowledgement: a mail that is one picture is mostly advertising.
         Verdict::Nothing if letter.own_words.is_empty() => {
-            hold("there are no words in it", 0.0, policy, received)
+            hold("there are no words in it", &reading.verdict, policy, received)
         }
         Verdict::Nothing if proof == Proof::Conflict => {
             let why = "what proves the sender contradicts itself, and nothing is asked";
             Decision::silent(Disposition::Review, Shelf::Held, why)
         }
         Verdict::Nothing => Decision::silent(Disposition::None, Shelf::Held, "nothing points to a request"),
-        Verdict::Unclear { why, candidates } => {
-            let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
-            hold(why, confidence, policy, received)
-        }
+        verdict @ Verdict::Unclear { why, .. } => hold(why, verdict, policy, received),
         Verdict::Requests(findings) => open(findings, letter, table, policy, received),
     }
 }
@@ -558,7 +553,12 @@ fn by_token(
     received: Timestamp,
 ) -> Decision {
     let Some(kind) = table.kind(OPT_OUT) else {
-        return hold("an unsubscribe token, and no rules/opt_out.toml", 0.0, policy, received);
+        return hold(
+            "an unsubscribe token, and no rules/opt_out.toml",
+            &Verdict::Nothing,
+            policy,
+            received,
+        );
     };
     let timetable = policy.clock.run(&kind.name, &Facts::new(received));
     let opt_out = |address: &Address| Planned {
@@ -648,15 +648,16 @@ fn besides_token(
     Some(words)
 }
 
-/// A mail that a person must read. The clock runs: it may be a request.
-fn hold(why: &str, confidence: f64, policy: &Policy, received: Timestamp) -> Decision {
-    let timetable = policy.clock.run(UNCLEAR, &Facts::new(received));
+/// A mail that a person must read. The clock runs: it may be a request, and of any type that was found in it.
+fn hold(why: &str, verdict: &Verdict, policy: &Policy, received: Timestamp) -> Decision {
+    let found = verdict.candidates().iter().map(|candidate| candidate.kind.as_str());
+    let timetable = policy.clock.run_any(UNCLEAR, found, &Facts::new(received));
     let planned = Planned {
         kind: UNCLEAR.to_owned(),
         action: Action::Open,
         status: Status::Held,
         proof_needed: 0,
-        confidence,
+        confidence: verdict.confidence(),
         due: timetable.answer.due,
         due_source: timetable.answer.source.clone(),
         owed: timetable.owed(),

@@ -198,6 +198,21 @@ async fn an_extension_and_its_notice_are_one() {
 }
 
 #[tokio::test]
+async fn what_a_person_must_read_is_due_as_early_as_anything_found_in_it() {
+    let house = House::with(&laws("\"gdpr\", \"bulk_senders\"")).await;
+    // Who wants it is not known; that somebody wants no more mail is.
+    let mut mail = b"From: Ann <ann@example.org>\n".to_vec();
+    mail.extend(letter("jane@example.org", "Please unsubscribe me from your newsletter."));
+    house.receive_at(at("2026-11-23T10:00:00Z"), 1, vec![(1, mail)]).await;
+    let request = house.store.requests(None, 10).await.unwrap().remove(0);
+    assert_eq!((request.kind.as_str(), request.status.as_str()), ("unclear", "held"));
+    assert_eq!(due(&house).await, ("2026-11-25".into(), "Gmail and Yahoo sender guidelines".into()));
+    let case = house.store.case(&request.reference).await.unwrap().unwrap();
+    let text = as_text(&case, &house.intake.policy.clock);
+    assert!(text.contains("It may be of a type that is due earlier"), "{text}");
+}
+
+#[tokio::test]
 async fn proof_starts_the_month_of_the_uk_and_leaves_that_of_others() {
     for (names, expected, moved) in [("\"uk_gdpr\"", "2026-12-30", true), ("\"gdpr\"", "2026-12-23", false)] {
         let house = House::with(&laws(names)).await;
