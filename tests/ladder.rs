@@ -444,9 +444,11 @@ async fn several_rights_of_one_mail_are_proven_by_one_code() {
 
 #[tokio::test]
 async fn a_copy_of_the_data_needs_data_points_as_well() {
-    let keys = "[proof]\ndata_points = [\"postcode\", \"phone\", \"customer_number\"]\n";
+    let keys = "[proof]\ndata_points = [\"postcode\", \"phone\", \"customer_number\", \"area\"]\n";
+    let guesses: String = (1..=25).map(|number| format!(" 4700{number:02}")).collect();
+    let guesses = format!("Yes. My postcode is 10115 X and my number is{guesses}");
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(
-        r#"{"postcode": "10115 X", "phone": "+49 30 1234567", "customer_number": 470011, "name": "Jane"}"#,
+        r#"{"postcode": "10115 X", "phone": "+49 30 1234567", "customer_number": 470011, "area": "10115", "name": "Jane"}"#,
     )
     .unwrap();
     for (words, proof) in [
@@ -454,6 +456,10 @@ async fn a_copy_of_the_data_needs_data_points_as_well() {
         ("Yes. Postcode 10115 X, phone +49 (30) 12345-67", 3),
         ("Yes. My number is 470 011 and my postcode 10115X", 3),
         ("Yes. My name is Jane", 2),
+        // A part of a number is none, one text counts once, and whoever names them all has named none.
+        ("Yes. My number is 94700112 and my postcode 10115X", 2),
+        ("Yes. My postcode is 10115 X", 2),
+        (&guesses, 2),
     ] {
         let mut x = Exchange::with(keys).await;
         let jane = "jane@example.org".parse().unwrap();
