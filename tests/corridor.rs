@@ -182,14 +182,17 @@ async fn machines_get_no_answer_and_start_nothing() {
 #[tokio::test]
 async fn a_right_is_not_lost_to_a_mark_that_ticket_systems_write_on_people() {
     const DELETE: &str = "Please delete all my personal data.";
-    const WEAK: [&str; 4] = [
+    const WEAK: [&str; 5] = [
         "Auto-Submitted: auto-generated",
+        "Auto-Submitted: (a ticket) auto-generated",
         "Precedence: bulk",
         "X-Auto-Response-Suppress: All",
         "Auto-Submitted: auto-generated (ticket)\nPrecedence: bulk\nX-Auto-Response-Suppress: OOF",
     ];
-    const STRONG: [&str; 6] = [
+    const STRONG: [&str; 8] = [
         "Auto-Submitted: auto-replied",
+        "Auto-Submitted: (vacation (away)) auto-replied",
+        "Auto-Submitted: (vacation auto-replied",
         "Auto-Submitted: auto-generated\nX-Autoreply: yes",
         "Auto-Submitted: auto-generated\nReturn-Path: <>",
         "Precedence: bulk\nList-Id: <news.example.org>",
