@@ -303,10 +303,18 @@ impl Decision {
         }
     }
 
+    /// The earlier requests that a question goes out for once more.
+    pub fn asked_again(&self) -> impl Iterator<Item = &Earlier> {
+        let is_asked = |earlier: &&Earlier| {
+            self.steps.iter().any(|step| step.request == earlier.id && step.change == Change::AskAgain)
+        };
+        self.about.iter().filter(is_asked)
+    }
+
     /// Whether a question goes out with it for some request.
     fn asks(&self) -> bool {
         self.requests.iter().any(|planned| planned.status == Status::AwaitingProof)
-            || self.steps.iter().any(|step| step.change == Change::AskAgain)
+            || self.asked_again().next().is_some()
     }
 }
 

@@ -26,7 +26,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
@@ -51,7 +50,7 @@ use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
 use crate::store::bounces::Reported;
-use crate::store::proof::{Challenge, Lapse, question};
+use crate::store::proof::{Challenge, Lapse, Lapsed, day, question, remind_later, respite};
 use crate::store::visit::{Entry, Identity, Known, RecordError, Visit};
 use crate::understand::{Reader, letter_digest};
 use crate::verify::Verifier;
@@ -499,9 +498,16 @@ impl Intake {
         let Some(letter) = letter else { return Ok(letters) };
         for answer in std::mem::take(&mut decision.answers) {
             let mut question = if answer.asks { Some(question(self.proof.valid_for, now)?) } else { None };
-            if let Some(question) = question.as_mut().filter(|_| answer.is_proven) {
-                let planned = decision.requests.iter().filter(|it| it.status == Status::AwaitingProof);
-                question.changes = planned.flat_map(|planned| planned.changes.iter().cloned()).collect();
+            let challenge =
+                question.as_ref().map(|it| Challenge::new(&it.code, self.proof.valid_for, now));
+            if let (Some(question), Some(challenge)) = (&mut question, &challenge) {
+                // What is asked about once more may end before what is asked about now.
+                let again = decision.asked_again().map(|earlier| challenge.until_again(earlier.asked));
+                question.until = day(again.fold(challenge.until(), Timestamp::min));
+                if answer.is_proven {
+                    let planned = decision.requests.iter().filter(|it| it.status == Status::AwaitingProof);
+                    question.changes = planned.flat_map(|planned| planned.changes.iter().cloned()).collect();
+                }
             }
             let told = told(decision, references, &answer);
             // Ids are words of the sender's choice as well: to whom nothing is proven only the one goes that
@@ -510,9 +516,7 @@ impl Intake {
             let thread = Thread { message_id: letter.message_id.as_ref(), references };
             if let Some(reply) = self.write(&answer, &told, thread, question.as_ref(), now)? {
                 letters.replies.push(reply);
-                letters.challenge = question
-                    .map(|question| Challenge::first(&question.code, self.proof.valid_for, now))
-                    .or(letters.challenge);
+                letters.challenge = challenge.or(letters.challenge);
                 decision.answers.push(answer);
             } else {
                 decision.why.push_str("; not answered: the reply could not be written");
@@ -570,12 +574,19 @@ impl Intake {
         }
     }
 
-    /// The reminder for the requests of one mail, or their end. Under the same bounds as every other reply
-    /// to somebody of whom nothing is proven; what happens to the requests does not depend on that.
+    /// The reminder for the requests of one mail, or their end. Under the same bounds as every other reply; a
+    /// reminder that a bound swallows, or that a downtime has kept back, comes later, and the end after it.
     async fn lapse(&self, visit: &mut Visit, lapse: &Lapse, now: Timestamp) -> Result<bool> {
-        let (template, change, reason, status) = match (lapse.expires, lapse.is_undelivered) {
+        let valid_for = self.proof.valid_for;
+        let bound = self.bound_of(visit, lapse).await?;
+        let later = bound.and_then(|_| remind_later(lapse, valid_for, now));
+        let is_end = lapse.expires || bound.is_some() && later.is_none();
+        let (template, change, reason, status) = match (is_end, lapse.is_undelivered) {
             (_, true) => (EXPIRED, Change::Hold, "our question could not be delivered", Status::Held),
             (true, _) => (EXPIRED, Change::Expire, "nobody answered our question in time", Status::Expired),
+            (false, _) if bound.is_some() => {
+                (REMINDER, Change::Note, "half of the time has gone by", Status::AwaitingProof)
+            }
             (false, _) => (REMINDER, Change::Remind, "half of the time has gone by", Status::AwaitingProof),
         };
         let answer = Answer {
@@ -584,22 +595,15 @@ impl Intake {
             language: lapse.language.clone(),
             subject: None,
             asks: change == Change::Remind,
-            is_proven: false,
+            is_proven: lapse.is_proven,
         };
-        let (to_recipient, unproven) = visit.replies_today(&[&answer.to]).await?;
-        let domain = answer.to.domain().to_ascii_lowercase();
-        let replies = OfTheDay {
-            to_address: to_recipient.values().sum(),
-            unproven_in_domain: unproven.get(&domain).copied().unwrap_or(0),
-            unproven_in_all: unproven.values().sum(),
-        };
-        let bound = self.policy.bound_of_the_day(replies, answer.is_proven).filter(|_| !lapse.is_undelivered);
         let may_write = bound.is_none() && !lapse.is_undelivered;
+        let until = if lapse.until > now { lapse.until } else { respite(valid_for, now) };
         let question = match answer.asks && may_write {
             true => Some(Question {
-                until: lapse.until.to_zoned_datetime(TimeZone::UTC).date(),
+                until: day(until),
                 changes: changes(visit, lapse).await?,
-                ..question(self.proof.valid_for, now)?
+                ..question(valid_for, now)?
             }),
             false => None,
         };
@@ -610,9 +614,6 @@ impl Intake {
             true => self.write(&answer, &told, thread, question.as_ref(), now)?,
             false => None,
         };
-        let challenge = question
-            .filter(|_| reply.is_some())
-            .map(|question| Challenge::again(&question.code, self.proof.valid_for, lapse.until));
         let reason = bound.map_or_else(|| reason.to_owned(), |bound| format!("{reason}; no letter: {bound}"));
         let steps: Vec<Step> = lapse
             .requests
@@ -623,8 +624,32 @@ impl Intake {
             let (id, kind, written) = (&request.reference, &request.kind, reply.is_some());
             info!(request.id = id, request.type = kind, outcome = status.name(), written, reason, "time has come");
         }
-        visit.record_lapse(lapse, &steps, reply.as_ref(), challenge.as_ref(), bound).await?;
+        let later = later.filter(|_| !is_end);
+        let outcome = Lapsed {
+            steps: &steps,
+            reply: reply.as_ref(),
+            code: question.as_ref().filter(|_| reply.is_some()).map(|question| &question.code),
+            until: later.map_or(until, |(_, until)| until),
+            remind_at: later.map(|(remind_at, _)| remind_at),
+            unanswered: bound,
+        };
+        visit.record_lapse(lapse, &outcome).await?;
         Ok(reply.is_some())
+    }
+
+    /// The bound because of which nothing is written about `lapse` today. What nobody gets is under none.
+    async fn bound_of(&self, visit: &mut Visit, lapse: &Lapse) -> Result<Option<&'static str>> {
+        if lapse.is_undelivered {
+            return Ok(None);
+        }
+        let (to_recipient, unproven) = visit.replies_today(&[&lapse.subject]).await?;
+        let domain = lapse.subject.domain().to_ascii_lowercase();
+        let replies = OfTheDay {
+            to_address: to_recipient.values().sum(),
+            unproven_in_domain: unproven.get(&domain).copied().unwrap_or(0),
+            unproven_in_all: unproven.values().sum(),
+        };
+        Ok(self.policy.bound_of_the_day(replies, lapse.is_proven))
     }
 
     /// Reads mails, and checks signatures. No lock is held: name servers may be slow.

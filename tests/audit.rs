@@ -66,7 +66,9 @@ async fn every_event_is_in_the_chain() {
     // Many mails in one transaction, and those that time brings.
     let mails = (1..=40).map(|n| (100 + n, letter(&format!("many{n}@example.net"), DELETE))).collect();
     house.receive_at(at("2026-11-23T11:00:00Z"), 1, mails).await;
-    assert!(house.intake.sweep(at("2027-01-20T10:00:00Z")).await.is_ok());
+    for day in ["2027-01-10T10:00:00Z", "2027-01-20T10:00:00Z"] {
+        assert!(house.intake.sweep(at(day)).await.is_ok());
+    }
     let expired: i64 = house.scalar("SELECT count(*) FROM request_events WHERE event = 'expired'").await;
     assert!(expired > 0);
     let found = verify(&house).await;
@@ -313,7 +315,9 @@ async fn a_request_goes_with_all_that_hangs_on_it() {
     all_sent(&house).await;
     house.execute("INSERT INTO tasks (request_id, source, state, next_attempt_at, updated_at) VALUES (1, 'local', 'done', 0, 0)").await;
     house.execute("INSERT INTO tombstones (address_hmac, request_id, created_at) VALUES (x'01', 1, 0)").await;
-    assert!(house.intake.sweep(at("2027-01-20T10:00:00Z")).await.is_ok());
+    for day in ["2027-01-10T10:00:00Z", "2027-01-20T10:00:00Z"] {
+        assert!(house.intake.sweep(at(day)).await.is_ok());
+    }
     all_sent(&house).await;
     let challenges: i64 = house.scalar("SELECT count(*) FROM challenges").await;
     assert!(challenges > 0);

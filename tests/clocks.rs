@@ -313,6 +313,7 @@ async fn nothing_is_warned_of_that_is_closed() {
     house.deliver(at("2026-11-23T10:00:00Z"), 1, opt_out).await;
     house.deliver(at("2026-11-23T10:00:00Z"), 2, letter("ann@example.org", DELETE)).await;
     // Nobody has answered the question: the deletion expires on 7 December, before half of the 30 days.
+    assert_eq!(house.intake.sweep(at("2026-11-30T10:30:00Z")).await.unwrap(), 1, "the reminder");
     assert_eq!(house.intake.sweep(at("2026-12-07T10:30:00Z")).await.unwrap(), 1);
     assert_eq!(house.intake.warn(at("2026-12-24T10:00:00Z")).await.unwrap(), 0);
     assert!(!house.store.has_warnings(at("2027-12-24T10:00:00Z")).await.unwrap());
