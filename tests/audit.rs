@@ -11,6 +11,7 @@ use privacyd::operator::dossier::write_evidence;
 use privacyd::operator::report::make;
 use privacyd::report::Report;
 use privacyd::store::audit::Verified;
+use privacyd::store::lookup::Retry;
 use privacyd::store::purge::Purged;
 
 #[path = "support/corridor.rs"]
@@ -215,7 +216,7 @@ async fn what_is_closed_is_purged_and_what_is_open_stays() {
     assert_eq!(done, Purged { texts: 2, ..Purged::default() });
     let texts: i64 = house.scalar("SELECT count(*) FROM outbox WHERE length(raw) > 0").await;
     assert_eq!(texts, 3);
-    assert!(house.store.retry(2, at("2026-12-24T10:00:00Z")).await.unwrap().is_none());
+    assert!(house.store.retry(2, at("2026-12-24T10:00:00Z")).await.unwrap() == Retry::Nothing);
     assert!(purge(&house, "2028-11-23T09:59:59Z").await.is_nothing());
 
     let expected = Purged { requests: 2, events: 4, texts: 0, replies: 2, messages: 2 };

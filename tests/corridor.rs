@@ -7,6 +7,7 @@ use privacyd::mailbox::{Body, Fetched, Kind, MailId, Window};
 use privacyd::mailer::{Mailer, MemoryBox, Outcome};
 use privacyd::outbox::Outbox;
 use privacyd::stop::Stop;
+use privacyd::store::lookup::Retry;
 use privacyd::store::outbox::Settled;
 
 #[path = "support/corridor.rs"]
@@ -307,8 +308,48 @@ async fn a_reply_that_was_being_sent_when_the_process_ended_is_never_sent_again(
     let reply = house.store.replies(Some("unknown"), 10).await.unwrap();
     assert_eq!(reply.len(), 1);
     // Only a person may send it again.
-    assert_eq!(house.store.retry(reply.first().unwrap().id, now).await.unwrap().as_deref(), Some("unknown"));
+    let retried = house.store.retry(reply.first().unwrap().id, now).await.unwrap();
+    assert_eq!(retried, Retry::Queued("unknown".into()));
     assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 1);
+}
+
+#[tokio::test]
+async fn a_code_is_kept_only_while_its_letter_is_still_to_be_sent() {
+    const DELETE: &str = "Please delete all my personal data.";
+    for outcome in ["250 sent", "451 put off", "550 bounced", "lost", "killed"] {
+        let house = House::new().await;
+        house.receive(1, vec![(1, letter("jane@example.org", DELETE))]).await;
+        let blank = privacyd::code::Code::BLANK.to_string();
+        let with_code = |raw: &str| raw.contains(" c.") && !raw.contains(&blank);
+        assert!(with_code(&house.letters().await[0].2), "{}", house.letters().await[0].2);
+        let now = Timestamp::now();
+        let (_, claim) = house.store.settle_and_claim(&[], 8, now).await.unwrap();
+        let settled = match outcome {
+            "250 sent" => Some(Outcome::Sent("250".into())),
+            "451 put off" => Some(Outcome::Deferred("451".into())),
+            "550 bounced" => Some(Outcome::Bounced("550".into())),
+            "lost" => Some(Outcome::Unknown("lost".into())),
+            _ => None,
+        };
+        match settled {
+            Some(settled) => {
+                let results = [(claim.rows[0].clone(), settled)];
+                house.store.settle_and_claim(&results, 0, now).await.unwrap();
+            }
+            None => assert_eq!(house.store.flag_interrupted(now).await.unwrap(), 1),
+        }
+        let is_to_be_sent = outcome == "451 put off";
+        assert_eq!(with_code(&house.letters().await[0].2), is_to_be_sent, "{outcome}");
+        assert_eq!(house.scalar("SELECT count(*) FROM outbox WHERE kept IS NOT NULL").await > 0, is_to_be_sent);
+        // What has no code any more is not sent again: it would ask for nothing that can be given.
+        let reply = house.store.replies(None, 1).await.unwrap().remove(0);
+        let expected = match outcome {
+            "250 sent" => Retry::Nothing,
+            "451 put off" => Retry::Queued("deferred".into()),
+            _ => Retry::WithoutCode(reply.reference.clone()),
+        };
+        assert_eq!(house.store.retry(reply.id, now).await.unwrap(), expected, "{outcome}");
+    }
 }
 
 #[tokio::test]

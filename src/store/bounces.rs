@@ -15,9 +15,6 @@ use crate::sender::Address;
 
 const REPLY: &str =
     "UPDATE outbox SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');";
-/// As when it is known at once that it was sent.
-const WITHOUT_CODE: &str =
-    "UPDATE outbox SET raw = kept, kept = NULL WHERE id = ? AND state = 'sent' AND kept IS NOT NULL;";
 const NOTICE: &str = "UPDATE notice_recipients SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');";
 
 /// A mail of ours that somebody reports upon.
@@ -88,9 +85,6 @@ impl Visit {
         if let Some(state) = state {
             let statement = if reported.is_notice { NOTICE } else { REPLY };
             batch.add(statement)?.bind(state)?.bind(effect.to_string())?.bind(self.now)?.bind(reported.id)?;
-            if !reported.is_notice {
-                batch.add(WITHOUT_CODE)?.bind(reported.id)?;
-            }
         }
         if reported.is_notice {
             // Mostly there is nothing to write down.
