@@ -253,23 +253,26 @@ impl Intake {
         let (suspects, fresh): (Vec<_>, Vec<_>) =
             mails.into_iter().zip(tries).partition(|(_, tries)| *tries > 0);
         let mut filings = Vec::new();
+        let mut time_left = self.verifier.as_ref().map_or(Duration::ZERO, |it| it.window_timeout());
         // Mails that were in hand when the process ended go alone, each with its own count, so that the
         // one that ended it is found and its neighbours are not blamed. The cursor waits for the rest.
         for (mail, tries) in suspects {
-            filings.extend(self.receive_together(place, None, vec![mail], tries, now).await?);
+            filings.extend(self.receive_together(place, None, vec![mail], tries, &mut time_left, now).await?);
         }
         let fresh: Vec<Fetched> = fresh.into_iter().map(|(mail, _)| mail).collect();
-        filings.extend(self.receive_together(place, last_uid, fresh, 0, now).await?);
+        filings.extend(self.receive_together(place, last_uid, fresh, 0, &mut time_left, now).await?);
         Ok(filings)
     }
 
-    /// The corridor proper, for mails that were never looked at before, or for one that was.
+    /// The corridor proper, for mails that were never looked at before, or for one that was. Name servers have
+    /// `time_left`, and take of it.
     async fn receive_together(
         self: &Arc<Self>,
         place: Place<'_>,
         last_uid: Option<u32>,
         mails: Vec<Fetched>,
         tries: u32,
+        time_left: &mut Duration,
         now: Timestamp,
     ) -> Result<Vec<Filing>> {
         let Place { mailbox, validity, .. } = place;
@@ -281,7 +284,7 @@ impl Intake {
         let give_up = tries >= MOST_TRIES;
         let mut mails = mails.into_iter();
         let mut take = || mails.by_ref().take(VISIT).collect::<Vec<_>>();
-        let mut prepared = self.prepare(take(), give_up, now).await?;
+        let mut prepared = self.prepare(take(), give_up, time_left, now).await?;
         if let ([suspect], 1..MOST_TRIES) = (ids.as_slice(), tries) {
             // Its bytes are harmless: what ends the process from here on is not its fault.
             self.store.forget_attempts(mailbox, validity, suspect).await?;
@@ -294,8 +297,10 @@ impl Intake {
             // What is left comes again if this is the last that is committed.
             let last_uid = last_uid.filter(|_| is_last);
             // The next are read while these are recorded.
-            let (recorded, next) =
-                tokio::join!(self.visit(place, &prepared, last_uid, now), self.prepare(later, give_up, now));
+            let (recorded, next) = tokio::join!(
+                self.visit(place, &prepared, last_uid, now),
+                self.prepare(later, give_up, time_left, now)
+            );
             filings.extend(recorded?);
             if is_last {
                 return Ok(filings);
@@ -653,13 +658,19 @@ impl Intake {
     }
 
     /// Reads mails, and checks signatures. No lock is held: name servers may be slow.
-    async fn prepare(&self, mails: Vec<Fetched>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
+    async fn prepare(
+        &self,
+        mails: Vec<Fetched>,
+        give_up: bool,
+        time_left: &mut Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Prepared>> {
         if mails.is_empty() {
             return Ok(Vec::new());
         }
         let mails = Arc::new(mails);
         let mut prepared = self.read(Arc::clone(&mails), give_up, now).await?;
-        self.verify(&mails, &mut prepared, now).await;
+        self.verify(&mails, &mut prepared, time_left, now).await;
         Ok(prepared)
     }
 
@@ -688,7 +699,13 @@ impl Intake {
     }
 
     /// Checks the signatures of letters of which our servers say nothing.
-    async fn verify(&self, mails: &Arc<Vec<Fetched>>, prepared: &mut [Prepared], now: Timestamp) {
+    async fn verify(
+        &self,
+        mails: &Arc<Vec<Fetched>>,
+        prepared: &mut [Prepared],
+        time_left: &mut Duration,
+        now: Timestamp,
+    ) {
         let Some(verifier) = &self.verifier else { return };
         let wanted = |mail: &Prepared| -> Option<Address> {
             let letter = letter_of(&mail.understanding)?;
@@ -696,7 +713,7 @@ impl Intake {
             letter.from.as_ref().ok().filter(|_| is_wanted).cloned()
         };
         let asked = prepared.iter().enumerate().filter_map(|(index, mail)| Some((index, wanted(mail)?)));
-        for (index, evidence) in verifier.check_all(mails, asked.collect(), now).await {
+        for (index, evidence) in verifier.check_all(mails, asked.collect(), now, time_left).await {
             if let Some(Understanding::Read(letter)) =
                 prepared.get_mut(index).map(|mail| &mut mail.understanding)
             {
