@@ -18,7 +18,7 @@ use crate::answer::Said;
 use crate::classify::Verdict;
 use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy};
 use crate::evidence::Proof;
-use crate::request::RequestType;
+use crate::request::{Action, RequestType};
 use crate::sender::Address;
 use crate::text::fold;
 
@@ -218,11 +218,13 @@ pub enum Change {
 /// mail names an address besides its sender's: the word of one person must not open another's data.
 pub fn begin(kind: &RequestType, proof: Proof, names_another: bool) -> (Status, Option<&'static str>) {
     let ready = if kind.action.completes() { Status::Completed } else { Status::Approved };
+    let opts_out = matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds);
     match kind.proof {
-        0 => (ready, None),
-        _ if proof == Proof::Conflict => {
+        // Somebody may have tampered with it. An opt-out is done all the same.
+        _ if proof == Proof::Conflict && !opts_out => {
             (Status::Held, Some("what proves the sender contradicts itself: a person must look"))
         }
+        0 => (ready, None),
         1 if proof.is_authenticated() => (ready, None),
         1 => (Status::Held, Some("nothing proves who the sender is: a person must look")),
         _ if names_another => {

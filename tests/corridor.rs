@@ -606,13 +606,14 @@ async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
     let both = "Please take me off your mailing list. Please delete all my personal data.";
     let shared =
         "To which third parties did you disclose my personal information for their direct marketing?";
-    let mails = [both, "Please delete all my personal data.", shared, "Lovely weather today."];
+    let comment = "Please remove the comment that I left on your blog.";
+    let mails = [both, "Please delete all my personal data.", shared, "Lovely weather today.", comment];
     let mails =
         mails.iter().zip(1..).map(|(words, uid)| (uid, judged(&[DMARC, NO_DMARC], "x@example.net", words)));
     let filed = house.receive(1, mails.collect()).await;
     assert!(filed.iter().all(|(_, folder)| folder == "Held"), "{filed:?}");
     let messages = house.store.messages(Some("review"), 10).await.unwrap();
-    assert_eq!(messages.len(), 4);
+    assert_eq!(messages.len(), 5);
     let why = "mx.example.com: dmarc=pass, but mx.example.com: dmarc=fail";
     assert!(messages.iter().all(|message| message.proof == "conflict" && message.proof_why == why));
     let mut requests = house.store.requests(None, 10).await.unwrap();
@@ -630,13 +631,14 @@ async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
             (1, "opt_out", "completed", "2026-12-23"),
             (2, "deletion", "held", "2026-12-23"),
             (3, "disclosure", "held", "2026-12-23"),
+            (5, "blog_comment", "held", "2026-12-23"),
         ]
     );
     let replies = house.store.replies(None, 10).await.unwrap();
     assert!(replies.iter().all(|reply| reply.recipient == "jane@example.org"), "{replies:?}");
     let mut templates: Vec<&str> = replies.iter().map(|reply| reply.template.as_str()).collect();
     templates.sort_unstable();
-    assert_eq!(templates, ["several", "unclear", "unclear"]);
+    assert_eq!(templates, ["several", "unclear", "unclear", "unclear"]);
 }
 
 #[tokio::test]
