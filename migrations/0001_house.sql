@@ -51,6 +51,7 @@ CREATE TABLE messages (
     UNIQUE (digest, size)
 ) STRICT;
 CREATE INDEX messages_letter ON messages (letter_digest) WHERE letter_digest IS NOT NULL;
+CREATE INDEX messages_sender ON messages (sender, recorded_at) WHERE sender IS NOT NULL;
 CREATE INDEX messages_unanswered ON messages (id) WHERE unanswered IS NOT NULL;
 CREATE INDEX messages_unfiled ON messages (mailbox, validity) WHERE filed = 0;
 

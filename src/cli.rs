@@ -424,7 +424,8 @@ pub enum OutboxCommand {
         #[command(flatten)]
         listing: Listing,
     },
-    /// Send a reply again that bounced, waits, or is of unknown fate.
+    /// Send a reply again that bounced, waits, or is of unknown fate. The code of a question is not kept so long:
+    /// `requests hold` and `requests release` put it anew.
     #[command(after_help = "Example:\n  privacyd outbox retry 17")]
     Retry {
         /// Its number in the list.

@@ -33,6 +33,7 @@ use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::sender::Address;
 use crate::source::Source;
 use crate::stop::Stop;
+use crate::store::lookup::Retry;
 use crate::store::subjects::Upserted;
 use crate::store::{Store, Taken};
 use crate::watch::check_watchdog;
@@ -518,11 +519,15 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
             )
         }
         OutboxCommand::Retry { id } => match store.retry(id, Timestamp::now()).await? {
-            Some(state) => {
+            Retry::Queued(state) => {
                 println!("Reply {id} was {state} and is queued again");
                 Ok(ExitCode::SUCCESS)
             }
-            None => not_found(&format!(
+            Retry::WithoutCode(reference) => not_found(&format!(
+                "Reply {id} asked for a code that is kept no longer; privacyd requests hold {reference}, and then \
+                 privacyd requests release {reference}, puts the question with a new one"
+            )),
+            Retry::Nothing => not_found(&format!(
                 "There is no reply {id} that bounced, waits or is of unknown fate and has its text still"
             )),
         },

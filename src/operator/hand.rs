@@ -495,7 +495,7 @@ impl Hand<'_> {
         let Some(answer) = self.answer(CONFIRM) else { return Ok(None) };
         let valid_for = self.tools.proof.valid_for;
         let question = question(valid_for, self.now)?;
-        let challenge = Challenge::first(&question.code, valid_for, self.now);
+        let challenge = Challenge::new(&question.code, valid_for, self.now);
         let told = Told { proof_needed, ..self.told(kind, Status::AwaitingProof, due) };
         let letter = self.compose(&Answer { asks: true, ..answer }, told, More::Question(&question))?;
         Ok(Some(Asked { letter, challenge }))

@@ -201,7 +201,7 @@ impl Visit {
         let row: GripRow = sqlx::query_as(
             "SELECT r.proof_given, m.proof, r.subject IS NOT NULL AND r.subject = m.sender AS is_senders,
                 (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters,
-                (SELECT count(*) > 0 AND count(*) = sum(o.state = 'bounced') FROM outbox o
+                (SELECT count(*) > 0 AND count(*) = sum(o.state IN ('bounced', 'unknown')) FROM outbox o
                     WHERE o.template IN ('confirm', 'reminder')
                       AND (o.message_id = r.message_id OR o.reference = r.reference)) AS is_undelivered,
                 (SELECT max(e.at) FROM request_events e WHERE e.request_id = r.id AND e.event = 'held') AS held_at,

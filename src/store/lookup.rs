@@ -248,32 +248,47 @@ impl Store {
             .context("Cannot list the replies")
     }
 
-    /// Queues a reply again that has bounced, is deferred or is of unknown fate, unless its text was purged; answers the state it
-    /// was in, if that allowed it.
+    /// Queues a reply again that has bounced, is deferred or is of unknown fate, unless its text was purged, or it
+    /// is a question whose code is kept no longer.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn retry(&self, id: i64, now: jiff::Timestamp) -> Result<Option<String>> {
+    pub async fn retry(&self, id: i64, now: jiff::Timestamp) -> Result<Retry> {
         let mut tx = self.begin().await?;
-        let state: Option<String> = sqlx::query_scalar(
-            "SELECT state FROM outbox WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown') AND purged_at IS NULL",
+        let found: Option<(String, String, bool)> = sqlx::query_as(
+            "SELECT state, reference, state <> 'deferred' AND template IN ('confirm', 'reminder') FROM outbox
+             WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown') AND purged_at IS NULL",
         )
         .bind(id)
         .fetch_optional(&mut *tx)
         .await
         .context("Cannot read the reply")?;
-        if state.is_some() {
-            // Its five days begin anew: a person has decided.
-            sqlx::query("UPDATE outbox SET state = 'queued', attempts = 0, created_at = $1, next_attempt_at = $1, updated_at = $1 WHERE id = $2")
-                .bind(now.as_second())
-                .bind(id)
-                .execute(&mut *tx)
-                .await
-                .context("Cannot queue the reply again")?;
-        }
+        let state = match found {
+            None => return Ok(Retry::Nothing),
+            Some((_, reference, true)) => return Ok(Retry::WithoutCode(reference)),
+            Some((state, _, false)) => state,
+        };
+        // Its five days begin anew: a person has decided.
+        sqlx::query("UPDATE outbox SET state = 'queued', attempts = 0, created_at = $1, next_attempt_at = $1, updated_at = $1 WHERE id = $2")
+            .bind(now.as_second())
+            .bind(id)
+            .execute(&mut *tx)
+            .await
+            .context("Cannot queue the reply again")?;
         tx.commit().await.context("Cannot commit")?;
-        Ok(state)
+        Ok(Retry::Queued(state))
     }
+}
+
+/// What became of the wish that a reply be sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retry {
+    /// It is queued; it was in this state.
+    Queued(String),
+    /// It asked about this request with a code that is kept no longer: a new question has to.
+    WithoutCode(String),
+    /// There is no such reply, or its state or its text does not allow it.
+    Nothing,
 }
 
 #[cfg(test)]

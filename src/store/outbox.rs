@@ -72,7 +72,8 @@ impl Store {
     /// The database does not work.
     pub async fn flag_interrupted(&self, now: Timestamp) -> Result<u64> {
         let done = sqlx::query(
-            "UPDATE outbox SET state = 'unknown', outcome = 'the process ended while it was being sent', updated_at = ?
+            "UPDATE outbox SET state = 'unknown', outcome = 'the process ended while it was being sent', updated_at = ?,
+                raw = coalesce(kept, raw), kept = NULL
              WHERE state = 'transmitting'",
         )
         .bind(now.as_second())
@@ -218,8 +219,8 @@ async fn write_down<'a>(
         "UPDATE outbox SET state = result.value ->> 'state', outcome = result.value ->> 'outcome',
             next_attempt_at = result.value ->> 'next', updated_at = $2,
             attempts = attempts - (result.value ->> 'untried'),
-            raw = iif(result.value ->> 'state' = 'sent', coalesce(kept, raw), raw),
-            kept = iif(result.value ->> 'state' = 'sent', NULL, kept)
+            raw = iif(result.value ->> 'state' IN ('sent', 'bounced', 'unknown'), coalesce(kept, raw), raw),
+            kept = iif(result.value ->> 'state' IN ('sent', 'bounced', 'unknown'), NULL, kept)
          FROM json_each($1) AS result
          WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'
          RETURNING outbox.id, outbox.state",

@@ -162,7 +162,7 @@ impl Visit {
         }
         let unknown = sqlx::query(
             "UPDATE outbox SET state = 'unknown', outcome = 'queued in a database older than the mailbox: perhaps sent',
-                updated_at = $1
+                updated_at = $1, raw = coalesce(kept, raw), kept = NULL
              WHERE state IN ('queued', 'deferred', 'transmitting') AND message_id IS NOT NULL AND created_at <= $2",
         )
         .bind(self.now)
