@@ -84,7 +84,8 @@ pub async fn look_through(file: &Path) -> Result<Looked> {
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options);
     let pool = pool.await.with_context(|| format!("Cannot open {}", file.display()))?;
-    let store = Store { write: pool.clone(), read: pool, turns: Default::default() };
+    let store =
+        Store { write: pool.clone(), read: pool, turns: Default::default(), holds_back: Default::default() };
     let looked = look(&store).await;
     store.close().await;
     looked.with_context(|| format!("{} is no sound database of privacyd", file.display()))
