@@ -604,12 +604,7 @@ async fn mailbox_loop(
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
 /// mailbox has been read, or somebody who answered in time would find his request expired. And warnings, and once a
 /// day the digest and the purge.
-async fn clock_loop(
-    intake: Arc<Intake>,
-    progress: Progress,
-    retention: Retention,
-    stop: Stop,
-) {
+async fn clock_loop(intake: Arc<Intake>, progress: Progress, retention: Retention, stop: Stop) {
     let mut purged: Option<Timestamp> = None;
     while !stop.is_asked() {
         if let Some(now) = progress.read_until()
@@ -637,12 +632,7 @@ async fn clock_loop(
 
 /// Completeness, for ever: every night at three by our calendar, and once a day at the least, after the mailboxes
 /// have been read.
-async fn reconcile_loop(
-    mut mailboxes: Vec<Mailbox>,
-    intake: Arc<Intake>,
-    progress: Progress,
-    stop: Stop,
-) {
+async fn reconcile_loop(mut mailboxes: Vec<Mailbox>, intake: Arc<Intake>, progress: Progress, stop: Stop) {
     let zone = TimeZone::get(intake.policy.clock.calendar().zone_name()).unwrap_or(TimeZone::UTC);
     let mut failures = 0;
     while !stop.is_asked() {

@@ -292,23 +292,24 @@ impl Visit {
         batch.run(&mut self.tx).await.context("Cannot carry the request out")
     }
 
-    /// Lets a held request go on: approved, since its proof has come before.
+    /// Lets a held request go on: approved, since its proof has come before. `how` is added to its history.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn release_approved(&mut self, case: &Case, proof: u8) -> Result<()> {
+    pub async fn release_approved(&mut self, case: &Case, proof: u8, how: &str) -> Result<()> {
         let mut batch = Batch::default();
-        batch.event(case.id, self.now, "person", "released", "its proof has come before")?;
+        let why = format!("its proof has come before{how}");
+        batch.event(case.id, self.now, "person", "released", &why)?;
         batch.step(&by_person(case.id, Change::Approve { proof }, "released".to_owned()), self.now, None)?;
         batch.run(&mut self.tx).await.context("Cannot record the release")
     }
 
     /// Lets a held request wait for its proof again: with a new question where `asked` has one, otherwise
-    /// with the codes that went out. The time it was held does not count.
+    /// with the codes that went out. The time it was held does not count. `how` is added to its history.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn release_waiting(&mut self, grip: &Grip, asked: Option<&Asked>) -> Result<()> {
+    pub async fn release_waiting(&mut self, grip: &Grip, asked: Option<&Asked>, how: &str) -> Result<()> {
         let case = &grip.case;
         let mut batch = Batch::default();
         let held_for = grip.held_at.map_or(0, |at| (self.now - at).max(0));
@@ -332,8 +333,12 @@ impl Visit {
                 .bind(held_for)?;
         }
         batch.bind(case.id)?;
-        let why = if asked.is_some() { "asked once more" } else { "its codes are good again" };
-        batch.event(case.id, self.now, "person", "released", why)?;
+        let why = match asked {
+            None => "its codes are good again",
+            Some(_) if grip.letters == 0 => "asked to confirm it",
+            Some(_) => "asked once more",
+        };
+        batch.event(case.id, self.now, "person", "released", &format!("{why}{how}"))?;
         if let (Some(asked), Some(subject)) = (asked, &case.subject) {
             batch.corrections(case.id, &[])?;
             batch.challenge(case.id, subject, &asked.challenge, self.now)?;
