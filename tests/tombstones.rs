@@ -30,7 +30,7 @@ async fn an_erased_address_is_refused_by_every_import() {
         import(&house, "email,name\nJANE@example.org,J\nann@example.org,A\nbad,B\njane@example.ORG,K\n")
             .await;
     assert_eq!((done.new, done.updated, done.erased, done.bad), (1, 0, 2, 1));
-    assert_eq!(house.store.contact_count().await.unwrap(), 1);
+    assert_eq!(house.scalar("SELECT count(*) FROM contacts").await, 1);
     assert!(house.store.is_buried(&address("jane@EXAMPLE.org")).await.unwrap());
     assert!(!house.store.is_buried(&address("ann@example.org")).await.unwrap());
     // Also for a database that is opened anew; and what is kept is no plain hash.
@@ -61,9 +61,9 @@ async fn what_a_backup_brings_back_is_found_and_erased_again() {
     .await
     .unwrap();
     assert_eq!((found, named.as_slice()), (4, gone.map(str::to_owned).as_slice()));
-    assert_eq!(house.store.contact_count().await.unwrap(), 12_000);
+    assert_eq!(house.scalar("SELECT count(*) FROM contacts").await, 12_000);
     assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 4);
-    assert_eq!(house.store.contact_count().await.unwrap(), 11_996);
+    assert_eq!(house.scalar("SELECT count(*) FROM contacts").await, 11_996);
     assert_eq!(house.suppressed([gone[0], gone[3]]).await, [true, true]);
     assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 0);
 }

@@ -103,7 +103,7 @@ impl Exchange {
     }
 
     async fn contacts(&self) -> i64 {
-        self.house.store.contact_count().await.unwrap()
+        self.house.scalar("SELECT count(*) FROM contacts").await
     }
 }
 

@@ -160,15 +160,4 @@ impl Store {
         tx.commit().await.context("Cannot commit the contacts")?;
         Ok(Upserted { new: after.abs_diff(before), erased: buried.len() as u64 })
     }
-
-    /// How many contacts there are.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn contact_count(&self) -> Result<i64> {
-        sqlx::query_scalar("SELECT count(*) FROM contacts")
-            .fetch_one(&self.read)
-            .await
-            .context("Cannot count the contacts")
-    }
 }
