@@ -176,14 +176,13 @@ pub(super) async fn undelivered(
 
 /// The requests that a reply spoke of.
 async fn requests_of(tx: &mut Transaction<'static, Sqlite>, reply: i64) -> Result<Vec<SpokenOf>> {
-    // Those of one mail and one person belong together: a reply bears the reference of the first alone.
+    // It bears the reference of one, and speaks of that alone but for these: of all of one mail and one person.
     sqlx::query_as(
         "SELECT r.id AS request, r.reference, r.status, o.template FROM outbox o
          JOIN requests f ON f.reference = o.reference
          JOIN requests r ON r.id = f.id
             OR (r.message_id = f.message_id AND r.subject IS f.subject
-                AND (f.message_id = o.message_id OR o.template IN ('confirm', 'reminder', 'confirmed'))
-                AND o.template NOT IN ('copy', 'categories', 'erased', 'cancelled', 'denied', 'extended'))
+                AND o.template IN ('confirm', 'reminder', 'confirmed', 'several', 'withdrawn', 'expired'))
          WHERE o.id = ? ORDER BY r.id",
     )
     .bind(reply)
