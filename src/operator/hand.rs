@@ -489,6 +489,7 @@ impl Hand<'_> {
             held_because,
             subject: None,
             changes: Vec::new(),
+            appeals: Vec::new(),
         }
     }
 

@@ -399,6 +399,10 @@ impl Visit {
             if !planned.changes.is_empty() {
                 batch.corrections(request, &planned.changes)?;
             }
+            for denied in &planned.appeals {
+                let reason = format!("by {reference} (message {message})");
+                batch.event(*denied, self.now, "sender", "appealed", &reason)?;
+            }
             match planned.status {
                 Status::Held => {
                     let why = planned.held_because.unwrap_or("a person must look");
