@@ -298,6 +298,19 @@ async fn a_denial_and_its_reply_are_one_and_somebody_without_an_address_gets_non
 }
 
 #[tokio::test]
+async fn nobody_unproven_is_told_that_nothing_matches_whatever_the_type_asks_for() {
+    for words in [DELETE, QUESTION, UNCLEAR] {
+        let desk = Desk::new("", words).await;
+        desk.refused(1, Verb::Deny { reason: Denial::NoMatch }, "insufficient_verification").await;
+        // A person vouches for it.
+        if words != UNCLEAR {
+            desk.act(1, Verb::Approve { proof: None }).await.unwrap();
+            assert_eq!(desk.act(1, Verb::Deny { reason: Denial::NoMatch }).await.unwrap().status, "denied");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_to_a_denial_is_an_appeal_with_a_date_of_its_own() {
     let answers = [
         // What is said, the types of its requests in the order of their rows, and the letter that answers it.

@@ -294,7 +294,8 @@ impl Hand<'_> {
             return Ok(self.already(format!("is denied already, because of {why}")));
         }
         self.must_be_open("denied")?;
-        if denial == Denial::NoMatch && case.proof_needed > 1 && self.grip.proof_given < 2 {
+        let is_proven = self.grip.proof_given >= case.proof_needed.clamp(1, 2);
+        if denial == Denial::NoMatch && !is_proven && case.subject.is_some() {
             return Err(Refusal::Telling(self.reference()).into());
         }
         let reply = match self.answer(DENIED) {
