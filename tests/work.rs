@@ -238,6 +238,29 @@ async fn an_opt_out_outlives_the_erasure() {
     assert_eq!(exchange.work(hours(24)).await, 1);
     assert_eq!(exchange.house.suppressed(["jane@example.org"]).await, [true]);
 }
+#[tokio::test]
+async fn an_erasure_waits_for_a_copy_that_its_owner_is_still_to_confirm() {
+    let proven = "Authentication-Results: mx.example.com; dmarc=pass header.from=example.org\n";
+    for (fields, waits) in [(proven, true), ("", false)] {
+        let keys = format!("[authentication]\nauthserv_ids = [\"mx.example.com\"]\n{LOCAL}");
+        let mut exchange = Exchange::with(&keys).await;
+        exchange.approved("jane@example.org", DELETE, "Yes").await;
+        let mail = format!(
+            "{fields}From: jane@example.org\nTo: privacy@example.com\nSubject: Copy\nMessage-ID: <copy@example.org>\n\n{COPY}\n"
+        );
+        exchange.house.deliver(hours(1), 9, mail.into_bytes()).await;
+        // Whoever is not proven could put it off in her name.
+        assert_eq!(exchange.work(hours(48)).await, u64::from(!waits));
+        assert_eq!(exchange.contacts().await, 1 + i64::from(waits));
+        if waits {
+            // Nobody confirms it.
+            exchange.house.intake.sweep(hours(24 * 16)).await.unwrap();
+            assert_eq!(exchange.work(hours(24 * 16)).await, 1);
+            assert_eq!(exchange.contacts().await, 1);
+        }
+    }
+}
+
 
 #[tokio::test]
 async fn known_and_unknown_people_are_told_alike_until_it_is_done() {

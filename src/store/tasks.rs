@@ -225,9 +225,10 @@ async fn due_tasks<'e>(
 impl Visit {
     /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
     /// no earlier request of the same mail that systems carry out is open; `kinds` names those. What
-    /// destroys waits besides for what is at work for the same person and for their every open request for a copy, `copies` names those, and until a
-    /// server has taken their copy for certain: a copy is made before what it copies is erased. A correction waits
-    /// until it is certain what to change.
+    /// destroys waits besides for what is at work for the same person and for their every open request for a copy,
+    /// `copies` names those, and until a server has taken their copy for certain: a copy is made before what it
+    /// copies is erased. Of a request that still awaits its proof that holds where its mail is authenticated: others
+    /// could put an erasure off in somebody's name. A correction waits until it is certain what to change.
     ///
     /// # Errors
     /// The database does not work.
@@ -248,8 +249,9 @@ impl Visit {
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
                     AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?3)))
                 AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
-                        AND e.closed_at IS NULL AND e.status <> 'awaiting_proof'
-                        AND e.kind IN (SELECT value FROM json_each(?4)))
+                        AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?4))
+                        AND (e.status <> 'awaiting_proof' OR EXISTS (SELECT 1 FROM messages a
+                            WHERE a.id = e.message_id AND a.sender = e.subject AND a.proof IN ('dmarc', 'dkim'))))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.status = 'executing')
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
