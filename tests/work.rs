@@ -177,6 +177,16 @@ async fn a_legal_hold_is_for_a_person_and_no_system_is_asked() {
     assert_eq!(exchange.work(hours(24)).await, 0);
     assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("held", 2));
     assert_eq!(calls(&shop_calls).len(), 0);
+    // However the column is written in the list that was imported.
+    for column in ["Legal_Hold", "LEGAL_HOLD", " legal_hold"] {
+        let mut exchange = Exchange::with(LOCAL).await;
+        let fields = json!({ column: "yes" }).as_object().unwrap().clone();
+        let bob = ("bob@example.org".parse().unwrap(), fields);
+        exchange.house.store.upsert_contacts(&[bob], start()).await.unwrap();
+        exchange.approved("bob@example.org", DELETE, "Yes").await;
+        assert_eq!(exchange.work(hours(24)).await, 0);
+        assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("held", 3), "{column}");
+    }
 }
 
 #[tokio::test]
@@ -229,16 +239,6 @@ async fn an_erasure_waits_for_a_copy_of_another_mail_and_for_no_objection() {
 }
 
 #[tokio::test]
-async fn an_opt_out_outlives_the_erasure() {
-    let mut exchange = Exchange::with(LOCAL).await;
-    exchange
-        .mail(start(), "jane@example.org", "Newsletter", "", "Please unsubscribe me from your newsletter.")
-        .await;
-    exchange.approved("jane@example.org", DELETE, "Yes").await;
-    assert_eq!(exchange.work(hours(24)).await, 1);
-    assert_eq!(exchange.house.suppressed(["jane@example.org"]).await, [true]);
-}
-#[tokio::test]
 async fn an_erasure_waits_for_a_copy_that_its_owner_is_still_to_confirm() {
     let proven = "Authentication-Results: mx.example.com; dmarc=pass header.from=example.org\n";
     for (fields, waits) in [(proven, true), ("", false)] {
@@ -261,6 +261,16 @@ async fn an_erasure_waits_for_a_copy_that_its_owner_is_still_to_confirm() {
     }
 }
 
+#[tokio::test]
+async fn an_opt_out_outlives_the_erasure() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange
+        .mail(start(), "jane@example.org", "Newsletter", "", "Please unsubscribe me from your newsletter.")
+        .await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert_eq!(exchange.house.suppressed(["jane@example.org"]).await, [true]);
+}
 
 #[tokio::test]
 async fn known_and_unknown_people_are_told_alike_until_it_is_done() {

@@ -448,23 +448,23 @@ impl Visit {
         Ok(Report { data: Some(Value::Object(data)), ..Report::of(Outcome::Done) })
     }
 
-    /// Whether the contact of this address says in `column` that nothing of it may be erased.
+    /// Whether the contact of this address says in `column`, written in whatever case, that nothing of it may be
+    /// erased.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn is_on_hold(&mut self, address: &Address, column: &str) -> Result<bool> {
-        let value: Option<String> = sqlx::query_scalar(
-            "SELECT CAST(f.value AS TEXT) FROM contacts, json_each(contacts.fields) AS f
-             WHERE address = ? AND f.key = ? AND f.value IS NOT NULL",
+        let fields: Vec<(String, String)> = sqlx::query_as(
+            "SELECT f.key, CAST(f.value AS TEXT) FROM contacts, json_each(contacts.fields) AS f
+             WHERE address = ? AND f.value IS NOT NULL",
         )
         .bind(address.normalised().as_str())
-        .bind(column)
-        .fetch_optional(&mut *self.tx)
+        .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read whether a contact is on hold")?;
-        let is_held =
-            |value: &str| !matches!(value.trim().to_lowercase().as_str(), "" | "0" | "no" | "false");
-        Ok(value.is_some_and(|value| is_held(&value)))
+        let bare = |text: &str| text.trim().to_lowercase();
+        let is_held = |value: &str| !matches!(bare(value).as_str(), "" | "0" | "no" | "false");
+        Ok(fields.iter().any(|(name, value)| bare(name) == bare(column) && is_held(value)))
     }
 
     /// Erases what privacyd itself holds of a person, but for the record of the requests and that the address
