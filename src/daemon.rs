@@ -270,6 +270,8 @@ impl Daemon {
             sole.push(Sole::claim_maildir(&maildir.path)?);
         }
         let store = Store::open(&config.database).await?;
+        // The last run may have ended between an erasure and this.
+        store.truncate_log().await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
         if interrupted > 0 {
             error!(

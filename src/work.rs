@@ -75,6 +75,7 @@ impl Work {
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
     pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
+        self.intake.store.truncate_due_log().await?;
         let told = self.disclose(now).await?;
         let is_able = |(_, verb): &(&RequestType, Verb)| self.sources.iter().any(|source| source.does(*verb));
         let able: Vec<&str> = self.kinds().filter(is_able).map(|(kind, _)| kind.name.as_str()).collect();

@@ -9,6 +9,7 @@ use privacyd::mailer::Outcome;
 use privacyd::message::Message;
 use privacyd::stop::Stop;
 use serde_json::json;
+use sqlx::Connection;
 
 #[path = "support/corridor.rs"]
 mod support;
@@ -259,6 +260,24 @@ async fn an_erasure_waits_for_a_copy_that_its_owner_is_still_to_confirm() {
             assert_eq!(exchange.contacts().await, 1);
         }
     }
+}
+
+#[tokio::test]
+async fn a_reader_in_the_way_of_the_emptied_log_only_puts_it_off() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    let wal = exchange.house.database().with_extension("db-wal");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(exchange.house.database());
+    let mut reader = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM contacts").execute(&mut reader).await.unwrap();
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert!(std::fs::metadata(&wal).unwrap().len() > 0);
+    sqlx::raw_sql("ROLLBACK").execute(&mut reader).await.unwrap();
+    // Nothing is to be done but that.
+    assert_eq!(exchange.work(hours(25)).await, 0);
+    assert_eq!(exchange.house.scalar("SELECT count(*) FROM meta WHERE name = 'log_due'").await, 0);
+    let bytes = [std::fs::read(exchange.house.database()).unwrap(), std::fs::read(&wal).unwrap()].concat();
+    assert!(!bytes.windows(5).any(|window| window == b"10115"), "her postcode");
 }
 
 #[tokio::test]

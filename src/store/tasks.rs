@@ -165,16 +165,40 @@ impl Store {
         .context("Cannot read the tasks of a request")
     }
 
-    /// Takes what was erased out of the write-ahead log as well.
+    /// Takes what was erased out of the write-ahead log as well; answers whether that is done. While somebody reads
+    /// what was there before it cannot be, which SQLite says in a row and not as an error; then it stays due.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn truncate_log(&self) -> Result<()> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+    pub async fn truncate_log(&self) -> Result<bool> {
+        let (is_busy, _, _): (bool, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&self.write)
+            .await
+            .context("Cannot empty the write-ahead log")?;
+        let statement = match is_busy {
+            true => "INSERT INTO meta (name, value) VALUES ('log_due', x'01') ON CONFLICT DO NOTHING",
+            false => "DELETE FROM meta WHERE name = 'log_due'",
+        };
+        sqlx::query(statement)
             .execute(&self.write)
             .await
-            .context("Cannot empty the write-ahead log")
-            .map(drop)
+            .context("Cannot record whether the write-ahead log is empty")?;
+        Ok(!is_busy)
+    }
+
+    /// The same, if an earlier attempt, by whatever process, could not do it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn truncate_due_log(&self) -> Result<()> {
+        let is_due: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM meta WHERE name = 'log_due')")
+            .fetch_one(&self.read)
+            .await
+            .context("Cannot read whether the write-ahead log is empty")?;
+        if is_due {
+            self.truncate_log().await?;
+        }
+        Ok(())
     }
 }
 
