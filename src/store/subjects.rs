@@ -141,7 +141,7 @@ impl Store {
         let list: Vec<_> = contacts
             .iter()
             .enumerate()
-            .filter(|(place, _)| !buried.contains(place))
+            .filter(|(place, _)| !buried.contains_key(place))
             .map(|(_, (address, fields))| serde_json::json!({ "address": address.normalised(), "fields": fields }))
             .collect();
         let before: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts").fetch_one(&mut *tx).await?;
