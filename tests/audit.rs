@@ -112,6 +112,10 @@ async fn each_kind_of_tampering_is_found_and_the_first_bad_event_named() {
         ("UPDATE event_links SET purged_at = 1 WHERE event_id = 5", (5, "is there although it was purged")),
         (
             "UPDATE event_links SET hash = zeroblob(32) WHERE event_id = 5",
+        (
+            "DELETE FROM request_events WHERE id = 5; UPDATE event_links SET purged_at = 1 WHERE event_id = 5",
+            (5, "is missing: it is marked as purged, and no purge tells of it"),
+        ),
             (5, "does not follow the one before it: it was put in, moved or linked anew"),
         ),
         ("UPDATE request_events SET reason = CAST(x'ff' AS TEXT) WHERE id = 4", (4, "was changed")),
@@ -226,8 +230,12 @@ async fn what_is_closed_is_purged_and_what_is_open_stays() {
     assert!(purge(&house, now).await.is_nothing());
 
     let found = house.store.verify_chain(Some(&before)).await.unwrap();
-    assert_eq!((found.damage, found.walk.links, found.walk.purged), (None, 10, 4));
-    assert_eq!(found.since_head, Some(0));
+    // The purge is an event itself.
+    assert_eq!((found.damage, found.walk.links, found.walk.purged), (None, 11, 4));
+    assert_eq!(found.since_head, Some(1));
+    let told =
+        "SELECT count(*) FROM request_events WHERE id = 11 AND request_id IS NULL AND event = 'purged'";
+    assert_eq!(house.scalar(told).await, 1);
     // Those who wanted no more mail still get none.
     assert_eq!(
         house.suppressed(["p2@example.org", "p4@example.org", "p1@example.org"]).await,
@@ -237,6 +245,11 @@ async fn what_is_closed_is_purged_and_what_is_open_stays() {
     assert!(purge(&house, "2030-11-23T10:00:00Z").await.is_nothing());
 }
 
+    // Who takes out one more makes no purge of it.
+    house
+        .tamper("DELETE FROM request_events WHERE id = 2; UPDATE event_links SET purged_at = 1 WHERE event_id = 2")
+        .await;
+    assert_eq!(damage(&house).await, (2, "is missing: it is marked as purged, and no purge tells of it"));
 #[tokio::test]
 async fn nothing_of_what_was_purged_is_left_in_the_files() {
     let house = house().await;
@@ -323,14 +336,14 @@ async fn a_request_goes_with_all_that_hangs_on_it() {
         "SELECT count(*) FROM challenges",
         "SELECT count(*) FROM deadlines",
         "SELECT count(*) FROM tasks",
-        "SELECT count(*) FROM request_events",
+        "SELECT count(*) FROM request_events WHERE request_id IS NOT NULL",
         "SELECT count(*) FROM outbox",
     ] {
         assert_eq!(house.scalar(table).await, 0, "{table}");
     }
     assert_eq!(house.scalar("SELECT count(*) FROM tombstones WHERE request_id IS NULL").await, 1);
     let found = verify(&house).await;
-    assert_eq!((found.damage, found.walk.links), (None, found.walk.purged));
+    assert_eq!((found.damage, found.walk.links), (None, found.walk.purged + 1));
 }
 
 #[tokio::test]

@@ -2,14 +2,17 @@
 //! them. Open requests and replies that are still to be sent are never touched.
 //!
 //! Of a mail stays what it is known by, so that the same mail is never acted on twice; of an event stays its
-//! link, so that the chain still verifies. Suppressions and the tombstones of erased addresses stay: they are
+//! link, so that the chain still verifies, and the purge is an event that names it: an event that is gone otherwise
+//! is missing. Suppressions and the tombstones of erased addresses stay: they are
 //! what the requests were for.
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use sqlx::{Sqlite, Transaction};
 
+use super::visit::Batch;
 use super::{Store, audit};
+use crate::chain::{Ids, PURGED};
 use crate::config::Cutoffs;
 
 /// Rows of a kind that one transaction purges, so that mail does not wait for long.
@@ -154,16 +157,10 @@ async fn purge_some(
     })
 }
 
-/// Requests that were closed before, and about which nothing is still to be done or to be sent.
-async fn old_requests(tx: &mut Transaction<'static, Sqlite>, old: i64, most: i64) -> Result<Vec<i64>> {
-    sqlx::query_scalar(
-        "SELECT r.id FROM requests r
-         WHERE r.closed_at <= $1
-           AND r.status IN ('completed', 'partly_completed', 'denied', 'withdrawn', 'expired')
-           AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting')
-           AND NOT EXISTS (SELECT 1 FROM outbox o WHERE (o.message_id = r.message_id OR o.reference = r.reference)
-             AND o.state IN ('queued', 'transmitting', 'deferred'))
-         ORDER BY r.closed_at LIMIT $2",
+fn purge_texts() -> String {
+    format!(
+        "UPDATE outbox SET raw = x'', kept = NULL, purged_at = $1
+         WHERE id IN (SELECT o.id FROM outbox o WHERE {TEXTS} LIMIT $3)"
     )
     .bind(old)
     .bind(most)
@@ -193,6 +190,12 @@ async fn purge_requests(tx: &mut Transaction<'static, Sqlite>, ids: &[i64], now:
             false,
         ),
         (
+}
+
+async fn old_requests(tx: &mut Transaction<'static, Sqlite>, old: i64, most: i64) -> Result<Vec<i64>> {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "SELECT r.id FROM requests r WHERE {REQUESTS} ORDER BY r.closed_at LIMIT $2"
+    )))
             "UPDATE event_links SET purged_at = $2 WHERE event_id IN
                 (SELECT id FROM request_events WHERE request_id IN (SELECT value FROM json_each($1)))",
             false,

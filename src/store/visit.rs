@@ -588,6 +588,24 @@ impl Batch {
             .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
     }
 
+    /// One line in the log that is about the log itself.
+    pub(super) fn log_event(
+        &mut self,
+        at: i64,
+        actor: &'static str,
+        event: &'static str,
+        reason: &str,
+    ) -> Result<&mut Self> {
+        self.add(
+            "INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (NULL, ?, ?, ?, ?);",
+        )?
+        .bind(at)?
+        .bind(actor)?
+        .bind(event)?
+        .bind(reason.to_owned())?
+        .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
+    }
+
     /// One step with an earlier request.
     pub(super) fn step(&mut self, step: &Step, now: i64, message: Option<i64>) -> Result<&mut Self> {
         let Step { request, actor, change, reason } = step;
