@@ -6,8 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use jiff::Timestamp;
 use privacyd::chain::{Event, Hash, START, link};
 use privacyd::config::{Cutoffs, Retention};
+use privacyd::message::Message;
 use privacyd::operator::audit::as_text;
 use privacyd::operator::dossier::write_evidence;
+use privacyd::operator::hand::{Verb, act};
 use privacyd::operator::report::make;
 use privacyd::report::Report;
 use privacyd::store::audit::Verified;
@@ -114,6 +116,8 @@ async fn each_kind_of_tampering_is_found_and_the_first_bad_event_named() {
             "UPDATE event_links SET hash = zeroblob(32) WHERE event_id = 5",
         (
             "DELETE FROM request_events WHERE id = 5; UPDATE event_links SET purged_at = 1 WHERE event_id = 5",
+        (
+            "UPDATE event_links SET hash = zeroblob(32) WHERE event_id = 5",
             (5, "is missing: it is marked as purged, and no purge tells of it"),
         ),
             (5, "does not follow the one before it: it was put in, moved or linked anew"),
