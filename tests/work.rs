@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use privacyd::mailer::Outcome;
 use privacyd::message::Message;
+use privacyd::operator::copy::{Handed, write_copy};
+use privacyd::operator::hand::{Verb, act};
 use privacyd::stop::Stop;
 use serde_json::json;
 use sqlx::Connection;
@@ -237,6 +239,60 @@ async fn an_erasure_waits_for_a_copy_of_another_mail_and_for_no_objection() {
     assert!(kinds.contains(&"objection".to_owned()) && kinds.contains(&"deletion".to_owned()), "{kinds:?}");
     assert_eq!(exchange.work(hours(48)).await, 1);
     assert_eq!(exchange.contacts().await, 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_too_large_for_a_mail_is_written_to_files_and_handed_over() {
+    let home = tempfile::tempdir().unwrap();
+    let shop = "echo '{\"outcome\":\"done\",\"data\":{\"order\":\"boots\"}}'";
+    let (shop, calls_of_shop) = system(home.path(), "shop", shop);
+    let keys = format!(
+        "{LOCAL}{shop}[copy]\nmax_attachment_size = \"1B\"\n[proof]\ndata_points = [\"postcode\"]\ndata_points_needed = 1\n"
+    );
+    let mut exchange = Exchange::with(&keys).await;
+    exchange.mail(start(), "jane@example.org", "My data", "", COPY).await;
+    let reference = exchange.house.store.requests(None, 1).await.unwrap().remove(0).reference;
+    let folder = home.path().join("copy");
+    let hand = async |exchange: &Exchange, reference: &str| {
+        let house = &exchange.house;
+        write_copy(&house.store, house.config(), reference, &folder, start()).await.unwrap()
+    };
+    let refused = |handed: Handed, words: &str| match handed {
+        Handed::Refused(why) => assert!(why.contains(words), "{why}"),
+        written => panic!("{written:?}"),
+    };
+    refused(hand(&exchange, &reference).await, "needs proof of step 3, and has step 0");
+    refused(hand(&exchange, "PR-000000").await, "There is no request");
+    exchange.answer(start(), "Yes. 10115").await;
+    exchange.work(start()).await;
+    assert_eq!(exchange.status().await, "held");
+    assert!(!folder.exists());
+    let letters = exchange.last().await.2;
+    let written = hand(&exchange, &reference).await;
+    // card_number is among what never leaves.
+    let expected = Handed::Written { withheld: vec!["card_number".into()], left_out: vec![] };
+    assert_eq!(written, expected);
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read("your-data.json")).unwrap();
+    assert_eq!(
+        (&json["Contacts"]["contact"]["postcode"], &json["shop"]["order"]),
+        (&"10115".into(), &"boots".into())
+    );
+    assert!(read("your-data.txt").contains("postcode: 10115") && !read("your-data.json").contains("4111"));
+    for (path, mode) in [
+        (folder.clone(), 0o700),
+        (folder.join("your-data.json"), 0o600),
+        (folder.join("your-data.txt"), 0o600),
+    ] {
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
+    }
+    assert_eq!(calls(&calls_of_shop).len(), 2, "once for the mail, once for the files");
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("held", letters));
+    let noted = "SELECT count(*) FROM request_events WHERE event = 'note' AND actor = 'person' AND reason LIKE '%written to files%'";
+    assert_eq!(exchange.house.scalar(noted).await, 1);
+    let tools = exchange.house.intake.tools();
+    act(&exchange.house.store, tools, &reference, &Verb::Complete, start()).await.unwrap();
+    refused(hand(&exchange, &reference).await, "is completed");
 }
 
 #[tokio::test]

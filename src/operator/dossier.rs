@@ -129,7 +129,8 @@ fn write_json(file: &Path, value: &Value) -> Result<()> {
     write(file, format!("{}\n", serde_json::to_string_pretty(value)?).as_bytes())
 }
 
-fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a new file that its owner alone can read.
+pub(super) fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     open.and_then(|mut out| out.write_all(bytes)).with_context(|| format!("Cannot write {}", file.display()))
 }

@@ -62,6 +62,10 @@ impl House {
         Self { folder, config, intake: daemon.intake, work: daemon.work, store }
     }
 
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The same installation, after its process has ended and begun anew.
     pub async fn restarted(self) -> Self {
         let config = self.config.clone();
