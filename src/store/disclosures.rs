@@ -20,7 +20,7 @@ pub struct Before {
 /// An approved request of one of the types in `$1` that came from `$2` on and before `$3`.
 const WAITING: &str = "r.status = 'approved' AND r.kind IN (SELECT value FROM json_each($1))
     AND r.received_at >= $2 AND r.received_at < $3 AND r.subject IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)";
+    AND NOT EXISTS (SELECT 1 FROM recovery)";
 
 impl Store {
     /// Whether an approved request of one of `kinds` came in this span of time, its end not counted.

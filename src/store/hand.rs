@@ -13,7 +13,7 @@ use sqlx::FromRow;
 use super::Store;
 use super::clocks::Case;
 use super::proof::Challenge;
-use super::visit::{Batch, Visit, suppression_kind};
+use super::visit::{Batch, Visit};
 use crate::clock::Timetable;
 use crate::decide::{Planned, Proven};
 use crate::evidence::Proof;
@@ -284,7 +284,10 @@ impl Visit {
         reply: Option<&Outgoing>,
     ) -> Result<()> {
         let mut batch = Batch::default();
-        suppress(&mut batch, case, action, self.now)?;
+        // Who has no address was told, or taken off a list, by a person.
+        if case.subject.is_some() {
+            batch.suppress(case.subject.as_ref(), action, case.id, self.now)?;
+        }
         batch.step(&by_person(case.id, Change::Complete, reason.to_owned()), self.now, None)?;
         if let Some(reply) = reply {
             batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
@@ -392,7 +395,7 @@ impl Visit {
             _ => {}
         }
         if done {
-            suppress(&mut batch, case, planned.action, self.now)?;
+            batch.suppress(case.subject.as_ref(), planned.action, case.id, self.now)?;
             batch.event(case.id, self.now, "rule", "completed", "carried out at once")?;
         } else {
             for deadline in &planned.owed {
@@ -417,21 +420,6 @@ impl Visit {
         batch.event(request, self.now, "person", "note", text)?;
         batch.run(&mut self.tx).await.context("Cannot record the note")
     }
-}
-
-/// Whoever has opted out gets no more of it.
-fn suppress(batch: &mut Batch, case: &Case, action: Action, now: i64) -> Result<()> {
-    let (Some(kind), Some(subject)) = (suppression_kind(action), &case.subject) else { return Ok(()) };
-    batch
-        .add(
-            "INSERT INTO suppressions (address, kind, source, request_id, created_at)
-             VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
-        )?
-        .bind(subject.normalised().to_string())?
-        .bind(kind)?
-        .bind(case.id)?
-        .bind(now)
-        .map(drop)
 }
 
 fn by_person(request: i64, change: Change, reason: String) -> Step {

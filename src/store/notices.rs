@@ -259,7 +259,7 @@ impl Store {
             "SELECT id, name, template, per_minute FROM notices n WHERE state = 'sending'
                AND EXISTS (SELECT 1 FROM notice_recipients r WHERE r.notice_id = n.id
                            AND r.state IN ('queued', 'deferred') AND r.next_attempt_at <= ?)
-               AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+               AND NOT EXISTS (SELECT 1 FROM recovery)
              ORDER BY id LIMIT 1",
         )
         .bind(now.as_second())

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::Store;
 use super::tombstones::buried_among;
+use super::visit::SUPPRESS;
 use crate::sender::Address;
 
 /// One entry of the suppression list.
@@ -73,16 +74,15 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn suppress(&self, address: &Address, kind: &str, now: Timestamp) -> Result<bool> {
-        let done = sqlx::query(
-            "INSERT INTO suppressions (address, kind, source, created_at) VALUES (?, ?, 'operator', ?)
-             ON CONFLICT (address, kind) DO NOTHING",
-        )
-        .bind(address.normalised().as_str())
-        .bind(kind)
-        .bind(now.as_second())
-        .execute(&self.write)
-        .await
-        .context("Cannot add to the suppression list")?;
+        let done = sqlx::query(SUPPRESS)
+            .bind(address.normalised().as_str())
+            .bind(kind)
+            .bind("operator")
+            .bind(None::<i64>)
+            .bind(now.as_second())
+            .execute(&self.write)
+            .await
+            .context("Cannot add to the suppression list")?;
         Ok(done.rows_affected() > 0)
     }
 

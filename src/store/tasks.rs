@@ -128,7 +128,7 @@ impl Store {
     /// The database cannot be read.
     pub async fn has_work(&self, kinds: &[&str], now: Timestamp) -> Result<bool> {
         sqlx::query_scalar(
-            "SELECT NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) AND
+            "SELECT NOT EXISTS (SELECT 1 FROM recovery) AND
                 (EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND subject IS NOT NULL
                     AND kind IN (SELECT value FROM json_each(?2)))
                 OR EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND next_attempt_at <= ?1)
@@ -222,7 +222,7 @@ async fn due_tasks<'e>(
             (SELECT coalesce(max(e.at), 0) FROM request_events e WHERE e.request_id = t.request_id AND e.event = 'executing') AS begun,
             {JOB} JOIN tasks t ON t.request_id = r.id
          WHERE t.state = 'waiting' AND t.next_attempt_at <= ?1 AND r.status = 'executing'
-            AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM recovery)
             AND (t.source IN (SELECT value FROM json_each(?2))) = ?3
          ORDER BY t.next_attempt_at LIMIT ?4"
     )))
@@ -267,7 +267,7 @@ impl Visit {
         let rows: Vec<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB}
              WHERE r.status = 'approved' AND r.kind = ?1 AND r.subject IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+                AND NOT EXISTS (SELECT 1 FROM recovery)
                 AND (SELECT coalesce(max(e.at), r.received_at) FROM request_events e
                      WHERE e.request_id = r.id AND e.event IN ('approved', 'released', 'reclassified')) <= ?2
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
@@ -381,7 +381,7 @@ impl Visit {
         let row: Option<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB} WHERE r.status = 'executing' AND NOT EXISTS
                 (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting')
-                AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+                AND NOT EXISTS (SELECT 1 FROM recovery)
              ORDER BY r.id LIMIT 1"
         )))
         .fetch_optional(&mut *self.tx)
