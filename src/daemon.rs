@@ -271,7 +271,9 @@ impl Daemon {
         }
         let store = Store::open(&config.database).await?;
         // The last run may have ended between an erasure and this.
-        store.truncate_log().await?;
+        if let Err(error) = store.truncate_log().await {
+            error!("what was erased may still be in the write-ahead log: {error:#}");
+        }
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
         if interrupted > 0 {
             error!(
