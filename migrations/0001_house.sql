@@ -122,7 +122,7 @@ CREATE INDEX challenges_request ON challenges (request_id);
 
 CREATE TABLE request_events (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    request_id INTEGER NOT NULL REFERENCES requests (id),
+    request_id INTEGER REFERENCES requests (id), -- none where it is about the log itself: what was purged of it
     at         INTEGER NOT NULL,
     actor      TEXT    NOT NULL,
     event      TEXT    NOT NULL,

@@ -1165,7 +1165,7 @@ impl Config {
             if self.proof.data_points.contains(field) {
                 return fault("is one of proof.data_points: who changed it could then prove a claim by it");
             }
-            if *field == self.erasure.hold_column {
+            if field.trim().to_lowercase() == self.erasure.hold_column.trim().to_lowercase() {
                 return fault("is erasure.hold_column, which is not for the person to say");
             }
             if withheld.is(field) {

@@ -214,6 +214,8 @@ pub struct Planned {
     pub subject: Option<Address>,
     /// What a correction is to change, as an authenticated sender has said with certainty.
     pub changes: Vec<Edit>,
+    /// Rows of the denied requests that it asks to look at again.
+    pub appeals: Vec<i64>,
 }
 
 /// An earlier request whose proof has come.
@@ -519,8 +521,21 @@ fn asked(
                 && (!is_denial || finding.confidence >= 0.9)
         };
         let new: Vec<Finding> = findings.iter().filter(is_new).cloned().collect();
+        let appeal = appeal(&bearing.appealed, table, policy, received);
         if !new.is_empty() {
-            return open(&new, letter, table, policy, received);
+            let mut decision = open(&new, letter, table, policy, received);
+            if let Some(appeal) = appeal {
+                decision.requests.push(appeal);
+                decision.shelf = Shelf::Held;
+            }
+            return decision;
+        }
+        if let Some(appeal) = appeal {
+            let why = appeal.reason.clone();
+            return Decision {
+                requests: vec![appeal],
+                ..Decision::silent(Disposition::Requests, Shelf::Held, why)
+            };
         }
         // Unless the answer was clear: "no, please do not delete anything" has the words of a request too.
         if let Verdict::Unclear { why, .. } = &reading.verdict
@@ -548,6 +563,30 @@ fn asked(
         verdict @ Verdict::Unclear { why, .. } => hold(why, verdict, policy, received),
         Verdict::Requests(findings) => open(findings, letter, table, policy, received),
     }
+}
+
+/// The request to look again at what was denied, with a clock of its own: a person must, whoever asks.
+fn appeal(denied: &[Earlier], table: &Table, policy: &Policy, received: Timestamp) -> Option<Planned> {
+    if denied.is_empty() {
+        return None;
+    }
+    let references: Vec<&str> = denied.iter().map(|earlier| earlier.reference.as_str()).collect();
+    let timetable = policy.clock.run(FOLLOW_UP, &Facts::new(received));
+    Some(Planned {
+        kind: FOLLOW_UP.to_owned(),
+        action: Action::Open,
+        status: Status::Held,
+        proof_needed: table.kind(FOLLOW_UP).map_or(0, |kind| kind.proof),
+        confidence: 1.0,
+        due: timetable.answer.due,
+        due_source: timetable.answer.source.clone(),
+        owed: timetable.owed(),
+        reason: format!("asks to look again at {}, which was denied", references.join(", ")),
+        held_because: Some("it is an appeal: a person must look again"),
+        subject: None,
+        changes: Vec::new(),
+        appeals: denied.iter().map(|earlier| earlier.id).collect(),
+    })
 }
 
 /// A mail with unsubscribe tokens: their addresses are opted out, whoever sent it. What its words ask
@@ -583,6 +622,7 @@ fn by_token(
         held_because: None,
         subject: Some(address.clone()),
         changes: Vec::new(),
+        appeals: Vec::new(),
     };
     let shelf = Shelf::Kind(kind.name.clone());
     let why = "asks for opt_out by an unsubscribe token";
@@ -673,6 +713,7 @@ fn hold(why: &str, verdict: &Verdict, policy: &Policy, received: Timestamp) -> D
         held_because: Some("a person must say what it is"),
         subject: None,
         changes: Vec::new(),
+        appeals: Vec::new(),
     };
     Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
 }
@@ -721,6 +762,7 @@ fn open(
                 true if policy.corrections.contains(&kind.name) => letter.changes.clone(),
                 _ => Vec::new(),
             },
+            appeals: Vec::new(),
         }
     });
     let requests: Vec<Planned> = requests.collect();

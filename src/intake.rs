@@ -544,14 +544,8 @@ impl Intake {
     ) -> Result<Option<Outgoing>> {
         let stamp = Stamp { unique: random()?, now };
         let more = More::question(question);
-        let composed = no_panic(|| self.replies.compose(answer, told, thread, &self.table, stamp, more));
-        let reason = match composed {
-            Some(Ok(reply)) => return Ok(Some(reply)),
-            Some(Err(error)) => error.to_string(),
-            None => "a fault of privacyd's own".to_owned(),
-        };
-        error!(reason, "reply could not be written: a person must");
-        Ok(None)
+        let compose = || self.replies.compose(answer, told, thread, &self.table, stamp, more);
+        Ok(composed("a reply that a person must write now", compose))
     }
 
     /// What time has brought: reminds whoever has not answered our question for half its time, and closes
@@ -954,6 +948,20 @@ fn log_report(reported: &Reported, effect: Effect, held: &[String]) {
 /// Runs a pure room; `None` when it panics. A fault of ours in one mail must not stop the others.
 pub(crate) fn no_panic<T>(room: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(room)).ok()
+}
+
+/// The letter that `compose` writes; `None`, and a line in the log that says `what`, when it cannot be written.
+fn composed<E: std::fmt::Display>(
+    what: &str,
+    compose: impl FnOnce() -> std::result::Result<Outgoing, E>,
+) -> Option<Outgoing> {
+    let reason = match no_panic(compose) {
+        Some(Ok(letter)) => return Some(letter),
+        Some(Err(error)) => error.to_string(),
+        None => "a fault of privacyd's own".to_owned(),
+    };
+    error!(reason, "{what} could not be written");
+    None
 }
 
 /// A mail for a person, of which nothing but its place in the ledger is recorded.

@@ -247,6 +247,8 @@ pub struct Bearing {
     pub loose: bool,
     /// Types that the mail speaks of without asking anew.
     pub settled: Vec<String>,
+    /// Requests that were denied, and at which it asks to look again.
+    pub appealed: Vec<Earlier>,
 }
 
 impl Bearing {
@@ -265,6 +267,13 @@ impl Bearing {
         if !earlier.status.is_closed() {
             self.settled.push(earlier.kind.clone());
         }
+    }
+
+    /// What was denied is looked at again, and not asked for anew.
+    fn appeal(&mut self, denied: &Earlier) {
+        self.about.push(denied.clone());
+        self.settled.push(denied.kind.clone());
+        self.appealed.push(denied.clone());
     }
 
     fn ask_again(&mut self, earlier: &Earlier, reason: &str) {
@@ -406,13 +415,18 @@ fn take_run(given: &mut [String], value: &str) -> bool {
 }
 
 /// An answer to a mail of ours, from the address that went to, without a code that is still good. It can take
-/// a request back that waits for proof; whatever else it says, a person reads.
+/// a request back that waits for proof; whatever else it says, a person reads. Of what was denied any word is an
+/// appeal: our letter has said that a person looks at it again and answers.
 fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
     let asks = matches!(letter.reading.as_ref().map(|it| &it.verdict), Some(Verdict::Requests(_)));
     let sender = letter.from.as_ref().ok().map(Address::normalised);
     for request in thread {
         if request.subject.is_some() && request.subject != sender {
             by_another(bearing, letter, request, asks);
+            continue;
+        }
+        if request.status == Status::Denied && !matches!(letter.said, Said::Nothing | Said::NeverMind) {
+            bearing.appeal(request);
             continue;
         }
         let is_waiting = request.status == Status::AwaitingProof;

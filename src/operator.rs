@@ -4,6 +4,7 @@ pub mod audit;
 pub mod backup;
 pub mod classify;
 pub mod clocks;
+pub mod copy;
 pub mod deletions;
 pub mod dossier;
 pub mod export;
@@ -419,6 +420,7 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         Requests::Evidence { reference, output } => {
             dossier::evidence(store, config, &reference, &output).await
         }
+        Requests::Copy { reference, output } => copy::copy_by(store, config, &reference, &output).await,
         Requests::Explain { reference, json } => clocks::explain(store, config, &reference, json).await,
         Requests::Extend { reference, reason } => clocks::extend_by(store, config, &reference, reason).await,
         Requests::Approve { one, proof } => {

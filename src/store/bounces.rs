@@ -181,12 +181,12 @@ pub(super) async fn undelivered(
 
 /// The requests that a reply spoke of.
 async fn requests_of(tx: &mut Transaction<'static, Sqlite>, reply: i64) -> Result<Vec<SpokenOf>> {
+    // It bears the reference of one, and speaks of that alone but for these.
     sqlx::query_as(concat!(
         "SELECT r.id AS request, r.reference, r.status, o.template FROM ",
         requests_of_reply!(),
         " WHERE o.id = ? AND (r.id = f.id
-            OR ((f.message_id = o.message_id OR o.template IN ('confirm', 'reminder', 'confirmed'))
-                AND o.template NOT IN ('copy', 'categories', 'erased', 'cancelled', 'denied', 'extended')))
+            OR o.template IN ('confirm', 'reminder', 'confirmed', 'several', 'withdrawn', 'expired'))
          ORDER BY r.id",
     ))
     .bind(reply)

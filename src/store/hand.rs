@@ -13,7 +13,7 @@ use sqlx::FromRow;
 use super::Store;
 use super::clocks::Case;
 use super::proof::Challenge;
-use super::visit::{Batch, Visit, suppression_kind};
+use super::visit::{Batch, Visit};
 use crate::clock::Timetable;
 use crate::decide::{Planned, Proven};
 use crate::evidence::Proof;
@@ -284,7 +284,10 @@ impl Visit {
         reply: Option<&Outgoing>,
     ) -> Result<()> {
         let mut batch = Batch::default();
-        suppress(&mut batch, case, action, self.now)?;
+        // Who has no address was told, or taken off a list, by a person.
+        if case.subject.is_some() {
+            batch.suppress(case.subject.as_ref(), action, case.id, self.now)?;
+        }
         batch.step(&by_person(case.id, Change::Complete, reason.to_owned()), self.now, None)?;
         if let Some(reply) = reply {
             batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
@@ -292,23 +295,24 @@ impl Visit {
         batch.run(&mut self.tx).await.context("Cannot carry the request out")
     }
 
-    /// Lets a held request go on: approved, since its proof has come before.
+    /// Lets a held request go on: approved, since its proof has come before. `how` is added to its history.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn release_approved(&mut self, case: &Case, proof: u8) -> Result<()> {
+    pub async fn release_approved(&mut self, case: &Case, proof: u8, how: &str) -> Result<()> {
         let mut batch = Batch::default();
-        batch.event(case.id, self.now, "person", "released", "its proof has come before")?;
+        let why = format!("its proof has come before{how}");
+        batch.event(case.id, self.now, "person", "released", &why)?;
         batch.step(&by_person(case.id, Change::Approve { proof }, "released".to_owned()), self.now, None)?;
         batch.run(&mut self.tx).await.context("Cannot record the release")
     }
 
     /// Lets a held request wait for its proof again: with a new question where `asked` has one, otherwise
-    /// with the codes that went out. The time it was held does not count.
+    /// with the codes that went out. The time it was held does not count. `how` is added to its history.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn release_waiting(&mut self, grip: &Grip, asked: Option<&Asked>) -> Result<()> {
+    pub async fn release_waiting(&mut self, grip: &Grip, asked: Option<&Asked>, how: &str) -> Result<()> {
         let case = &grip.case;
         let mut batch = Batch::default();
         let held_for = grip.held_at.map_or(0, |at| (self.now - at).max(0));
@@ -332,8 +336,12 @@ impl Visit {
                 .bind(held_for)?;
         }
         batch.bind(case.id)?;
-        let why = if asked.is_some() { "asked once more" } else { "its codes are good again" };
-        batch.event(case.id, self.now, "person", "released", why)?;
+        let why = match asked {
+            None => "its codes are good again",
+            Some(_) if grip.letters == 0 => "asked to confirm it",
+            Some(_) => "asked once more",
+        };
+        batch.event(case.id, self.now, "person", "released", &format!("{why}{how}"))?;
         if let (Some(asked), Some(subject)) = (asked, &case.subject) {
             batch.corrections(case.id, &[])?;
             batch.challenge(case.id, subject, &asked.challenge, self.now)?;
@@ -387,7 +395,7 @@ impl Visit {
             _ => {}
         }
         if done {
-            suppress(&mut batch, case, planned.action, self.now)?;
+            batch.suppress(case.subject.as_ref(), planned.action, case.id, self.now)?;
             batch.event(case.id, self.now, "rule", "completed", "carried out at once")?;
         } else {
             for deadline in &planned.owed {
@@ -412,21 +420,6 @@ impl Visit {
         batch.event(request, self.now, "person", "note", text)?;
         batch.run(&mut self.tx).await.context("Cannot record the note")
     }
-}
-
-/// Whoever has opted out gets no more of it.
-fn suppress(batch: &mut Batch, case: &Case, action: Action, now: i64) -> Result<()> {
-    let (Some(kind), Some(subject)) = (suppression_kind(action), &case.subject) else { return Ok(()) };
-    batch
-        .add(
-            "INSERT INTO suppressions (address, kind, source, request_id, created_at)
-             VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
-        )?
-        .bind(subject.normalised().to_string())?
-        .bind(kind)?
-        .bind(case.id)?
-        .bind(now)
-        .map(drop)
 }
 
 fn by_person(request: i64, change: Change, reason: String) -> Step {

@@ -109,7 +109,7 @@ impl Store {
     pub async fn due(&self, now: Timestamp) -> Result<(u64, Option<Timestamp>)> {
         let (due, next): (i64, Option<i64>) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                        AND (message_id IS NULL OR NOT $2 AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL))
+                        AND (message_id IS NULL OR NOT $2 AND NOT EXISTS (SELECT 1 FROM recovery))
                         LIMIT 10000)),
                     (SELECT min(next_attempt_at) FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at > $1)",
         )
@@ -245,7 +245,7 @@ async fn claim(
     sqlx::query_as(
         "UPDATE outbox SET state = 'transmitting', attempts = attempts + 1, updated_at = $1
          WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                        AND (message_id IS NULL OR NOT $3 AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL))
+                        AND (message_id IS NULL OR NOT $3 AND NOT EXISTS (SELECT 1 FROM recovery))
                       ORDER BY next_attempt_at LIMIT $2)
          RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
     )

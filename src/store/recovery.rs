@@ -42,11 +42,10 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn recovery(&self) -> Result<Option<Recovery>> {
-        let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT began_at, why FROM recoveries WHERE ended_at IS NULL")
-                .fetch_optional(&self.read)
-                .await
-                .context("Cannot read whether this is a recovery")?;
+        let row: Option<(i64, String)> = sqlx::query_as("SELECT began_at, why FROM recovery")
+            .fetch_optional(&self.read)
+            .await
+            .context("Cannot read whether this is a recovery")?;
         Ok(row.map(|(since, why)| Recovery { since: time(since), why }))
     }
 
@@ -131,7 +130,7 @@ impl Visit {
     /// # Errors
     /// The database does not work.
     pub async fn is_recovering(&mut self) -> Result<bool> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)")
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recovery)")
             .fetch_one(&mut *self.tx)
             .await
             .context("Cannot read whether this is a recovery")

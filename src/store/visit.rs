@@ -404,6 +404,10 @@ impl Visit {
             if !planned.changes.is_empty() {
                 batch.corrections(request, &planned.changes)?;
             }
+            for denied in &planned.appeals {
+                let reason = format!("by {reference} (message {message})");
+                batch.event(*denied, self.now, "sender", "appealed", &reason)?;
+            }
             match planned.status {
                 Status::Held => {
                     let why = planned.held_because.unwrap_or("a person must look");
@@ -423,18 +427,8 @@ impl Visit {
             if let (Some(asked), Some(subject)) = (asked, &subject) {
                 batch.challenge(request, subject, asked, self.now)?;
             }
-            if let (Some(kind), true) = (suppression_kind(planned.action), done) {
-                batch
-                    .add(
-                        "INSERT INTO suppressions (address, kind, source, request_id, created_at)
-                         VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
-                    )?
-                    .bind(subject.map(|subject| subject.to_string()))?
-                    .bind(kind)?
-                    .bind(request)?
-                    .bind(self.now)?;
-            }
             if done {
+                batch.suppress(subject.as_ref(), planned.action, request, self.now)?;
                 batch.event(request, self.now, "rule", "completed", "carried out at once")?;
             } else {
                 for deadline in &planned.owed {
@@ -544,7 +538,11 @@ pub(super) const MOVE_CURSOR: &str =
     "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
     ON CONFLICT (mailbox) DO UPDATE SET validity = excluded.validity, last_uid = excluded.last_uid";
 
-pub(super) fn suppression_kind(action: Action) -> Option<&'static str> {
+/// Address, kind, source, request and time: whoever is on the list already stays as they are.
+pub(super) const SUPPRESS: &str = "INSERT INTO suppressions (address, kind, source, request_id, created_at)
+    VALUES (?, ?, ?, ?, ?) ON CONFLICT (address, kind) DO NOTHING;";
+
+fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
         Action::SuppressMarketing => Some("marketing"),
         Action::SuppressAds => Some("targeted_ads"),
@@ -589,6 +587,41 @@ impl Batch {
             .bind(event)?
             .bind(reason.to_owned())?
             .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
+    }
+
+    /// Whoever has opted out gets no more of it. The database refuses an opt-out of nobody.
+    pub(super) fn suppress(
+        &mut self,
+        subject: Option<&Address>,
+        action: Action,
+        request: i64,
+        now: i64,
+    ) -> Result<&mut Self> {
+        let Some(kind) = suppression_kind(action) else { return Ok(self) };
+        self.add(SUPPRESS)?
+            .bind(subject.map(|subject| subject.normalised().to_string()))?
+            .bind(kind)?
+            .bind("mail")?
+            .bind(request)?
+            .bind(now)
+    }
+
+    /// One line in the log that is about the log itself.
+    pub(super) fn log_event(
+        &mut self,
+        at: i64,
+        actor: &'static str,
+        event: &'static str,
+        reason: &str,
+    ) -> Result<&mut Self> {
+        self.add(
+            "INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (NULL, ?, ?, ?, ?);",
+        )?
+        .bind(at)?
+        .bind(actor)?
+        .bind(event)?
+        .bind(reason.to_owned())?
+        .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
     }
 
     /// One step with an earlier request.
