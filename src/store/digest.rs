@@ -38,7 +38,8 @@ const QUERIES: [&str; 8] = [
      FROM tasks t JOIN requests r ON r.id = t.request_id
      WHERE t.state = 'waiting' AND t.attempts > 0 ORDER BY r.due_on, t.id LIMIT $5",
     "SELECT reference, template AS kind, state, '' AS due, CAST(id AS TEXT) AS place, count(*) OVER () AS total
-     FROM outbox WHERE state IN ('sent', 'bounced', 'unknown') AND state <> 'sent' AND updated_at >= $3
+     FROM outbox INDEXED BY outbox_ended
+     WHERE state IN ('sent', 'bounced', 'unknown') AND state <> 'sent' AND updated_at >= $3
      ORDER BY id LIMIT $5",
     "SELECT CAST(m.id AS TEXT) AS reference, '' AS kind,
         CASE WHEN m.unanswered IS NOT NULL THEN 'unanswered' WHEN m.disposition = 'unreadable' THEN 'unreadable'
