@@ -14,12 +14,10 @@ const ROWS: &str = "
     SELECT i, CAST(i AS BLOB), 1, 'box', 1, i, 'none', '', i, i, 'requests', '', '', '[]', '' FROM n;
     INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, words, subject, language,
         confidence, received_at, due_on, due_source, closed_at)
-    SELECT id, id, id, 'deletion', s.value, 2, 0, zeroblob(32), id || '@example.org', 'en', 1, id,
-        date(id * 86400, 'unixepoch'), '', iif(s.key < 4, NULL, id)
-    FROM messages JOIN json_each('[\"awaiting_proof\", \"approved\", \"executing\", \"held\", \"completed\",
-        \"partly_completed\", \"denied\", \"withdrawn\", \"expired\"]') s ON s.key = id % 9;
-    INSERT INTO request_events (request_id, at, actor, event, reason)
-    SELECT id, id, 'rule', 'received', '' FROM requests;
+    SELECT m.id, m.id, m.id, 'deletion', s.value, 2, 0, zeroblob(32), m.id || '@example.org', 'en', 1, m.id,
+        date(m.id * 86400, 'unixepoch'), '', iif(s.key < 4, NULL, m.id)
+    FROM messages m JOIN json_each('[\"awaiting_proof\", \"approved\", \"executing\", \"held\", \"completed\",
+        \"partly_completed\", \"denied\", \"withdrawn\", \"expired\"]') s ON s.key = m.id % 9;
     INSERT INTO outbox (message_id, reference, proven, recipient, template, language, rfc_message_id, in_thread, raw,
         state, created_at, next_attempt_at, updated_at)
     SELECT id, id, 0, id || '@example.org', 'confirm', 'en', id, 1, x'00', 'sent', id, id, id FROM messages;

@@ -580,13 +580,7 @@ impl Batch {
         event: &'static str,
         reason: &str,
     ) -> Result<&mut Self> {
-        self.add("INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (?, ?, ?, ?, ?);")?
-            .bind(request)?
-            .bind(at)?
-            .bind(actor)?
-            .bind(event)?
-            .bind(reason.to_owned())?
-            .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
+        self.linked_event(Some(request), at, actor, event, reason)
     }
 
     /// Whoever has opted out gets no more of it. The database refuses an opt-out of nobody.
@@ -614,14 +608,24 @@ impl Batch {
         event: &'static str,
         reason: &str,
     ) -> Result<&mut Self> {
-        self.add(
-            "INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (NULL, ?, ?, ?, ?);",
-        )?
-        .bind(at)?
-        .bind(actor)?
-        .bind(event)?
-        .bind(reason.to_owned())?
-        .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
+        self.linked_event(None, at, actor, event, reason)
+    }
+
+    fn linked_event(
+        &mut self,
+        request: Option<i64>,
+        at: i64,
+        actor: &'static str,
+        event: &'static str,
+        reason: &str,
+    ) -> Result<&mut Self> {
+        self.add("INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (?, ?, ?, ?, ?);")?
+            .bind(request)?
+            .bind(at)?
+            .bind(actor)?
+            .bind(event)?
+            .bind(reason.to_owned())?
+            .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
     }
 
     /// One step with an earlier request.
