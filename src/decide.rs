@@ -99,6 +99,8 @@ pub struct Letter {
     pub bounce: Option<Report>,
     /// A digest of its own words, to tell a letter that was sent again from another one.
     pub words: [u8; 32],
+    /// Its subject, where that is the sender's; never stored or logged.
+    pub subject: String,
     /// What the sender wrote; for `classify`, never stored or logged.
     pub own_words: String,
 }
@@ -205,6 +207,8 @@ pub struct Planned {
     pub subject: Option<Address>,
     /// What a correction is to change, as an authenticated sender has said with certainty.
     pub changes: Vec<Edit>,
+    /// Whether no system may carry it out by itself; see [`RequestType::by_hand`].
+    pub by_hand: bool,
 }
 
 /// An earlier request whose proof has come.
@@ -566,6 +570,7 @@ fn by_token(
         held_because: None,
         subject: Some(address.clone()),
         changes: Vec::new(),
+        by_hand: false,
     };
     let shelf = Shelf::Kind(kind.name.clone());
     let why = "asks for opt_out by an unsubscribe token";
@@ -655,6 +660,7 @@ fn hold(why: &str, confidence: f64, policy: &Policy, received: Timestamp) -> Dec
         held_because: Some("a person must say what it is"),
         subject: None,
         changes: Vec::new(),
+        by_hand: false,
     };
     Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
 }
@@ -703,6 +709,7 @@ fn open(
                 true if policy.corrections.contains(&kind.name) => letter.changes.clone(),
                 _ => Vec::new(),
             },
+            by_hand: kind.is_by_hand(&finding.rules, &format!("{}\n{}", letter.subject, letter.own_words)),
         }
     });
     let requests: Vec<Planned> = requests.collect();

@@ -97,6 +97,8 @@ pub struct Intake {
     pub policy: Policy,
     /// How people show that a request is theirs.
     pub proof: ProofConfig,
+    /// The contacts' field that says that nothing of somebody may be erased.
+    pub hold_column: String,
     /// Names of folders.
     pub folders: Folders,
     /// Checks signatures where our servers say nothing of a mail, if the operator wishes.

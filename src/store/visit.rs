@@ -377,8 +377,8 @@ impl Visit {
             let asked = entry.challenge.filter(|_| planned.status == Status::AwaitingProof);
             batch
                 .add(
-                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, words, subject, language, confidence, received_at, due_on, due_source, closed_at)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, words, by_hand, subject, language, confidence, received_at, due_on, due_source, closed_at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
                 )?
                 .bind(request)?
                 .bind(reference.clone())?
@@ -388,6 +388,7 @@ impl Visit {
                 .bind(planned.proof_needed)?
                 .bind(entry.evidence.map_or(0, |evidence| u8::from(evidence.proof.is_authenticated())))?
                 .bind(entry.words.to_vec())?
+                .bind(planned.by_hand)?
                 .bind(subject.as_ref().map(ToString::to_string))?
                 .bind(entry.language.unwrap_or("und").to_owned())?
                 .bind(planned.confidence)?
@@ -419,15 +420,7 @@ impl Visit {
                 batch.challenge(request, subject, asked, self.now)?;
             }
             if let (Some(kind), true) = (suppression_kind(planned.action), done) {
-                batch
-                    .add(
-                        "INSERT INTO suppressions (address, kind, source, request_id, created_at)
-                         VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
-                    )?
-                    .bind(subject.map(|subject| subject.to_string()))?
-                    .bind(kind)?
-                    .bind(request)?
-                    .bind(self.now)?;
+                batch.suppress(subject.as_ref(), kind, request, self.now)?;
             }
             if done {
                 batch.event(request, self.now, "rule", "completed", "carried out at once")?;
@@ -582,6 +575,24 @@ impl Batch {
             .bind(event)?
             .bind(reason.to_owned())?
             .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
+    }
+
+    /// Whoever a request is of gets no more of `kind`.
+    pub(super) fn suppress(
+        &mut self,
+        subject: Option<&Address>,
+        kind: &'static str,
+        request: i64,
+        now: i64,
+    ) -> Result<&mut Self> {
+        self.add(
+            "INSERT INTO suppressions (address, kind, source, request_id, created_at)
+             VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
+        )?
+        .bind(subject.map(|subject| subject.normalised().to_string()))?
+        .bind(kind)?
+        .bind(request)?
+        .bind(now)
     }
 
     /// One step with an earlier request.
