@@ -95,7 +95,7 @@ impl Exchange {
     async fn last(&self) -> (String, String, usize) {
         let letters = self.house.letters().await;
         let (_, template, raw) = letters.last().unwrap().clone();
-        let text = Message::parse(raw.as_bytes()).unwrap().text();
+        let text = Message::parse(raw.as_bytes()).unwrap().text().replace('\r', "");
         (template, text, letters.len())
     }
 
@@ -438,14 +438,16 @@ async fn what_cannot_be_done_is_told_as_such() {
     let refusal = exchange.hand(hours(25), Verb::Deny { reason: Denial::Other }).await.unwrap_err();
     assert!(matches!(refusal, Refusal::PartlyDone(..)), "{refusal}");
     for (name, became, words) in [
-        ("Contacts", DONE, "is over: done"),
+        ("Contacts", Became::Nothing, "is over: done"),
         ("Till", DONE, "nothing to do in \"Till\", but in Contacts, shop"),
         ("shop", Became::Done { data: Some(json!({})) }, "only a copy has --data"),
     ] {
         let refusal = exchange.says_done(hours(25), name, became).await.unwrap_err().to_string();
         assert!(refusal.contains(words), "{refusal}");
     }
-    exchange.says_done(hours(25), "shop", Became::Failed).await.unwrap();
+    assert!(!exchange.says_done(hours(25), "Contacts", DONE).await.unwrap().changed);
+    assert!(exchange.says_done(hours(25), "shop", Became::Failed).await.unwrap().changed);
+    assert!(!exchange.says_done(hours(25), "shop", Became::Failed).await.unwrap().changed);
     assert_eq!(exchange.work(hours(25)).await, 1);
     assert_eq!(exchange.status().await, "partly_completed");
     let (_, text, _) = exchange.last().await;

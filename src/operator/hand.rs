@@ -98,6 +98,15 @@ pub enum Became {
 }
 
 impl Became {
+    fn state(&self) -> TaskState {
+        match self {
+            Self::Done { .. } => TaskState::Done,
+            Self::Nothing => TaskState::Nothing,
+            Self::Kept { .. } => TaskState::Kept,
+            Self::Failed => TaskState::Failed,
+        }
+    }
+
     /// The same as a system would say it.
     fn report(&self) -> Report {
         match self {
@@ -487,6 +496,9 @@ impl Hand<'_> {
             return Err(Refusal::Asked(self.reference(), task.source.clone()).into());
         }
         if let Some(state) = task.state.filter(|state| *state != TaskState::ByHand) {
+            if state == became.state() {
+                return Ok(self.already(format!("is over in {system} already ({})", state.name())));
+            }
             return Err(Refusal::Settled(self.reference(), task.source.clone(), state.name()).into());
         }
         let report = became.report();
