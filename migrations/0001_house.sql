@@ -51,6 +51,7 @@ CREATE TABLE messages (
     UNIQUE (digest, size)
 ) STRICT;
 CREATE INDEX messages_letter ON messages (letter_digest) WHERE letter_digest IS NOT NULL;
+CREATE INDEX messages_sender ON messages (sender, recorded_at) WHERE sender IS NOT NULL;
 CREATE INDEX messages_unanswered ON messages (id) WHERE unanswered IS NOT NULL;
 CREATE INDEX messages_unfiled ON messages (mailbox, validity) WHERE filed = 0;
 
@@ -122,7 +123,7 @@ CREATE INDEX challenges_request ON challenges (request_id);
 
 CREATE TABLE request_events (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    request_id INTEGER NOT NULL REFERENCES requests (id),
+    request_id INTEGER REFERENCES requests (id), -- none where it is about the log itself: what was purged of it
     at         INTEGER NOT NULL,
     actor      TEXT    NOT NULL,
     event      TEXT    NOT NULL,

@@ -15,6 +15,8 @@ CREATE TABLE recoveries (
     ended_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX recoveries_open ON recoveries (ended_at IS NULL) WHERE ended_at IS NULL;
+-- The one that lasts, if one does.
+CREATE VIEW recovery AS SELECT began_at, why FROM recoveries WHERE ended_at IS NULL;
 
 -- Looks through everything that lies in the mailboxes for mail that no row of the ledger accounts for.
 CREATE TABLE reconciliations (

@@ -264,6 +264,16 @@ pub enum Requests {
         #[arg(long, value_name = "FOLDER")]
         output: PathBuf,
     },
+    /// Ask every system for its part of the copy that a request asks for, and write it into a new folder, as JSON and
+    /// as text. For a copy that is too large for a mail: hand it over by another way, and complete the request.
+    #[command(after_help = "Example:\n  privacyd requests copy PR-7F3K2M --output ./PR-7F3K2M")]
+    Copy {
+        /// Its reference.
+        reference: String,
+        /// The folder to make; one that exists is refused.
+        #[arg(long, value_name = "FOLDER")]
+        output: PathBuf,
+    },
     /// By when a request is due and why, step by step, and what is done already.
     #[command(after_help = "Example:\n  privacyd requests explain PR-7F3K2M")]
     Explain {
@@ -457,7 +467,8 @@ pub enum OutboxCommand {
         #[command(flatten)]
         listing: Listing,
     },
-    /// Send a reply again that bounced, waits, or is of unknown fate.
+    /// Send a reply again that bounced, waits, or is of unknown fate. The code of a question is not kept so long:
+    /// `requests hold` and `requests release` put it anew.
     #[command(after_help = "Example:\n  privacyd outbox retry 17")]
     Retry {
         /// Its number in the list.

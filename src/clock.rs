@@ -537,6 +537,26 @@ impl Clock {
         }
     }
 
+    /// The clocks of a request that may be of type `kind` or of any of `others`: all of them run.
+    pub fn run_any<'a>(
+        &self,
+        kind: &str,
+        others: impl IntoIterator<Item = &'a str>,
+        facts: &Facts,
+    ) -> Timetable {
+        let mut all = self.run(kind, facts);
+        for other in others {
+            let Timetable { clocks, acknowledge, answer, .. } = self.run(other, facts);
+            all.clocks.extend(clocks);
+            if answer.due < all.answer.due {
+                all.answer = answer;
+            }
+            let known = all.acknowledge.take();
+            all.acknowledge = known.into_iter().chain(acknowledge).min_by_key(|deadline| deadline.due);
+        }
+        all
+    }
+
     /// The explanation of [`Clock::run`], line by line.
     pub fn explain(&self, kind: &str, facts: &Facts) -> Vec<String> {
         self.run(kind, facts).explain()

@@ -3,7 +3,7 @@
 //! A code is 128 random bits, written as `c.` and 26 letters and digits (base32, RFC 4648 section 6, in
 //! lower case). It goes out in the reply address where plus-addressing is configured, in the subject and
 //! in the body, so that one of them comes back whatever the mail program does. Reading ignores case. The store
-//! keeps a hash with the request, and the letter with its code only until that is sent.
+//! keeps a hash with the request, and the letter with its code only while that is still to be sent.
 
 use std::fmt;
 

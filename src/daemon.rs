@@ -270,6 +270,10 @@ impl Daemon {
             sole.push(Sole::claim_maildir(&maildir.path)?);
         }
         let store = Store::open(&config.database).await?;
+        // The last run may have ended between an erasure and this.
+        if let Err(error) = store.truncate_log().await {
+            error!("what was erased may still be in the write-ahead log: {error:#}");
+        }
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
         if interrupted > 0 {
             error!(

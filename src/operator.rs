@@ -4,6 +4,7 @@ pub mod audit;
 pub mod backup;
 pub mod classify;
 pub mod clocks;
+pub mod copy;
 pub mod deletions;
 pub mod dossier;
 pub mod export;
@@ -33,6 +34,7 @@ use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::sender::Address;
 use crate::source::{Kept, LONGEST_REPORT, Source};
 use crate::stop::Stop;
+use crate::store::lookup::Retry;
 use crate::store::subjects::Upserted;
 use crate::store::{Store, Taken};
 use crate::watch::check_watchdog;
@@ -418,6 +420,7 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         Requests::Evidence { reference, output } => {
             dossier::evidence(store, config, &reference, &output).await
         }
+        Requests::Copy { reference, output } => copy::copy_by(store, config, &reference, &output).await,
         Requests::Explain { reference, json } => clocks::explain(store, config, &reference, json).await,
         Requests::Extend { reference, reason } => clocks::extend_by(store, config, &reference, reason).await,
         Requests::Approve { one, proof, subject } => {
@@ -561,11 +564,15 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
             )
         }
         OutboxCommand::Retry { id } => match store.retry(id, Timestamp::now()).await? {
-            Some(state) => {
+            Retry::Queued(state) => {
                 println!("Reply {id} was {state} and is queued again");
                 Ok(ExitCode::SUCCESS)
             }
-            None => not_found(&format!(
+            Retry::WithoutCode(reference) => not_found(&format!(
+                "Reply {id} asked for a code that is kept no longer; privacyd requests hold {reference}, and then \
+                 privacyd requests release {reference}, puts the question with a new one"
+            )),
+            Retry::Nothing => not_found(&format!(
                 "There is no reply {id} that bounced, waits or is of unknown fate and has its text still"
             )),
         },

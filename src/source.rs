@@ -32,7 +32,8 @@ pub struct Order {
     pub verb: Verb,
     /// The public reference of the request. An order with the same reference, verb and attempt is the same order.
     pub reference: String,
-    /// 1, and one more each time that the request is carried out anew, because a person has approved it again.
+    /// 1, and one more each time that the request is carried out anew, because a person has approved it again. 0 in
+    /// an order of `requests copy`.
     pub attempt: u32,
     /// The type of the request.
     #[serde(rename = "type")]

@@ -108,7 +108,7 @@ impl Reader {
             |reading: &Reading| automatic.is_some() || matches!(reading.verdict, Verdict::Requests(_));
         let reading = match reading {
             Some(reading) if may_be_theirs(&reading) && is_agents() => {
-                let candidates = reading.verdict.candidates();
+                let candidates = reading.verdict.candidates().to_vec();
                 let why = "a service asks for somebody else and has to show its authority";
                 Some(Reading { verdict: Verdict::Unclear { why, candidates }, ..reading })
             }
@@ -181,7 +181,7 @@ impl Reader {
     ) -> Reading {
         let mut reading = self.classifier.read(subject, folded);
         if let Some(why) = message.doubt(text) {
-            let candidates = reading.verdict.candidates();
+            let candidates = reading.verdict.candidates().to_vec();
             reading.verdict = Verdict::Unclear { why, candidates };
         }
         if reading.verdict == Verdict::Nothing && message.is_undecoded() {

@@ -60,19 +60,24 @@ pub struct Work {
     tombstone_key: [u8; 32],
 }
 
+/// What never leaves in a copy.
+pub fn withheld(config: &Config) -> Withheld {
+    // That somebody's data are on hold is not theirs to know.
+    let words: Vec<String> =
+        config.copy.withhold.iter().chain([&config.erasure.hold_column]).cloned().collect();
+    Withheld::new(&words)
+}
+
 impl Work {
     /// Work on the requests of `intake` in `sources`, as `config` says.
     pub fn new(intake: Arc<Intake>, sources: Vec<Source>, config: &Config, tombstone_key: [u8; 32]) -> Self {
-        // That somebody's data are on hold is not theirs to know.
-        let hold = &config.erasure.hold_column;
-        let words: Vec<String> = config.copy.withhold.iter().chain([hold]).cloned().collect();
         Self {
             intake,
             sources,
             erasure: config.erasure.clone(),
             copy: config.copy.clone(),
             disclosure: config.disclosure.clone(),
-            withheld: Withheld::new(&words),
+            withheld: withheld(config),
             company: config.company.name.clone(),
             tombstone_key,
         }
@@ -85,6 +90,7 @@ impl Work {
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
     pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
+        self.intake.store.truncate_due_log().await?;
         let told = self.disclose(now).await?;
         if !self.intake.store.has_work(&self.names_of(|_| true), now).await? {
             return Ok(told);

@@ -198,6 +198,21 @@ async fn an_extension_and_its_notice_are_one() {
 }
 
 #[tokio::test]
+async fn what_a_person_must_read_is_due_as_early_as_anything_found_in_it() {
+    let house = House::with(&laws("\"gdpr\", \"bulk_senders\"")).await;
+    // Who wants it is not known; that somebody wants no more mail is.
+    let mut mail = b"From: Ann <ann@example.org>\n".to_vec();
+    mail.extend(letter("jane@example.org", "Please unsubscribe me from your newsletter."));
+    house.receive_at(at("2026-11-23T10:00:00Z"), 1, vec![(1, mail)]).await;
+    let request = house.store.requests(None, 10).await.unwrap().remove(0);
+    assert_eq!((request.kind.as_str(), request.status.as_str()), ("unclear", "held"));
+    assert_eq!(due(&house).await, ("2026-11-25".into(), "Gmail and Yahoo sender guidelines".into()));
+    let case = house.store.case(&request.reference).await.unwrap().unwrap();
+    let text = as_text(&case, &house.intake.policy.clock);
+    assert!(text.contains("It may be of a type that is due earlier"), "{text}");
+}
+
+#[tokio::test]
 async fn proof_starts_the_month_of_the_uk_and_leaves_that_of_others() {
     for (names, expected, moved) in [("\"uk_gdpr\"", "2026-12-30", true), ("\"gdpr\"", "2026-12-23", false)] {
         let house = House::with(&laws(names)).await;
@@ -298,6 +313,7 @@ async fn nothing_is_warned_of_that_is_closed() {
     house.deliver(at("2026-11-23T10:00:00Z"), 1, opt_out).await;
     house.deliver(at("2026-11-23T10:00:00Z"), 2, letter("ann@example.org", DELETE)).await;
     // Nobody has answered the question: the deletion expires on 7 December, before half of the 30 days.
+    assert_eq!(house.intake.sweep(at("2026-11-30T10:30:00Z")).await.unwrap(), 1, "the reminder");
     assert_eq!(house.intake.sweep(at("2026-12-07T10:30:00Z")).await.unwrap(), 1);
     assert_eq!(house.intake.warn(at("2026-12-24T10:00:00Z")).await.unwrap(), 0);
     assert!(!house.store.has_warnings(at("2027-12-24T10:00:00Z")).await.unwrap());

@@ -289,7 +289,7 @@ async fn a_denial_and_its_reply_are_one_and_somebody_without_an_address_gets_non
         .execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'full'); END")
         .await;
     let tools = desk.house.intake.tools();
-    let verb = Verb::Deny { reason: Denial::NoMatch };
+    let verb = Verb::Deny { reason: Denial::Other };
     assert!(act(&desk.house.store, tools, &desk.reference, &verb, after(1)).await.is_err());
     assert_eq!(desk.state().await, before);
 
@@ -301,6 +301,65 @@ async fn a_denial_and_its_reply_are_one_and_somebody_without_an_address_gets_non
     let done = desk.once(1, Verb::Deny { reason: Denial::NoMatch }).await;
     assert_eq!((done.reply, desk.mails().await), (None, mails));
     assert!(done.said.contains("it has no address, so nobody is told"), "{}", done.said);
+}
+
+#[tokio::test]
+async fn nobody_unproven_is_told_that_nothing_matches_whatever_the_type_asks_for() {
+    for words in [DELETE, QUESTION, UNCLEAR] {
+        let desk = Desk::new("", words).await;
+        desk.refused(1, Verb::Deny { reason: Denial::NoMatch }, "insufficient_verification").await;
+        // A person vouches for it.
+        if words != UNCLEAR {
+            desk.act(1, Verb::Approve { proof: None }).await.unwrap();
+            assert_eq!(desk.act(1, Verb::Deny { reason: Denial::NoMatch }).await.unwrap().status, "denied");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_denial_is_an_appeal_with_a_date_of_its_own() {
+    let answers = [
+        // What is said, the types of its requests in the order of their rows, and the letter that answers it.
+        (
+            "I do not agree with that. Please look at it again.",
+            vec!["deletion", "follow_up"],
+            Some("follow_up"),
+        ),
+        // The same is not asked for anew.
+        (DELETE, vec!["deletion", "follow_up"], Some("follow_up")),
+        (
+            "I do not agree. And please send me a copy of all the personal data you hold about me.",
+            vec!["deletion", "access", "follow_up"],
+            Some("confirm"),
+        ),
+        ("", vec!["deletion"], None),
+    ];
+    for (words, kinds, reply) in answers {
+        let desk = Desk::new("", DELETE).await;
+        desk.once(1, Verb::Deny { reason: Denial::Other }).await;
+        let mails = desk.mails().await;
+        let ids = desk.rows("SELECT rfc_message_id FROM outbox WHERE template = 'denied'").await;
+        let mail = format!(
+            "From: {JANE}\nTo: privacy@example.com\nSubject: Re: denied\nMessage-ID: <appeal@example.org>\n\
+             In-Reply-To: {}\n\n{words}\n",
+            ids[0]
+        );
+        desk.house.deliver(after(5), 2, mail.into_bytes()).await;
+        assert_eq!(desk.rows("SELECT kind FROM requests ORDER BY id").await, kinds, "{words}");
+        assert_eq!(desk.mails().await - mails, usize::from(reply.is_some()), "{words}");
+        assert_eq!(desk.status().await, "denied");
+        let Some(reply) = reply else { continue };
+        assert_eq!(desk.mail().await.1, reply, "{words}");
+        let appeal = "SELECT concat_ws(' ', status, due_on, (SELECT count(*) FROM deadlines d WHERE d.request_id = r.id
+            AND d.due_on = r.due_on AND d.warn_at IS NOT NULL)) FROM requests r WHERE kind = 'follow_up'";
+        assert_eq!(desk.rows(appeal).await, ["held 2026-12-28 1"], "30 days from then");
+        let reference = desk.rows("SELECT reference FROM requests WHERE kind = 'follow_up'").await.remove(0);
+        let events = desk.events().await;
+        let of_old = format!("sender appealed by {reference} (message 2)");
+        let of_new = format!("rule received asks to look again at {}, which was denied", desk.reference);
+        assert!(events.contains(&of_old) && events.contains(&of_new), "{events:?}");
+        assert_eq!(desk.rows("SELECT folder FROM messages WHERE id = 2").await, ["Held"]);
+    }
 }
 
 #[tokio::test]

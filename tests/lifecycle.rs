@@ -337,6 +337,7 @@ impl History {
                 "completed" => is_open || before == "executing",
                 "held" => !is_closed || was_undelivered && before.ends_with("completed"),
                 "note" | "undelivered" | "asked_again" | "extended" => true,
+                "appealed" => before == "denied",
                 _ => false,
             };
             if !may {

@@ -8,10 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use privacyd::ladder::Denial;
 use privacyd::mailer::Outcome;
 use privacyd::message::Message;
+use privacyd::operator::copy::{Handed, write_copy};
 use privacyd::operator::hand::{Became, Done, NotDone, Refusal, Verb, act};
 use privacyd::source::{KEPT_WHAT, KEPT_WHY, Kept};
 use privacyd::stop::Stop;
 use serde_json::json;
+use sqlx::Connection;
 
 #[path = "support/corridor.rs"]
 mod support;
@@ -131,7 +133,7 @@ impl Exchange {
     }
 
     async fn contacts(&self) -> i64 {
-        self.house.store.contact_count().await.unwrap()
+        self.house.scalar("SELECT count(*) FROM contacts").await
     }
 }
 
@@ -241,6 +243,16 @@ async fn a_legal_hold_is_for_a_person_and_no_system_is_asked() {
     assert_eq!(exchange.work(hours(24)).await, 0);
     assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("held", 2));
     assert_eq!(calls(&shop_calls).len(), 0);
+    // However the column is written in the list that was imported.
+    for column in ["Legal_Hold", "LEGAL_HOLD", " legal_hold"] {
+        let mut exchange = Exchange::with(LOCAL).await;
+        let fields = json!({ column: "yes" }).as_object().unwrap().clone();
+        let bob = ("bob@example.org".parse().unwrap(), fields);
+        exchange.house.store.upsert_contacts(&[bob], start()).await.unwrap();
+        exchange.approved("bob@example.org", DELETE, "Yes").await;
+        assert_eq!(exchange.work(hours(24)).await, 0);
+        assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("held", 3), "{column}");
+    }
 }
 
 #[tokio::test]
@@ -290,6 +302,101 @@ async fn an_erasure_waits_for_a_copy_of_another_mail_and_for_no_objection() {
     assert!(kinds.contains(&"objection".to_owned()) && kinds.contains(&"deletion".to_owned()), "{kinds:?}");
     assert_eq!(exchange.work(hours(48)).await, 1);
     assert_eq!(exchange.contacts().await, 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_too_large_for_a_mail_is_written_to_files_and_handed_over() {
+    let home = tempfile::tempdir().unwrap();
+    let shop = "echo '{\"outcome\":\"done\",\"data\":{\"order\":\"boots\"}}'";
+    let (shop, calls_of_shop) = system(home.path(), "shop", shop);
+    let keys = format!(
+        "{LOCAL}{shop}[copy]\nmax_attachment_size = \"1B\"\n[proof]\ndata_points = [\"postcode\"]\ndata_points_needed = 1\n"
+    );
+    let mut exchange = Exchange::with(&keys).await;
+    exchange.mail(start(), "jane@example.org", "My data", "", COPY).await;
+    let reference = exchange.house.store.requests(None, 1).await.unwrap().remove(0).reference;
+    let folder = home.path().join("copy");
+    let hand = async |exchange: &Exchange, reference: &str| {
+        let house = &exchange.house;
+        write_copy(&house.store, house.config(), reference, &folder, start()).await.unwrap()
+    };
+    let refused = |handed: Handed, words: &str| match handed {
+        Handed::Refused(why) => assert!(why.contains(words), "{why}"),
+        written => panic!("{written:?}"),
+    };
+    refused(hand(&exchange, &reference).await, "needs proof of step 3, and has step 0");
+    refused(hand(&exchange, "PR-000000").await, "There is no request");
+    exchange.answer(start(), "Yes. 10115").await;
+    exchange.work(start()).await;
+    assert_eq!(exchange.status().await, "held");
+    assert!(!folder.exists());
+    let letters = exchange.last().await.2;
+    let written = hand(&exchange, &reference).await;
+    // card_number is among what never leaves.
+    let expected = Handed::Written { withheld: vec!["card_number".into()], left_out: vec![] };
+    assert_eq!(written, expected);
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read("your-data.json")).unwrap();
+    assert_eq!(
+        (&json["Contacts"]["contact"]["postcode"], &json["shop"]["order"]),
+        (&"10115".into(), &"boots".into())
+    );
+    assert!(read("your-data.txt").contains("postcode: 10115") && !read("your-data.json").contains("4111"));
+    for (path, mode) in [
+        (folder.clone(), 0o700),
+        (folder.join("your-data.json"), 0o600),
+        (folder.join("your-data.txt"), 0o600),
+    ] {
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
+    }
+    assert_eq!(calls(&calls_of_shop).len(), 2, "once for the mail, once for the files");
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("held", letters));
+    let noted = "SELECT count(*) FROM request_events WHERE event = 'note' AND actor = 'person' AND reason LIKE '%written to files%'";
+    assert_eq!(exchange.house.scalar(noted).await, 1);
+    let tools = exchange.house.intake.tools();
+    act(&exchange.house.store, tools, &reference, &Verb::Complete, start()).await.unwrap();
+    refused(hand(&exchange, &reference).await, "is completed");
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_a_copy_that_its_owner_is_still_to_confirm() {
+    let proven = "Authentication-Results: mx.example.com; dmarc=pass header.from=example.org\n";
+    for (fields, waits) in [(proven, true), ("", false)] {
+        let keys = format!("[authentication]\nauthserv_ids = [\"mx.example.com\"]\n{LOCAL}");
+        let mut exchange = Exchange::with(&keys).await;
+        exchange.approved("jane@example.org", DELETE, "Yes").await;
+        let mail = format!(
+            "{fields}From: jane@example.org\nTo: privacy@example.com\nSubject: Copy\nMessage-ID: <copy@example.org>\n\n{COPY}\n"
+        );
+        exchange.house.deliver(hours(1), 9, mail.into_bytes()).await;
+        // Whoever is not proven could put it off in her name.
+        assert_eq!(exchange.work(hours(48)).await, u64::from(!waits));
+        assert_eq!(exchange.contacts().await, 1 + i64::from(waits));
+        if waits {
+            // Nobody confirms it.
+            exchange.house.intake.sweep(hours(24 * 16)).await.unwrap();
+            assert_eq!(exchange.work(hours(24 * 16)).await, 1);
+            assert_eq!(exchange.contacts().await, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_in_the_way_of_the_emptied_log_only_puts_it_off() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    let wal = exchange.house.database().with_extension("db-wal");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(exchange.house.database());
+    let mut reader = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM contacts").execute(&mut reader).await.unwrap();
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert!(std::fs::metadata(&wal).unwrap().len() > 0);
+    sqlx::raw_sql("ROLLBACK").execute(&mut reader).await.unwrap();
+    // Nothing is to be done but that.
+    assert_eq!(exchange.work(hours(25)).await, 0);
+    assert_eq!(exchange.house.scalar("SELECT count(*) FROM meta WHERE name = 'log_due'").await, 0);
+    let bytes = [std::fs::read(exchange.house.database()).unwrap(), std::fs::read(&wal).unwrap()].concat();
+    assert!(!bytes.windows(5).any(|window| window == b"10115"), "her postcode");
 }
 
 #[tokio::test]

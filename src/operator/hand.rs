@@ -282,7 +282,7 @@ pub async fn act(
         }
         Verb::Deny { reason } => hand.deny(&mut visit, *reason).await?,
         Verb::Hold { reason } => hand.hold(&mut visit, reason.as_deref()).await?,
-        Verb::Release => hand.release(&mut visit).await?,
+        Verb::Release => hand.release(&mut visit, "").await?,
         Verb::Reclassify { kind } => hand.reclassify(&mut visit, kind, "").await?,
         Verb::Done { system, became } => hand.settle(&mut visit, system, became).await?,
         Verb::Complete => hand.complete(&mut visit, &key).await?,
@@ -311,6 +311,20 @@ pub async fn reclassify(
     now: Timestamp,
 ) -> Result<Done, NotDone> {
     Hand { tools, grip, now }.reclassify(visit, kind, how).await
+}
+
+/// Lets a held request go on inside a visit; `how` is added to its history.
+///
+/// # Errors
+/// As [`act`].
+pub async fn release(
+    visit: &mut Visit,
+    tools: Tools<'_>,
+    grip: &Grip,
+    how: &str,
+    now: Timestamp,
+) -> Result<Done, NotDone> {
+    Hand { tools, grip, now }.release(visit, how).await
 }
 
 /// One request in hand.
@@ -453,7 +467,8 @@ impl Hand<'_> {
         {
             return Err(Refusal::PartlyDone(self.reference(), task.source.clone()).into());
         }
-        if denial == Denial::NoMatch && case.proof_needed > 1 && self.grip.proof_given < 2 {
+        let is_proven = self.grip.proof_given >= case.proof_needed.clamp(1, 2);
+        if denial == Denial::NoMatch && !is_proven && case.subject.is_some() {
             return Err(Refusal::Telling(self.reference()).into());
         }
         let reply = match self.answer(DENIED) {
@@ -559,7 +574,7 @@ impl Hand<'_> {
         Ok(self.done(self.case().status, "bears the note"))
     }
 
-    async fn release(&self, visit: &mut Visit) -> Result<Done, NotDone> {
+    async fn release(&self, visit: &mut Visit, how: &str) -> Result<Done, NotDone> {
         let (case, grip) = (self.case(), self.grip);
         self.must_be_open("released")?;
         if case.status != Status::Held {
@@ -572,10 +587,10 @@ impl Hand<'_> {
             return Err(Refusal::Whose(self.reference()).into());
         }
         if let Some(kind) = self.done_at_once() {
-            return self.carry_out(visit, kind, "released", true).await;
+            return self.carry_out(visit, kind, &format!("released{how}"), true).await;
         }
         if case.facts.proven.is_some() || grip.proof_given >= case.proof_needed {
-            visit.release_approved(case, grip.proof_given).await?;
+            visit.release_approved(case, grip.proof_given, how).await?;
             return Ok(self.done(Status::Approved, "is released: it is approved"));
         }
         // Step 1 rests on the mail itself: there is nothing to ask.
@@ -583,13 +598,13 @@ impl Hand<'_> {
             return Err(Refusal::Unprovable(self.reference()).into());
         }
         if grip.letters > 0 && !grip.is_undelivered {
-            visit.release_waiting(grip, None).await?;
+            visit.release_waiting(grip, None, how).await?;
             return Ok(self.done(Status::AwaitingProof, "is released: it waits for its proof again"));
         }
         let Some(asked) = self.ask(&case.kind, case.proof_needed, case.due)? else {
             return Err(Refusal::Unprovable(self.reference()).into());
         };
-        visit.release_waiting(grip, Some(&asked)).await?;
+        visit.release_waiting(grip, Some(&asked), how).await?;
         let said = "is released: its sender is asked to confirm it, and the question is queued";
         let done = self.done(Status::AwaitingProof, said);
         Ok(Done { reply: Some(asked.letter.template), ..done })
@@ -698,6 +713,7 @@ impl Hand<'_> {
             changes: Vec::new(),
             // Nobody has read it for more than its type.
             by_hand: !kind.by_hand.is_empty(),
+            appeals: Vec::new(),
         }
     }
 
@@ -718,7 +734,7 @@ impl Hand<'_> {
         let Some(answer) = self.answer(CONFIRM) else { return Ok(None) };
         let valid_for = self.tools.proof.valid_for;
         let question = question(valid_for, self.now)?;
-        let challenge = Challenge::first(&question.code, valid_for, self.now);
+        let challenge = Challenge::new(&question.code, valid_for, self.now);
         let told = Told { proof_needed, ..self.told(kind, Status::AwaitingProof, due) };
         let letter = self.compose(&Answer { asks: true, ..answer }, told, More::Question(&question))?;
         Ok(Some(Asked { letter, challenge }))

@@ -14,7 +14,7 @@ use super::Store;
 use super::clocks::Case;
 use super::proof::Challenge;
 use super::tasks::Open;
-use super::visit::{Batch, Visit, suppression_kind};
+use super::visit::{Batch, Visit};
 use crate::clock::Timetable;
 use crate::decide::{Planned, Proven};
 use crate::evidence::Proof;
@@ -208,7 +208,7 @@ impl Visit {
         let row: GripRow = sqlx::query_as(
             "SELECT r.proof_given, m.proof, r.subject IS NOT NULL AND r.subject = m.sender AS is_senders,
                 (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters,
-                (SELECT count(*) > 0 AND count(*) = sum(o.state = 'bounced') FROM outbox o
+                (SELECT count(*) > 0 AND count(*) = sum(o.state IN ('bounced', 'unknown')) FROM outbox o
                     WHERE o.template IN ('confirm', 'reminder')
                       AND (o.message_id = r.message_id OR o.reference = r.reference)) AS is_undelivered,
                 (SELECT max(e.at) FROM request_events e WHERE e.request_id = r.id AND e.event = 'held') AS held_at,
@@ -320,7 +320,10 @@ impl Visit {
         reply: Option<&Outgoing>,
     ) -> Result<()> {
         let mut batch = Batch::default();
-        suppress(&mut batch, case, action, self.now)?;
+        // Who has no address was told, or taken off a list, by a person.
+        if case.subject.is_some() {
+            batch.suppress(case.subject.as_ref(), action, case.id, self.now)?;
+        }
         batch.step(&by_person(case.id, Change::Complete, reason.to_owned()), self.now, None)?;
         if let Some(reply) = reply {
             batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
@@ -328,23 +331,24 @@ impl Visit {
         batch.run(&mut self.tx).await.context("Cannot carry the request out")
     }
 
-    /// Lets a held request go on: approved, since its proof has come before.
+    /// Lets a held request go on: approved, since its proof has come before. `how` is added to its history.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn release_approved(&mut self, case: &Case, proof: u8) -> Result<()> {
+    pub async fn release_approved(&mut self, case: &Case, proof: u8, how: &str) -> Result<()> {
         let mut batch = Batch::default();
-        batch.event(case.id, self.now, "person", "released", "its proof has come before")?;
+        let why = format!("its proof has come before{how}");
+        batch.event(case.id, self.now, "person", "released", &why)?;
         batch.step(&by_person(case.id, Change::Approve { proof }, "released".to_owned()), self.now, None)?;
         batch.run(&mut self.tx).await.context("Cannot record the release")
     }
 
     /// Lets a held request wait for its proof again: with a new question where `asked` has one, otherwise
-    /// with the codes that went out. The time it was held does not count.
+    /// with the codes that went out. The time it was held does not count. `how` is added to its history.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn release_waiting(&mut self, grip: &Grip, asked: Option<&Asked>) -> Result<()> {
+    pub async fn release_waiting(&mut self, grip: &Grip, asked: Option<&Asked>, how: &str) -> Result<()> {
         let case = &grip.case;
         let mut batch = Batch::default();
         let held_for = grip.held_at.map_or(0, |at| (self.now - at).max(0));
@@ -368,8 +372,12 @@ impl Visit {
                 .bind(held_for)?;
         }
         batch.bind(case.id)?;
-        let why = if asked.is_some() { "asked once more" } else { "its codes are good again" };
-        batch.event(case.id, self.now, "person", "released", why)?;
+        let why = match asked {
+            None => "its codes are good again",
+            Some(_) if grip.letters == 0 => "asked to confirm it",
+            Some(_) => "asked once more",
+        };
+        batch.event(case.id, self.now, "person", "released", &format!("{why}{how}"))?;
         if let (Some(asked), Some(subject)) = (asked, &case.subject) {
             batch.corrections(case.id, &[])?;
             batch.challenge(case.id, subject, &asked.challenge, self.now)?;
@@ -424,7 +432,7 @@ impl Visit {
             _ => {}
         }
         if done {
-            suppress(&mut batch, case, planned.action, self.now)?;
+            batch.suppress(case.subject.as_ref(), planned.action, case.id, self.now)?;
             batch.event(case.id, self.now, "rule", "completed", "carried out at once")?;
         } else {
             for deadline in &planned.owed {
@@ -455,12 +463,6 @@ impl Visit {
 const ABANDON_TASKS: &str =
     "UPDATE tasks SET state = 'failed', outcome = 'closed before it was done', data = NULL, updated_at = ?
      WHERE request_id = ? AND state IN ('waiting', 'by_hand');";
-
-/// Whoever has opted out gets no more of it.
-fn suppress(batch: &mut Batch, case: &Case, action: Action, now: i64) -> Result<()> {
-    let (Some(kind), Some(subject)) = (suppression_kind(action), &case.subject) else { return Ok(()) };
-    batch.suppress(Some(subject), kind, case.id, now).map(drop)
-}
 
 fn by_person(request: i64, change: Change, reason: String) -> Step {
     Step { request, actor: "person", change, reason }

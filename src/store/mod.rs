@@ -29,6 +29,8 @@ pub mod hand;
 pub mod lookup;
 pub mod notices;
 pub mod outbox;
+#[cfg(test)]
+mod plans;
 pub mod proof;
 pub mod purge;
 pub mod reconcile;

@@ -72,7 +72,8 @@ impl Store {
     /// The database does not work.
     pub async fn flag_interrupted(&self, now: Timestamp) -> Result<u64> {
         let done = sqlx::query(
-            "UPDATE outbox SET state = 'unknown', outcome = 'the process ended while it was being sent', updated_at = ?
+            "UPDATE outbox SET state = 'unknown', outcome = 'the process ended while it was being sent', updated_at = ?,
+                raw = coalesce(kept, raw), kept = NULL
              WHERE state = 'transmitting'",
         )
         .bind(now.as_second())
@@ -108,7 +109,7 @@ impl Store {
     pub async fn due(&self, now: Timestamp) -> Result<(u64, Option<Timestamp>)> {
         let (due, next): (i64, Option<i64>) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                        AND (message_id IS NULL OR NOT $2 AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL))
+                        AND (message_id IS NULL OR NOT $2 AND NOT EXISTS (SELECT 1 FROM recovery))
                         LIMIT 10000)),
                     (SELECT min(next_attempt_at) FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at > $1)",
         )
@@ -218,8 +219,8 @@ async fn write_down<'a>(
         "UPDATE outbox SET state = result.value ->> 'state', outcome = result.value ->> 'outcome',
             next_attempt_at = result.value ->> 'next', updated_at = $2,
             attempts = attempts - (result.value ->> 'untried'),
-            raw = iif(result.value ->> 'state' = 'sent', coalesce(kept, raw), raw),
-            kept = iif(result.value ->> 'state' = 'sent', NULL, kept)
+            raw = iif(result.value ->> 'state' IN ('sent', 'bounced', 'unknown'), coalesce(kept, raw), raw),
+            kept = iif(result.value ->> 'state' IN ('sent', 'bounced', 'unknown'), NULL, kept)
          FROM json_each($1) AS result
          WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'
          RETURNING outbox.id, outbox.state",
@@ -244,7 +245,7 @@ async fn claim(
     sqlx::query_as(
         "UPDATE outbox SET state = 'transmitting', attempts = attempts + 1, updated_at = $1
          WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                        AND (message_id IS NULL OR NOT $3 AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL))
+                        AND (message_id IS NULL OR NOT $3 AND NOT EXISTS (SELECT 1 FROM recovery))
                       ORDER BY next_attempt_at LIMIT $2)
          RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
     )

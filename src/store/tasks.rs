@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Store;
 use super::tombstones::{EMPTY_LETTERS, tombstone};
-use super::visit::{Batch, Visit};
+use super::visit::{Batch, SUPPRESS, Visit};
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
@@ -184,7 +184,7 @@ impl Store {
     /// The database cannot be read.
     pub async fn has_work(&self, kinds: &[&str], now: Timestamp) -> Result<bool> {
         sqlx::query_scalar(
-            "SELECT NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) AND
+            "SELECT NOT EXISTS (SELECT 1 FROM recovery) AND
                 (EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND subject IS NOT NULL
                     AND kind IN (SELECT value FROM json_each(?2)))
                 OR EXISTS (SELECT 1 FROM tasks t JOIN requests r ON r.id = t.request_id
@@ -239,16 +239,40 @@ impl Store {
         Ok(marked.rows_affected() > 0)
     }
 
-    /// Takes what was erased out of the write-ahead log as well.
+    /// Takes what was erased out of the write-ahead log as well; answers whether that is done. While somebody reads
+    /// what was there before it cannot be, which SQLite says in a row and not as an error; then it stays due.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn truncate_log(&self) -> Result<()> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+    pub async fn truncate_log(&self) -> Result<bool> {
+        let (is_busy, _, _): (bool, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&self.write)
+            .await
+            .context("Cannot empty the write-ahead log")?;
+        let statement = match is_busy {
+            true => "INSERT INTO meta (name, value) VALUES ('log_due', x'01') ON CONFLICT DO NOTHING",
+            false => "DELETE FROM meta WHERE name = 'log_due'",
+        };
+        sqlx::query(statement)
             .execute(&self.write)
             .await
-            .context("Cannot empty the write-ahead log")
-            .map(drop)
+            .context("Cannot record whether the write-ahead log is empty")?;
+        Ok(!is_busy)
+    }
+
+    /// The same, if an earlier attempt, by whatever process, could not do it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn truncate_due_log(&self) -> Result<()> {
+        let is_due: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM meta WHERE name = 'log_due')")
+            .fetch_one(&self.read)
+            .await
+            .context("Cannot read whether the write-ahead log is empty")?;
+        if is_due {
+            self.truncate_log().await?;
+        }
+        Ok(())
     }
 }
 
@@ -272,7 +296,7 @@ async fn due_tasks<'e>(
             (SELECT coalesce(max(e.at), 0) FROM request_events e WHERE e.request_id = t.request_id AND e.event = 'executing') AS begun,
             {JOB} JOIN tasks t ON t.request_id = r.id
          WHERE t.state = 'waiting' AND t.next_attempt_at <= ?1 AND r.status = 'executing'
-            AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM recovery)
             AND (t.source IN (SELECT value FROM json_each(?2))) = ?3
          ORDER BY t.next_attempt_at LIMIT ?4"
     )))
@@ -299,9 +323,10 @@ async fn due_tasks<'e>(
 impl Visit {
     /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
     /// no earlier request of the same mail that it waits for is open; `kinds` names those. What
-    /// destroys waits besides for what of these is at work for the same person and for their every open request for a copy, `copies` names those, and until a
-    /// server has taken their copy for certain: a copy is made before what it copies is erased. A correction waits
-    /// until it is certain what to change.
+    /// destroys waits besides for what of these is at work for the same person and for their every open request for a
+    /// copy, `copies` names those, and until a server has taken their copy for certain: a copy is made before what it
+    /// copies is erased. Of a request that still awaits its proof that holds where its mail is authenticated: others
+    /// could put an erasure off in somebody's name. A correction waits until it is certain what to change.
     ///
     /// # Errors
     /// The database does not work.
@@ -316,14 +341,15 @@ impl Visit {
         let rows: Vec<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB}
              WHERE r.status = 'approved' AND r.kind = ?1 AND r.subject IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+                AND NOT EXISTS (SELECT 1 FROM recovery)
                 AND (SELECT coalesce(max(e.at), r.received_at) FROM request_events e
                      WHERE e.request_id = r.id AND e.event IN ('approved', 'released', 'reclassified')) <= ?2
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
                     AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?3)))
                 AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
-                        AND e.closed_at IS NULL AND e.status <> 'awaiting_proof'
-                        AND e.kind IN (SELECT value FROM json_each(?4)))
+                        AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?4))
+                        AND (e.status <> 'awaiting_proof' OR EXISTS (SELECT 1 FROM messages a
+                            WHERE a.id = e.message_id AND a.sender = e.subject AND a.proof IN ('dmarc', 'dkim'))))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?3)))
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
@@ -466,7 +492,7 @@ impl Visit {
         let row: Option<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB} WHERE r.status = 'executing' AND NOT EXISTS
                 (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state IN ('waiting', 'by_hand'))
-                AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+                AND NOT EXISTS (SELECT 1 FROM recovery)
              ORDER BY r.id LIMIT 1"
         )))
         .fetch_optional(&mut *self.tx)
@@ -557,23 +583,23 @@ impl Visit {
         Ok(Report { data: Some(Value::Object(data)), ..Report::of(Outcome::Done) })
     }
 
-    /// Whether the contact of this address says in `column` that nothing of it may be erased.
+    /// Whether the contact of this address says in `column`, written in whatever case, that nothing of it may be
+    /// erased.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn is_on_hold(&mut self, address: &Address, column: &str) -> Result<bool> {
-        let value: Option<String> = sqlx::query_scalar(
-            "SELECT CAST(f.value AS TEXT) FROM contacts, json_each(contacts.fields) AS f
-             WHERE address = ? AND f.key = ? AND f.value IS NOT NULL",
+        let fields: Vec<(String, String)> = sqlx::query_as(
+            "SELECT f.key, CAST(f.value AS TEXT) FROM contacts, json_each(contacts.fields) AS f
+             WHERE address = ? AND f.value IS NOT NULL",
         )
         .bind(address.normalised().as_str())
-        .bind(column)
-        .fetch_optional(&mut *self.tx)
+        .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read whether a contact is on hold")?;
-        let is_held =
-            |value: &str| !matches!(value.trim().to_lowercase().as_str(), "" | "0" | "no" | "false");
-        Ok(value.is_some_and(|value| is_held(&value)))
+        let bare = |text: &str| text.trim().to_lowercase();
+        let is_held = |value: &str| !matches!(bare(value).as_str(), "" | "0" | "no" | "false");
+        Ok(fields.iter().any(|(name, value)| bare(name) == bare(column) && is_held(value)))
     }
 
     /// Erases what privacyd itself holds of a person, but for the record of the requests and that the address
@@ -616,7 +642,13 @@ impl Visit {
     pub async fn restrict(&mut self, job: &Job) -> Result<Report> {
         let mut batch = Batch::default();
         for kind in ["marketing", "targeted_ads", RESTRICTED] {
-            batch.suppress(Some(&job.subject), kind, job.request, self.now)?;
+            batch
+                .add(SUPPRESS)?
+                .bind(job.subject.normalised().to_string())?
+                .bind(kind)?
+                .bind("mail")?
+                .bind(job.request)?
+                .bind(self.now)?;
         }
         batch.run(&mut self.tx).await.context("Cannot mark a person as restricted")?;
         Ok(Report::of(Outcome::Done))

@@ -268,8 +268,8 @@ impl Visit {
             .collect())
     }
 
-    /// How many replies have been queued in the last 24 hours: to each of these addresses, and to senders
-    /// whom nothing authenticated, by domain.
+    /// How many replies have been queued in the last 24 hours: to each of these addresses or, wherever it
+    /// wished them, to a mail of its own; and to senders whom nothing authenticated, by domain.
     ///
     /// # Errors
     /// The database does not work.
@@ -280,8 +280,13 @@ impl Visit {
         let since = self.now - 24 * 60 * 60;
         let list: Vec<Address> = addresses.iter().map(|address| address.normalised()).collect();
         let by_address: Vec<(String, u32)> = sqlx::query_as(
-            "SELECT recipient, count(*) FROM outbox
-             WHERE recipient IN (SELECT value FROM json_each(?)) AND created_at > ? GROUP BY recipient",
+            "SELECT address, count(*) FROM
+                (SELECT recipient AS address, id FROM outbox
+                 WHERE recipient IN (SELECT value FROM json_each($1)) AND created_at > $2
+                 UNION
+                 SELECT m.sender, o.id FROM messages m JOIN outbox o ON o.message_id = m.id
+                 WHERE m.sender IN (SELECT value FROM json_each($1)) AND m.recorded_at > $2)
+             GROUP BY address",
         )
         .bind(serde_json::to_string(&list)?)
         .bind(since)
@@ -400,6 +405,10 @@ impl Visit {
             if !planned.changes.is_empty() {
                 batch.corrections(request, &planned.changes)?;
             }
+            for denied in &planned.appeals {
+                let reason = format!("by {reference} (message {message})");
+                batch.event(*denied, self.now, "sender", "appealed", &reason)?;
+            }
             match planned.status {
                 Status::Held => {
                     let why = planned.held_because.unwrap_or("a person must look");
@@ -419,10 +428,8 @@ impl Visit {
             if let (Some(asked), Some(subject)) = (asked, &subject) {
                 batch.challenge(request, subject, asked, self.now)?;
             }
-            if let (Some(kind), true) = (suppression_kind(planned.action), done) {
-                batch.suppress(subject.as_ref(), kind, request, self.now)?;
-            }
             if done {
+                batch.suppress(subject.as_ref(), planned.action, request, self.now)?;
                 batch.event(request, self.now, "rule", "completed", "carried out at once")?;
             } else {
                 for deadline in &planned.owed {
@@ -432,10 +439,12 @@ impl Visit {
         }
         for step in &entry.decision.steps {
             batch.step(step, self.now, Some(message))?;
-            if let (Change::AskAgain, Some(asked), Some(sender)) =
+            if let (Change::AskAgain, Some(challenge), Some(sender)) =
                 (step.change, entry.challenge, entry.sender)
             {
-                batch.challenge(step.request, sender, asked, self.now)?;
+                let earlier = about.iter().find(|earlier| earlier.id == step.request);
+                let until = challenge.until_again(earlier.and_then(|earlier| earlier.asked));
+                batch.challenge_again(step.request, sender, &challenge.code_hash, until, self.now)?;
             }
         }
         for (request, changes) in &entry.decision.corrected {
@@ -530,7 +539,11 @@ pub(super) const MOVE_CURSOR: &str =
     "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
     ON CONFLICT (mailbox) DO UPDATE SET validity = excluded.validity, last_uid = excluded.last_uid";
 
-pub(super) fn suppression_kind(action: Action) -> Option<&'static str> {
+/// Address, kind, source, request and time: whoever is on the list already stays as they are.
+pub(super) const SUPPRESS: &str = "INSERT INTO suppressions (address, kind, source, request_id, created_at)
+    VALUES (?, ?, ?, ?, ?) ON CONFLICT (address, kind) DO NOTHING;";
+
+fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
         Action::SuppressMarketing => Some("marketing"),
         Action::SuppressAds => Some("targeted_ads"),
@@ -577,22 +590,39 @@ impl Batch {
             .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
     }
 
-    /// Whoever a request is of gets no more of `kind`.
+    /// Whoever has opted out gets no more of it. The database refuses an opt-out of nobody.
     pub(super) fn suppress(
         &mut self,
         subject: Option<&Address>,
-        kind: &'static str,
+        action: Action,
         request: i64,
         now: i64,
     ) -> Result<&mut Self> {
+        let Some(kind) = suppression_kind(action) else { return Ok(self) };
+        self.add(SUPPRESS)?
+            .bind(subject.map(|subject| subject.normalised().to_string()))?
+            .bind(kind)?
+            .bind("mail")?
+            .bind(request)?
+            .bind(now)
+    }
+
+    /// One line in the log that is about the log itself.
+    pub(super) fn log_event(
+        &mut self,
+        at: i64,
+        actor: &'static str,
+        event: &'static str,
+        reason: &str,
+    ) -> Result<&mut Self> {
         self.add(
-            "INSERT INTO suppressions (address, kind, source, request_id, created_at)
-             VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
+            "INSERT INTO request_events (request_id, at, actor, event, reason) VALUES (NULL, ?, ?, ?, ?);",
         )?
-        .bind(subject.map(|subject| subject.normalised().to_string()))?
-        .bind(kind)?
-        .bind(request)?
-        .bind(now)
+        .bind(at)?
+        .bind(actor)?
+        .bind(event)?
+        .bind(reason.to_owned())?
+        .add("INSERT INTO event_links (event_id, unsealed) VALUES (last_insert_rowid(), 1);")
     }
 
     /// One step with an earlier request.
@@ -638,7 +668,7 @@ impl Batch {
         self.event(*request, now, actor, event, &reason)
     }
 
-    /// A code that goes out for a request, which waits for it from now on.
+    /// The first code that goes out for a request, which waits for it from now on.
     pub(super) fn challenge(
         &mut self,
         request: i64,
@@ -646,23 +676,30 @@ impl Batch {
         challenge: &Challenge,
         now: i64,
     ) -> Result<&mut Self> {
+        self.add("UPDATE requests SET asked_at = ?, remind_at = ? WHERE id = ?;")?
+            .bind(now)?
+            .bind(challenge.remind_at().as_second())?
+            .bind(request)?
+            .challenge_again(request, address, &challenge.code_hash, challenge.until(), now)
+    }
+
+    /// A further code for a request, which waits until then at the least.
+    pub(super) fn challenge_again(
+        &mut self,
+        request: i64,
+        address: &Address,
+        code_hash: &[u8; 32],
+        until: Timestamp,
+        now: i64,
+    ) -> Result<&mut Self> {
         self.add("INSERT INTO challenges (request_id, address, code_hash, sent_at) VALUES (?, ?, ?, ?);")?
             .bind(request)?
             .bind(address.normalised().to_string())?
-            .bind(challenge.code_hash.to_vec())?
-            .bind(now)?;
-        // One reminder, half-way of the first question; and however often it is asked again, an end: twice
-        // the time that the first question gave.
-        self.add(
-            "UPDATE requests SET proof_until = iif(proof_until IS NULL, ?, min(?, asked_at + ?)),
-                remind_at = iif(asked_at IS NULL, ?, remind_at), asked_at = coalesce(asked_at, ?) WHERE id = ?;",
-        )?
-        .bind(challenge.until.as_second())?
-        .bind(challenge.until.as_second())?
-        .bind(2 * challenge.valid_for)?
-        .bind(challenge.remind_at.map(Timestamp::as_second))?
-        .bind(now)?
-        .bind(request)
+            .bind(code_hash.to_vec())?
+            .bind(now)?
+            .add("UPDATE requests SET proof_until = max(coalesce(proof_until, 0), ?) WHERE id = ?;")?
+            .bind(until.as_second())?
+            .bind(request)
     }
 
     /// A reply into the queue, to the mail that is `message`; or a notice that answers none.

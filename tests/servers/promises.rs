@@ -185,10 +185,9 @@ const PROMISES: &[Promise] = &[
         left: (true, &["marketing", "restricted", "targeted_ads"]),
         ..PLAIN
     },
-    // "The blog is run by a third party".
+    // "The blog is run by a third party": whoever asks.
     Promise {
         name: "blog",
-        signed: true,
         letter: "Please remove the comment that I left on your blog.",
         requests: &["blog_comment completed"],
         folder: "Blog-comment",

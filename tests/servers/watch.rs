@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::dovecot::Options;
+use super::dovecot::{Options, PASSWORD};
 use super::house::{House, mail, text};
+use super::imap_client::ImapClient;
 use super::{Need, Outcome, Scenario};
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -79,6 +80,17 @@ fn requests_among_junk_are_found_and_held() -> Outcome {
     house.dovecot.deliver("privacy", &letter("pills", "Buy our boots in size 42, they are cheap."));
     house.run(&["run", "--once"]);
     assert_eq!((house.list(&["messages", "list"]).len(), house.filed("INBOX").len()), (3, 0));
+
+    // A person sees that ann's is a deletion indeed, and puts it into that folder: she is asked.
+    let mut colleague = ImapClient::login(house.dovecot.plain_port, "privacy", PASSWORD);
+    colleague.run(&["CREATE Deletion", "SELECT Held", "UID MOVE 1 Deletion"].map(str::to_owned));
+    house.run(&["run", "--once"]);
+    assert_eq!(statuses(&house), [pair("ann", "awaiting_proof"), pair("jane", "completed")]);
+    let rows = house.list(&["requests", "list"]);
+    let (shown, _) = house.run(&["requests", "show", &text(&rows[0], "reference")]);
+    assert!(shown.contains("person  released: asked to confirm it, by folder"), "{shown}");
+    house.run(&["run", "--once"]);
+    assert_eq!(house.list(&["outbox", "list"]).len(), 2, "and no more");
     Ok(())
 }
 
