@@ -605,12 +605,7 @@ fn by_token(
     received: Timestamp,
 ) -> Decision {
     let Some(kind) = table.kind(OPT_OUT) else {
-        return hold(
-            "an unsubscribe token, and no rules/opt_out.toml",
-            &Verdict::Nothing,
-            policy,
-            received,
-        );
+        return hold("an unsubscribe token, and no rules/opt_out.toml", &Verdict::Nothing, policy, received);
     };
     let timetable = policy.clock.run(&kind.name, &Facts::new(received));
     let opt_out = |address: &Address| Planned {

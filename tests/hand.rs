@@ -310,7 +310,7 @@ async fn nobody_unproven_is_told_that_nothing_matches_whatever_the_type_asks_for
         desk.refused(1, Verb::Deny { reason: Denial::NoMatch }, "insufficient_verification").await;
         // A person vouches for it.
         if words != UNCLEAR {
-            desk.act(1, Verb::Approve { proof: None }).await.unwrap();
+            desk.act(1, Verb::Approve { proof: None, subject: None }).await.unwrap();
             assert_eq!(desk.act(1, Verb::Deny { reason: Denial::NoMatch }).await.unwrap().status, "denied");
         }
     }

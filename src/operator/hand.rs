@@ -445,7 +445,7 @@ impl Hand<'_> {
         let Some(asked) = theirs.ask(&grip.case.kind, grip.case.proof_needed, grip.case.due)? else {
             return Err(Refusal::Unprovable(self.reference()).into());
         };
-        visit.release_waiting(&grip, Some(&asked)).await?;
+        visit.release_waiting(&grip, Some(&asked), "").await?;
         let done = theirs.done(
             Status::AwaitingProof,
             "is that address's now: it is asked to confirm it, and the question is queued",
