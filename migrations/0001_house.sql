@@ -75,6 +75,7 @@ CREATE TABLE requests (
     proof_needed INTEGER NOT NULL,           -- the step of the ladder that its type asks for, 0 to 3
     proof_given  INTEGER NOT NULL,           -- the step that was reached
     words        BLOB    NOT NULL,           -- a digest of the words it was asked for in
+    by_hand      INTEGER NOT NULL DEFAULT 0 CHECK (by_hand IN (0, 1)), -- whether no system may do it by itself
     asked_at     INTEGER,                    -- when its sender was first asked for proof
     proof_until  INTEGER,                    -- while it awaits proof: when that ends
     remind_at    INTEGER,                    -- while it awaits proof: when the reminder is due, if still to be sent
@@ -142,7 +143,7 @@ CREATE TABLE contacts (
 CREATE TABLE suppressions (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     address    TEXT    NOT NULL,
-    kind       TEXT    NOT NULL CHECK (kind IN ('marketing', 'targeted_ads')),
+    kind       TEXT    NOT NULL CHECK (kind IN ('marketing', 'targeted_ads', 'restricted')),
     source     TEXT    NOT NULL,
     request_id INTEGER REFERENCES requests (id),
     created_at INTEGER NOT NULL,

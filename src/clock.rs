@@ -292,10 +292,14 @@ impl Calendar {
         &self.holidays
     }
 
+    /// The moment a day begins.
+    pub fn begin_of(&self, day: Date) -> Timestamp {
+        day.to_zoned_datetime(self.zone.clone()).map_or(Timestamp::MAX, |day| day.timestamp())
+    }
+
     /// The moment a day is over.
     fn end_of(&self, day: Date) -> Timestamp {
-        let next = day.tomorrow().and_then(|next| next.to_zoned_datetime(self.zone.clone()));
-        next.map_or(Timestamp::MAX, |next| next.timestamp())
+        day.tomorrow().map_or(Timestamp::MAX, |next| self.begin_of(next))
     }
 
     fn is_working_day(&self, date: Date) -> bool {

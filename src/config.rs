@@ -473,7 +473,7 @@ struct SourceFile {
     secret: Option<SecretSource>,
     #[serde(default)]
     ca_file: Option<PathBuf>,
-    #[serde(default = "every_verb")]
+    #[serde(default = "default_verbs")]
     verbs: Vec<Verb>,
     #[serde(default = "minute", deserialize_with = "duration")]
     timeout: Duration,
@@ -494,8 +494,8 @@ fn source_url(text: &str) -> Result<hyper::Uri, String> {
     }
 }
 
-fn every_verb() -> Vec<Verb> {
-    Verb::ALL.to_vec()
+fn default_verbs() -> Vec<Verb> {
+    Verb::DEFAULT.to_vec()
 }
 
 fn minute() -> Duration {

@@ -244,10 +244,10 @@ pub fn mailer(config: &Config) -> Result<Mailer> {
     Ok(Mailer::Directory(directory.path.clone()))
 }
 
-/// The names of the types that some system carries out whoever asks. Of corrections only those are carried out of
-/// which it is certain what to change.
-fn carried_out(table: &Table, sources: &[Source]) -> Vec<String> {
-    let is_done = |verb| verb != Verb::Correct && sources.iter().any(|source| source.does(verb));
+/// The names of the types whose work begins by itself once they are approved. Of corrections only those do of which
+/// it is certain what to change.
+fn carried_out(table: &Table) -> Vec<String> {
+    let is_done = |verb| verb != Verb::Correct;
     table.types.iter().filter(|kind| kind.verb.is_some_and(is_done)).map(|kind| kind.name.clone()).collect()
 }
 
@@ -315,7 +315,7 @@ impl Daemon {
             [] => Vec::new(),
             _ => table.types.iter().filter(is_correction).map(|kind| kind.name.clone()).collect(),
         };
-        let carried_out = carried_out(&table, &sources);
+        let carried_out = carried_out(&table);
         let pseudonyms = Pseudonyms::new(store.pseudonym_key().await?);
         let intake = Intake {
             store: store.clone(),
@@ -336,6 +336,7 @@ impl Daemon {
             notify: config.admin.notify.clone(),
             digest: config.admin.digest_at.map(|at| DigestPlan { at, carried_out }),
             proof: config.proof.clone(),
+            hold_column: config.erasure.hold_column.clone(),
             folders: config.folders.clone(),
             verifier: verifier.map(Arc::new),
             pseudonyms,

@@ -99,6 +99,8 @@ pub struct Letter {
     pub bounce: Option<Report>,
     /// A digest of its own words, to tell a letter that was sent again from another one.
     pub words: [u8; 32],
+    /// Its subject, where that is the sender's; never stored or logged.
+    pub subject: String,
     /// What the sender wrote; for `classify`, never stored or logged.
     pub own_words: String,
 }
@@ -214,6 +216,8 @@ pub struct Planned {
     pub subject: Option<Address>,
     /// What a correction is to change, as an authenticated sender has said with certainty.
     pub changes: Vec<Edit>,
+    /// Whether no system may carry it out by itself; see [`RequestType::by_hand`].
+    pub by_hand: bool,
     /// Rows of the denied requests that it asks to look at again.
     pub appeals: Vec<i64>,
 }
@@ -585,6 +589,7 @@ fn appeal(denied: &[Earlier], table: &Table, policy: &Policy, received: Timestam
         held_because: Some("it is an appeal: a person must look again"),
         subject: None,
         changes: Vec::new(),
+        by_hand: false,
         appeals: denied.iter().map(|earlier| earlier.id).collect(),
     })
 }
@@ -600,12 +605,7 @@ fn by_token(
     received: Timestamp,
 ) -> Decision {
     let Some(kind) = table.kind(OPT_OUT) else {
-        return hold(
-            "an unsubscribe token, and no rules/opt_out.toml",
-            &Verdict::Nothing,
-            policy,
-            received,
-        );
+        return hold("an unsubscribe token, and no rules/opt_out.toml", &Verdict::Nothing, policy, received);
     };
     let timetable = policy.clock.run(&kind.name, &Facts::new(received));
     let opt_out = |address: &Address| Planned {
@@ -622,6 +622,7 @@ fn by_token(
         held_because: None,
         subject: Some(address.clone()),
         changes: Vec::new(),
+        by_hand: false,
         appeals: Vec::new(),
     };
     let shelf = Shelf::Kind(kind.name.clone());
@@ -713,6 +714,7 @@ fn hold(why: &str, verdict: &Verdict, policy: &Policy, received: Timestamp) -> D
         held_because: Some("a person must say what it is"),
         subject: None,
         changes: Vec::new(),
+        by_hand: false,
         appeals: Vec::new(),
     };
     Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
@@ -762,6 +764,7 @@ fn open(
                 true if policy.corrections.contains(&kind.name) => letter.changes.clone(),
                 _ => Vec::new(),
             },
+            by_hand: kind.is_by_hand(&finding.rules, &format!("{}\n{}", letter.subject, letter.own_words)),
             appeals: Vec::new(),
         }
     });

@@ -96,6 +96,8 @@ pub struct Intake {
     pub policy: Policy,
     /// How people show that a request is theirs.
     pub proof: ProofConfig,
+    /// The contacts' field that says that nothing of somebody may be erased.
+    pub hold_column: String,
     /// Names of folders.
     pub folders: Folders,
     /// Checks signatures where our servers say nothing of a mail, if the operator wishes.
@@ -503,8 +505,7 @@ impl Intake {
         let Some(letter) = letter else { return Ok(letters) };
         for answer in std::mem::take(&mut decision.answers) {
             let mut question = if answer.asks { Some(question(self.proof.valid_for, now)?) } else { None };
-            let challenge =
-                question.as_ref().map(|it| Challenge::new(&it.code, self.proof.valid_for, now));
+            let challenge = question.as_ref().map(|it| Challenge::new(&it.code, self.proof.valid_for, now));
             if let (Some(question), Some(challenge)) = (&mut question, &challenge) {
                 // What is asked about once more may end before what is asked about now.
                 let again = decision.asked_again().map(|earlier| challenge.until_again(earlier.asked));

@@ -22,6 +22,9 @@ use crate::request::{Action, RequestType};
 use crate::sender::Address;
 use crate::text::fold;
 
+/// Why a request waits for a person whose mail names an address besides its sender's.
+pub const NAMES_ANOTHER: &str = "it names another address than its sender's: a person must look";
+
 /// Letters with a code for one request, at the most: the question, its reminder, and some on asking.
 const MOST_LETTERS: u32 = 5;
 
@@ -227,9 +230,7 @@ pub fn begin(kind: &RequestType, proof: Proof, names_another: bool) -> (Status, 
         0 => (ready, None),
         1 if proof.is_authenticated() => (ready, None),
         1 => (Status::Held, Some("nothing proves who the sender is: a person must look")),
-        _ if names_another => {
-            (Status::Held, Some("it names another address than its sender's: a person must look"))
-        }
+        _ if names_another => (Status::Held, Some(NAMES_ANOTHER)),
         _ => (Status::AwaitingProof, None),
     }
 }

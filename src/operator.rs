@@ -32,7 +32,7 @@ use crate::config::{Authentication, Config, SourceSort};
 use crate::correction::Edit;
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::sender::Address;
-use crate::source::Source;
+use crate::source::{Kept, LONGEST_REPORT, Source};
 use crate::stop::Stop;
 use crate::store::lookup::Retry;
 use crate::store::subjects::Upserted;
@@ -423,8 +423,8 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         Requests::Copy { reference, output } => copy::copy_by(store, config, &reference, &output).await,
         Requests::Explain { reference, json } => clocks::explain(store, config, &reference, json).await,
         Requests::Extend { reference, reason } => clocks::extend_by(store, config, &reference, reason).await,
-        Requests::Approve { one, proof } => {
-            hand::act_by(store, config, &one, hand::Verb::Approve { proof }).await
+        Requests::Approve { one, proof, subject } => {
+            hand::act_by(store, config, &one, hand::Verb::Approve { proof, subject }).await
         }
         Requests::Deny { one, reason } => {
             hand::act_by(store, config, &one, hand::Verb::Deny { reason }).await
@@ -436,10 +436,53 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         Requests::Reclassify { one, kind } => {
             hand::act_by(store, config, &one, hand::Verb::Reclassify { kind }).await
         }
+        Requests::Done { one, system, nothing, kept, why, failed, data } => {
+            let became = became(nothing, kept, why, failed, data.as_deref())?;
+            hand::act_by(store, config, &one, hand::Verb::Done { system, became }).await
+        }
         Requests::Complete { one } => hand::act_by(store, config, &one, hand::Verb::Complete).await,
         Requests::Withdraw { one } => hand::act_by(store, config, &one, hand::Verb::Withdraw).await,
         Requests::Note { one, text } => hand::act_by(store, config, &one, hand::Verb::Note { text }).await,
     }
+}
+
+/// What a person says of one system's part.
+fn became(
+    nothing: bool,
+    kept: Vec<String>,
+    why: Vec<String>,
+    failed: bool,
+    data: Option<&Path>,
+) -> Result<hand::Became> {
+    if kept.len() != why.len() {
+        return Err(Mistake("Give each --kept its own --why".into()).into());
+    }
+    let data = data.map(|file| read_data(file).map_err(Mistake)).transpose()?;
+    let kept: Vec<Kept> = kept.into_iter().zip(why).map(|(what, why)| Kept { what, why }).collect();
+    Ok(match () {
+        () if nothing => hand::Became::Nothing,
+        () if failed => hand::Became::Failed,
+        () if kept.is_empty() => hand::Became::Done { data },
+        () => hand::Became::Kept { kept, data },
+    })
+}
+
+/// One JSON object in a file, no longer than a system's report.
+fn read_data(file: &Path) -> Result<serde_json::Value, String> {
+    let fault = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
+    let length = std::fs::metadata(file).map_err(|error| fault(&error))?.len();
+    if length > LONGEST_REPORT as u64 {
+        return Err(fault(&format_args!("is longer than {LONGEST_REPORT} bytes")));
+    }
+    let text = std::fs::read(file).map_err(|error| fault(&error))?;
+    // What is wrong with it is told by its place: it is a person's data.
+    let data: serde_json::Value = serde_json::from_slice(&text).map_err(|error| {
+        fault(&format_args!("is not JSON: line {}, column {}", error.line(), error.column()))
+    })?;
+    if !data.is_object() {
+        return Err(fault(&"holds no JSON object: { … }"));
+    }
+    Ok(data)
 }
 
 async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {

@@ -149,6 +149,7 @@ impl Reader {
             is_addressed: self.screen.is_addressed(&message),
             names_another: self.names_another(&own_words, sender.as_ref()),
             words: Sha256::digest(&folded).into(),
+            subject: subject.to_owned(),
             own_words,
         }))
     }

@@ -340,7 +340,10 @@ async fn a_code_is_kept_only_while_its_letter_is_still_to_be_sent() {
         }
         let is_to_be_sent = outcome == "451 put off";
         assert_eq!(with_code(&house.letters().await[0].2), is_to_be_sent, "{outcome}");
-        assert_eq!(house.scalar("SELECT count(*) FROM outbox WHERE kept IS NOT NULL").await > 0, is_to_be_sent);
+        assert_eq!(
+            house.scalar("SELECT count(*) FROM outbox WHERE kept IS NOT NULL").await > 0,
+            is_to_be_sent
+        );
         // What has no code any more is not sent again: it would ask for nothing that can be given.
         let reply = house.store.replies(None, 1).await.unwrap().remove(0);
         let expected = match outcome {

@@ -135,7 +135,9 @@ async fn nobody_is_told_whom_nothing_proves_until_a_person_says_so() {
 
 async fn approve(exchange: &Exchange, reference: &str, now: &str) {
     let tools = exchange.house.intake.tools();
-    let done = act(&exchange.house.store, tools, reference, &Verb::Approve { proof: None }, at(now)).await;
+    let done =
+        act(&exchange.house.store, tools, reference, &Verb::Approve { proof: None, subject: None }, at(now))
+            .await;
     assert_eq!(done.unwrap().status, "approved");
 }
 

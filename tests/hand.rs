@@ -151,7 +151,7 @@ async fn an_approval_is_what_a_proof_by_mail_is() {
         let desk = Desk::new("[clock]\nlaws = [\"uk_gdpr\"]\n", words).await;
         assert_eq!(desk.status().await, before);
         let mails = desk.mails().await;
-        let done = desk.once(7, Verb::Approve { proof }).await;
+        let done = desk.once(7, Verb::Approve { proof, subject: None }).await;
         assert_eq!((done.status, done.reply), ("approved", None));
         assert_eq!((desk.status().await.as_str(), desk.request().await.4), ("approved", given), "{words}");
         assert_eq!(desk.mails().await, mails);
@@ -176,7 +176,7 @@ async fn an_approval_is_what_a_proof_by_mail_is() {
 async fn nothing_is_done_with_what_is_closed_or_at_work() {
     let every = || {
         [
-            Verb::Approve { proof: None },
+            Verb::Approve { proof: None, subject: None },
             Verb::Deny { reason: Denial::Other },
             Verb::Hold { reason: None },
             Verb::Release,
@@ -205,10 +205,16 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
     }
     let desk = Desk::new("", DELETE).await;
     desk.house.execute("UPDATE requests SET status = 'executing'").await;
+    desk.house
+        .execute(
+            "INSERT INTO tasks (request_id, source, state, next_attempt_at, asked_at, updated_at)
+             SELECT id, 'Shop', 'waiting', 0, 0, 0 FROM requests",
+        )
+        .await;
     for verb in every().into_iter().skip(1) {
         desk.refused(1, verb, "is executing: wait").await;
     }
-    assert!(!desk.act(1, Verb::Approve { proof: None }).await.unwrap().changed);
+    assert!(!desk.act(1, Verb::Approve { proof: None, subject: None }).await.unwrap().changed);
     let nobody = Desk { reference: "PR-000000".into(), ..desk };
     nobody.refused(1, Verb::Withdraw, "There is no request PR-000000").await;
 }
@@ -216,7 +222,7 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
 #[tokio::test]
 async fn what_a_person_has_carried_out_is_completed_without_a_mail() {
     let desk = Desk::new("", DELETE).await;
-    desk.once(1, Verb::Approve { proof: None }).await;
+    desk.once(1, Verb::Approve { proof: None, subject: None }).await;
     let mails = desk.mails().await;
     let done = desk.once(2, Verb::Complete).await;
     assert_eq!((done.status, desk.mails().await), ("completed", mails));
@@ -249,7 +255,7 @@ async fn a_denial_says_why_in_fixed_words_and_where_to_complain() {
             if reason == Denial::NoMatch {
                 // To a stranger it would say that somebody is no customer.
                 desk.refused(3, Verb::Deny { reason }, "insufficient_verification").await;
-                desk.act(3, Verb::Approve { proof: None }).await.unwrap();
+                desk.act(3, Verb::Approve { proof: None, subject: None }).await.unwrap();
             }
             let done = desk.once(3, Verb::Deny { reason }).await;
             assert_eq!((done.status, done.reply.as_deref()), ("denied", Some("denied")));
@@ -304,7 +310,7 @@ async fn nobody_unproven_is_told_that_nothing_matches_whatever_the_type_asks_for
         desk.refused(1, Verb::Deny { reason: Denial::NoMatch }, "insufficient_verification").await;
         // A person vouches for it.
         if words != UNCLEAR {
-            desk.act(1, Verb::Approve { proof: None }).await.unwrap();
+            desk.act(1, Verb::Approve { proof: None, subject: None }).await.unwrap();
             assert_eq!(desk.act(1, Verb::Deny { reason: Denial::NoMatch }).await.unwrap().status, "denied");
         }
     }
@@ -387,7 +393,7 @@ async fn what_is_released_is_what_it_was() {
     let last = desk.events().await.pop().unwrap();
     assert_eq!(last, "person approved released");
     let desk = Desk::new("", COPY).await;
-    desk.once(1, Verb::Approve { proof: Some(2) }).await;
+    desk.once(1, Verb::Approve { proof: Some(2), subject: None }).await;
     desk.once(2, Verb::Hold { reason: None }).await;
     desk.once(3, Verb::Release).await;
     assert_eq!((desk.status().await.as_str(), desk.request().await.4), ("approved", 2));
@@ -408,7 +414,7 @@ async fn what_never_was_asked_is_asked_at_its_release_and_what_cannot_be_is_refu
     desk.refused(1, Verb::Release, "approve it or deny it").await;
     let desk = Desk::new("", UNCLEAR).await;
     desk.refused(1, Verb::Release, "reclassify").await;
-    desk.refused(1, Verb::Approve { proof: None }, "reclassify").await;
+    desk.refused(1, Verb::Approve { proof: None, subject: None }, "reclassify").await;
     assert!(!desk.act(1, Verb::Hold { reason: None }).await.unwrap().changed);
 }
 

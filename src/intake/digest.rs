@@ -25,7 +25,7 @@ const DAYS_AHEAD: i64 = 7;
 pub struct DigestPlan {
     /// From this time of the day on.
     pub at: Time,
-    /// The types that the company's systems carry out once they are approved.
+    /// The types whose work begins by itself once they are approved.
     pub carried_out: Vec<String>,
 }
 

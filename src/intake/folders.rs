@@ -56,7 +56,13 @@ impl Intake {
 
     /// What it takes to do something with a request by hand.
     pub fn tools(&self) -> Tools<'_> {
-        Tools { table: &self.table, replies: &self.replies, clock: &self.policy.clock, proof: &self.proof }
+        Tools {
+            table: &self.table,
+            replies: &self.replies,
+            clock: &self.policy.clock,
+            proof: &self.proof,
+            hold_column: &self.hold_column,
+        }
     }
 
     /// The type of every folder that one type alone is filed in.

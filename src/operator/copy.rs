@@ -108,6 +108,7 @@ pub async fn write_copy(
         version: VERSION,
         verb: Verb::Collect,
         reference: reference.to_owned(),
+        attempt: 0,
         kind: case.kind.clone(),
         subject: Subject { address: subject.normalised() },
         changes: Vec::new(),

@@ -166,7 +166,7 @@ impl Status {
         }
         if tasks_failed > 0 {
             wrong.push(format!(
-                "{tasks_failed} systems have failed in open requests: see privacyd requests list --status held"
+                "{tasks_failed} systems have failed in open requests: see privacyd requests list --status executing"
             ));
         }
         if let Some(Reconciliation { at, found }) = self.reconciliation {

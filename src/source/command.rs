@@ -89,6 +89,7 @@ mod tests {
         let order = Order {
             version: VERSION,
             verb: Verb::Erase,
+            attempt: 1,
             reference: "PR-234567".into(),
             kind: "deletion".into(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },
@@ -124,6 +125,7 @@ mod tests {
         let order = Order {
             version: VERSION,
             verb: Verb::Collect,
+            attempt: 1,
             reference: String::new(),
             kind: String::new(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },

@@ -130,6 +130,7 @@ mod tests {
         Order {
             version: VERSION,
             verb: Verb::Erase,
+            attempt: 1,
             reference: "PR-234567".into(),
             kind: "deletion".into(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },

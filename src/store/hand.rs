@@ -1,7 +1,7 @@
 //! What a person's own hand needs of the store: all that is known of one request, and what is done with it,
 //! in one transaction with its history, its clocks, its tasks and the mail about it.
 //!
-//! A request that is at work is not touched here. What its systems had done before it was held stays on record; a
+//! What a system is being asked is not touched here. What systems had done before a request was held stays on record; a
 //! later approval asks all of them anew.
 
 use std::collections::HashMap;
@@ -13,14 +13,16 @@ use sqlx::FromRow;
 use super::Store;
 use super::clocks::Case;
 use super::proof::Challenge;
+use super::tasks::Open;
 use super::visit::{Batch, Visit};
 use crate::clock::Timetable;
 use crate::decide::{Planned, Proven};
 use crate::evidence::Proof;
-use crate::ladder::{Change, Denial, Status, Step};
+use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, Step};
 use crate::mailbox::Mark;
 use crate::reply::Outgoing;
 use crate::request::Action;
+use crate::sender::Address;
 
 /// A request, as far as a person's decision about it depends on it.
 #[derive(Debug, Clone)]
@@ -43,6 +45,10 @@ pub struct Grip {
     pub denied: Option<String>,
     /// What was noted, if that is the last that has happened to it.
     pub noted: Option<String>,
+    /// Whether its mail names another address than its sender's, and nobody has said yet whose request it is.
+    pub names_another: bool,
+    /// What its systems have to do or have done, since it was last begun.
+    pub tasks: Vec<Open>,
 }
 
 #[derive(FromRow)]
@@ -55,6 +61,7 @@ struct GripRow {
     held_at: Option<i64>,
     denied: Option<String>,
     noted: Option<String>,
+    names_another: bool,
 }
 
 /// A letter that goes out with what is done, and the code in it.
@@ -208,13 +215,18 @@ impl Visit {
                 (SELECT e.reason FROM request_events e WHERE e.request_id = r.id AND e.event = 'denied') AS denied,
                 (SELECT e.reason FROM request_events e
                     WHERE e.id = (SELECT max(id) FROM request_events l WHERE l.request_id = r.id)
-                      AND e.event = 'note' AND e.actor = 'person') AS noted
+                      AND e.event = 'note' AND e.actor = 'person') AS noted,
+                EXISTS (SELECT 1 FROM request_events e WHERE e.request_id = r.id AND e.event = 'held' AND e.reason = ?)
+                    AND NOT EXISTS (SELECT 1 FROM request_events e
+                        WHERE e.request_id = r.id AND e.event IN ('subject', 'reclassified')) AS names_another
              FROM requests r JOIN messages m ON m.id = r.message_id WHERE r.id = ?",
         )
+        .bind(NAMES_ANOTHER)
         .bind(case.id)
         .fetch_one(&mut *self.tx)
         .await
         .context("Cannot read what is known of the request")?;
+        let tasks = self.open_tasks(case.id).await?;
         let proof = [Proof::Dmarc, Proof::Dkim, Proof::Conflict];
         Ok(Some(Grip {
             case,
@@ -226,6 +238,8 @@ impl Visit {
             held_at: row.held_at,
             denied: row.denied,
             noted: row.noted,
+            names_another: row.names_another,
+            tasks,
         }))
     }
 
@@ -238,6 +252,24 @@ impl Visit {
         batch.step(&by_person(proven.request, Change::Approve { proof }, reason), self.now, None)?;
         batch.proven(proven, self.now)?;
         batch.run(&mut self.tx).await.context("Cannot record the approval")
+    }
+
+    /// Records whose request it is, as a person says. Codes that went to anybody else, and what they were to
+    /// confirm, are worth nothing for it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn set_subject(&mut self, request: i64, subject: &Address) -> Result<()> {
+        let mut batch = Batch::default();
+        batch
+            .add("UPDATE requests SET subject = ?, proof_given = 0, proven_at = NULL WHERE id = ?;")?
+            .bind(subject.normalised().to_string())?
+            .bind(request)?
+            .add("DELETE FROM challenges WHERE request_id = ?;")?
+            .bind(request)?;
+        batch.corrections(request, &[])?;
+        batch.event(request, self.now, "person", "subject", "a person has said whose request it is")?;
+        batch.run(&mut self.tx).await.context("Cannot record whose request it is")
     }
 
     /// Declines a request, with the reply that says so where somebody can be told.
@@ -256,19 +288,23 @@ impl Visit {
             .bind(self.now)?
             .bind(case.id)?;
         batch.event(case.id, self.now, "person", "denied", denial.name())?;
+        batch.add(ABANDON_TASKS)?.bind(self.now)?.bind(case.id)?;
         if let Some(reply) = reply {
             batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
         }
         batch.run(&mut self.tx).await.context("Cannot record the denial")
     }
 
-    /// Holds or withdraws a request.
+    /// Holds, withdraws or completes a request.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn stop(&mut self, case: &Case, change: Change, reason: String) -> Result<()> {
         let mut batch = Batch::default();
         batch.step(&by_person(case.id, change, reason), self.now, None)?;
+        if change != Change::Hold {
+            batch.add(ABANDON_TASKS)?.bind(self.now)?.bind(case.id)?;
+        }
         batch.run(&mut self.tx).await.context("Cannot record what was done with the request")
     }
 
@@ -363,7 +399,7 @@ impl Visit {
             .add(
                 "UPDATE requests SET kind = ?, status = ?, proof_needed = ?, proof_given = ?, confidence = ?,
                     due_on = ?, due_source = ?, asked_at = NULL, proof_until = NULL, remind_at = NULL,
-                    proven_at = NULL, closed_at = ? WHERE id = ?;",
+                    proven_at = NULL, by_hand = ?, closed_at = ? WHERE id = ?;",
             )?
             .bind(planned.kind.clone())?
             .bind(planned.status.name())?
@@ -372,6 +408,7 @@ impl Visit {
             .bind(planned.confidence)?
             .bind(planned.due.to_string())?
             .bind(planned.due_source.clone())?
+            .bind(planned.by_hand)?
             .bind(done.then_some(self.now))?
             .bind(case.id)?;
         batch.add("DELETE FROM challenges WHERE request_id = ?;")?.bind(case.id)?;
@@ -421,6 +458,11 @@ impl Visit {
         batch.run(&mut self.tx).await.context("Cannot record the note")
     }
 }
+
+/// Of a request that is closed otherwise than by its work, nothing is to be done any more.
+const ABANDON_TASKS: &str =
+    "UPDATE tasks SET state = 'failed', outcome = 'closed before it was done', data = NULL, updated_at = ?
+     WHERE request_id = ? AND state IN ('waiting', 'by_hand');";
 
 fn by_person(request: i64, change: Change, reason: String) -> Step {
     Step { request, actor: "person", change, reason }

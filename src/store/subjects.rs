@@ -16,7 +16,7 @@ use crate::sender::Address;
 pub struct Suppression {
     /// The normalised address.
     pub address: String,
-    /// `marketing` or `targeted_ads`.
+    /// `marketing`, `targeted_ads` or `restricted`.
     pub kind: String,
     /// Where it came from: `mail` or `operator`.
     pub source: String,

@@ -382,8 +382,8 @@ impl Visit {
             let asked = entry.challenge.filter(|_| planned.status == Status::AwaitingProof);
             batch
                 .add(
-                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, words, subject, language, confidence, received_at, due_on, due_source, closed_at)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, words, by_hand, subject, language, confidence, received_at, due_on, due_source, closed_at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
                 )?
                 .bind(request)?
                 .bind(reference.clone())?
@@ -393,6 +393,7 @@ impl Visit {
                 .bind(planned.proof_needed)?
                 .bind(entry.evidence.map_or(0, |evidence| u8::from(evidence.proof.is_authenticated())))?
                 .bind(entry.words.to_vec())?
+                .bind(planned.by_hand)?
                 .bind(subject.as_ref().map(ToString::to_string))?
                 .bind(entry.language.unwrap_or("und").to_owned())?
                 .bind(planned.confidence)?

@@ -144,7 +144,7 @@ impl Store {
                 (SELECT count(*) FROM requests WHERE status = 'held' AND closed_at IS NULL) AS requests_held,
                 (SELECT count(*) FROM requests WHERE closed_at IS NULL AND due_on < $1) AS requests_overdue,
                 (SELECT count(*) FROM tasks t JOIN requests r ON r.id = t.request_id
-                    WHERE t.state = 'failed' AND r.closed_at IS NULL) AS tasks_failed,
+                    WHERE t.state = 'by_hand' AND t.attempts > 0 AND r.closed_at IS NULL) AS tasks_failed,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) AS messages_ever,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'requests'), 0) AS requests_ever,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) AS replies_ever",
