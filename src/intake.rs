@@ -347,7 +347,11 @@ impl Intake {
         is_recovering: bool,
         now: Timestamp,
     ) -> Result<(String, Line)> {
-        if let Some(known) = memory.known(&mail.identity) {
+        let known = memory.known(&mail.identity);
+        // What was glanced at among junk or in a folder and lies in the inbox now, somebody has put there to be read.
+        let is_rescued = known.as_ref().is_some_and(|known| known.is_glanced) && place.origin == Origin::Inbox;
+        let glanced = known.as_ref().filter(|known| is_rescued && known.same_mail).map(|known| known.id);
+        if let Some(known) = known.filter(|_| !is_rescued) {
             return self.record_again(visit, place, mail, known).await;
         }
         let letter = letter_of(&mail.understanding);
@@ -365,17 +369,22 @@ impl Intake {
             decision.why.push_str(&format!("; our {what} {} is {effect}", reported.id));
         }
         let stays = place.origin.temper(&mut decision, is_recovering);
+        // A lost database may have answered what lies in our folders.
+        let is_lost = is_recovering && matches!(place.origin, Origin::Folder(_));
+        let is_glanced = stays.is_some() && !is_lost;
         loop {
             let folder = stays.map_or_else(|| self.folder(&decision.shelf), str::to_owned);
             let references = fresh_references(decision.requests.len())?;
             let letters = self.compose(&mut decision, &references, letter, now)?;
             let entry = Entry {
                 in_thread: case_file.replies_in_thread.saturating_add(1),
+                is_glanced,
+                in_place_of: glanced,
                 ..place.entry(mail, sender, &folder, &decision, &references, &letters)
             };
             match visit.record(&entry).await {
                 Ok(id) => {
-                    memory.remember(mail, id, &folder, &letters.replies);
+                    memory.remember(mail, id, &folder, is_glanced, &letters.replies);
                     if stays.is_some() {
                         visit.moved(id, &folder).await?;
                     }
@@ -418,7 +427,10 @@ impl Intake {
         let why = format!("known: message {}", known.id);
         let decision = Decision::silent(Disposition::None, Shelf::Held, why);
         let home = place.origin.home();
-        let folder = home.map_or(known.folder, str::to_owned);
+        // Never back among junk, from where somebody has taken it.
+        let is_own = self.own_folders().contains(&known.folder);
+        let filed = if is_own { known.folder } else { self.folder(&Shelf::Held) };
+        let folder = home.map_or(filed, str::to_owned);
         if !known.same_mail {
             let nothing = Letters::default();
             let entry = place.entry(mail, sender, &folder, &decision, &[], &nothing);
@@ -768,6 +780,8 @@ impl<'a> Place<'a> {
             replies: &letters.replies,
             in_thread: 1,
             challenge: letters.challenge.as_ref(),
+            is_glanced: false,
+            in_place_of: None,
         }
     }
 }
@@ -867,8 +881,8 @@ impl Memory {
         }
     }
 
-    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, replies: &[Outgoing]) {
-        let known = Known { id, folder: folder.to_owned(), same_mail: true };
+    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, is_glanced: bool, replies: &[Outgoing]) {
+        let known = Known { id, folder: folder.to_owned(), same_mail: true, is_glanced };
         if let Some(letter) = mail.identity.letter {
             self.letters.insert(letter, Known { same_mail: false, ..known.clone() });
         }

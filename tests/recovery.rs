@@ -322,6 +322,31 @@ fn mail_that_nobody_accounts_for_is_told_and_recorded() {
     assert_eq!(house.done(&["reconcile"]), "3 mails looked at, 0 unaccounted; 0 requests found among junk\n");
 }
 
+#[test]
+fn a_mail_that_was_only_glanced_at_is_read_once_somebody_puts_it_into_the_inbox() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    house.put(".Opt-out", "stray", OPT_OUT);
+    house.put(".Held", "other", DELETE);
+    house.run(&["reconcile"]);
+    assert_eq!(house.statuses(), [pair("jane", "completed")]);
+    let moved = |from: &str, name: &str| {
+        let root = house.path("Maildir");
+        std::fs::rename(root.join(from).join("new").join(name), root.join("new").join(name)).unwrap();
+    };
+    moved(".Opt-out", "stray");
+    moved(".Held", "other");
+    house.read();
+    let all = [pair("jane", "completed"), pair("other", "awaiting_proof"), pair("stray", "completed")];
+    assert_eq!((house.statuses(), house.sent()), (all.to_vec(), 3));
+    assert_eq!(house.list(&["messages", "list"]).len(), 3, "each has its one row");
+    // Read once, it is read: the same bytes again are nothing new.
+    house.put("", "stray", OPT_OUT);
+    house.read();
+    assert_eq!((house.statuses().len(), house.sent()), (3, 3));
+}
+
 #[tokio::test]
 async fn a_canary_comes_back_or_is_missed() {
     let house = support::House::with("[admin]\nnotify = \"dpo@example.com\"\n").await;

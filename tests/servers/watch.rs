@@ -75,10 +75,11 @@ fn requests_among_junk_are_found_and_held() -> Outcome {
     let (said, _) = house.run(&["reconcile"]);
     // What was moved is looked at once where it lies now.
     assert_eq!(said, "1 mails looked at, 0 unaccounted; 0 requests found among junk\n");
-    // Somebody gets the other one out of the junk: it is known, and asks nothing.
+    // Somebody gets the other one out of the junk: it is read as what has come to the inbox, not put back.
     house.dovecot.deliver("privacy", &letter("pills", "Buy our boots in size 42, they are cheap."));
     house.run(&["run", "--once"]);
     assert_eq!((house.list(&["messages", "list"]).len(), house.filed("INBOX").len()), (3, 0));
+    assert_eq!((house.filed("Spam").len(), house.filed("Held").len()), (1, 2));
     Ok(())
 }
 
