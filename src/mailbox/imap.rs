@@ -49,8 +49,8 @@ pub struct Imap {
     known_folders: HashSet<String>,
     /// Mails to fetch with one command: 1 after a failure, then twice as many after each success.
     window_mails: usize,
-    /// Failed attempts by UID, of [`Pass::validity`].
-    failures: HashMap<u32, u8>,
+    /// Failed attempts at mails. They outlast the session, and looks into other folders.
+    failures: HashMap<Which, u8>,
     warned_of_leftovers: bool,
     /// What we have filed since the folders were last looked into.
     filed: folders::Filed,
@@ -67,6 +67,9 @@ struct Pass {
     width: u32,
     listed: VecDeque<Listed>,
 }
+
+/// A mail of a folder: the folder's name, its UIDVALIDITY, and the UID.
+type Which = (String, u32, u32);
 
 /// One command that files mails into one folder.
 struct Filing<'a> {
@@ -137,9 +140,8 @@ impl Imap {
         if selected.read_only {
             warn!(mailbox = %self.settings.name, "the inbox is read-only: mail cannot be filed");
         }
-        if validity != self.pass.validity {
-            self.failures.clear();
-        }
+        let inbox = &self.settings.inbox;
+        self.failures.retain(|(folder, under, _), _| folder != inbox || *under == validity);
         let mut last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
         if selected.uid_next.is_some_and(|next| next <= last_uid) {
             // As after a restored backup: what came since has numbers that we believe to be done with.
@@ -342,7 +344,7 @@ impl Imap {
 
     /// Size and kind of a body that has come.
     fn arrived(&mut self, mail: &Listed, bytes: Vec<u8>) -> (u64, Body) {
-        self.failures.remove(&mail.uid);
+        self.failures.remove(&self.which(mail.uid));
         let length = bytes.len() as u64;
         if length < self.bounds.read_limit {
             (length, Body::Whole(bytes))
@@ -358,12 +360,17 @@ impl Imap {
 
     /// Whether a mail's bytes are to be fetched: that has not failed too often.
     fn is_wanted(&self, mail: &Listed) -> bool {
-        self.failures.get(&mail.uid).is_none_or(|failed| *failed < ATTEMPTS)
+        self.failures.get(&self.which(mail.uid)).is_none_or(|failed| *failed < ATTEMPTS)
+    }
+
+    /// The mail with this UID in the folder that is read.
+    fn which(&self, uid: u32) -> Which {
+        (self.settings.inbox.clone(), self.pass.validity, uid)
     }
 
     fn note_failure(&mut self, uid: u32) {
         self.window_mails = 1;
-        let failed = self.failures.entry(uid).or_default();
+        let failed = self.failures.entry(self.which(uid)).or_default();
         *failed = failed.saturating_add(1);
         warn!(mailbox = %self.settings.name, mail.uid = uid, failed, "a mail could not be fetched");
     }

@@ -402,10 +402,35 @@ async fn failures_are_forgotten_with_the_uidvalidity() {
     let server = Scripted::start([[login("MOVE"), dialogue].concat()]);
     let mut house = house(&server);
     // Of another mail that had this UID.
-    house.imap.failures.insert(11, ATTEMPTS);
-    house.imap.pass.validity = 6;
+    house.imap.failures.insert(("INBOX".into(), 6, 11), ATTEMPTS);
     let (_, mails) = house.pass(SEEN).await.unwrap();
     assert_eq!(mails.first().map(|mail| &mail.body), Some(&hello()));
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_had_is_passed_by_however_often_other_folders_are_looked_into() {
+    let broken = || vec![expect("UID FETCH 11 "), send("* 1 FETCH (UID 11 BODY[]<0> (what))\r\n")];
+    let begin = || [login("MOVE"), select(2, Some(13)), list("UID FETCH 11:12 ", &[11, 12])].concat();
+    let both = || vec![expect("UID FETCH 11:12 "), send("* 1 FETCH (UID 11 BODY[]<0> (what))\r\n")];
+    let server = Scripted::start([
+        [begin(), both()].concat(),
+        [begin(), broken()].concat(),
+        [begin(), broken()].concat(),
+        [begin(), broken()].concat(),
+        [begin(), bodies("UID FETCH 12 ", &[12])].concat(),
+    ]);
+    let mut house = house(&server);
+    for _ in 0..4 {
+        house.imap.turn_to("INBOX");
+        house.pass(SEEN).await.unwrap_err();
+        assert!(house.imap.has_stumbled());
+        house.imap.turn_to("Elsewhere");
+    }
+    house.imap.turn_to("INBOX");
+    let (_, mails) = house.pass(SEEN).await.unwrap();
+    let found: Vec<_> = mails.into_iter().map(|mail| (uid(&mail), mail.body)).collect();
+    assert_eq!(found, [(11, Body::Missing), (12, hello())]);
+    server.assert_followed();
 }
 
 #[tokio::test]

@@ -17,7 +17,11 @@ impl Imap {
     pub fn turn_to(&mut self, folder: &str) {
         folder.clone_into(&mut self.settings.inbox);
         self.pass = Pass::default();
-        self.failures.clear();
+    }
+
+    /// Whether the last thing that failed was fetching a mail: the next try asks for it alone, or no more.
+    pub fn has_stumbled(&self) -> bool {
+        self.window_mails == 1
     }
 
     /// See [`super::super::Mailbox::extents`].
