@@ -434,6 +434,21 @@ async fn a_mail_that_cannot_be_had_is_passed_by_however_often_other_folders_are_
 }
 
 #[tokio::test]
+async fn what_has_come_and_is_gone_is_told_from_what_lay_there_before() {
+    // Five lie there: of three that came after the cursor one or all, and others from before.
+    for (there, is_gone) in [(&[13][..], true), (&[11, 12, 13], false)] {
+        let begin = [login("MOVE"), select(5, Some(14)), list("UID FETCH 11:13 ", there)].concat();
+        let begin = begin.into_iter().map(|step| match step {
+            Step::Expect(text) => Step::Expect(text.replace("SELECT", "EXAMINE")),
+            step => step,
+        });
+        let server = Scripted::start([begin.collect::<Vec<_>>()]);
+        assert_eq!(house(&server).imap.has_given_away(SEEN).await.unwrap(), is_gone);
+        server.assert_followed();
+    }
+}
+
+#[tokio::test]
 async fn a_slow_fetch_that_goes_on_is_no_time_out() {
     let part = |text: &str| [send(text), Step::Pause(Duration::from_millis(200))];
     let slow = [
