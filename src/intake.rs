@@ -148,7 +148,15 @@ impl Intake {
         stop: &(impl Fn() -> bool + Sync),
     ) -> Result<Passed> {
         let name = mailbox.name().to_owned();
-        let cursor = mailbox.look(self.store.cursor(&name).await?).await?;
+        let known = self.store.cursor(&name).await?;
+        let cursor = mailbox.look(known).await?;
+        if cursor.validity == known.validity && cursor.last_uid < known.last_uid {
+            // At once: until there is a mail to read, nothing else would say where the numbers begin anew.
+            self.store.move_cursor(&name, cursor).await?;
+            if let Mailbox::Imap(imap) = mailbox {
+                self.store.move_cursor(&format!("{name}/{}", imap.folder()), cursor).await?;
+            }
+        }
         let mut to_file = self.store.unfiled(&name, mailbox.kind(), cursor.validity).await?;
         let mut in_work: Option<tokio::task::JoinHandle<Result<Vec<Filing>>>> = None;
         let mut passed = Passed::default();

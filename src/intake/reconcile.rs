@@ -127,7 +127,11 @@ impl Intake {
         stop: &Stop,
     ) -> Result<()> {
         let label = format!("{name}/{}", imap.folder());
-        let mut cursor = imap.look(self.store.cursor(&label).await?).await?;
+        let known = self.store.cursor(&label).await?;
+        let mut cursor = imap.look(known).await?;
+        if cursor.validity == known.validity && cursor.last_uid < known.last_uid {
+            self.store.move_cursor(&label, cursor).await?;
+        }
         let from = if origin == Origin::Inbox { name } else { label.as_str() };
         let mut to_file = match origin {
             Origin::Junk(_) => {
