@@ -363,6 +363,7 @@ impl Daemon {
         let begun = Timestamp::now();
         let mut all_read = true;
         let mut failure = None;
+        set_back(&self.intake.store).await;
         // The first is what the command ends with.
         let note = |failure: &mut Option<anyhow::Error>, error: anyhow::Error| match failure {
             None => *failure = Some(error),
@@ -607,6 +608,7 @@ async fn mailbox_loop(
 async fn clock_loop(intake: Arc<Intake>, progress: Progress, retention: Retention, stop: Stop) {
     let mut purged: Option<Timestamp> = None;
     while !stop.is_asked() {
+        set_back(&intake.store).await;
         if let Some(now) = progress.read_until()
             && let Err(error) = intake.sweep(now).await
         {
@@ -700,6 +702,19 @@ async fn work_loop(work: Work, progress: Progress, stop: Stop) {
             }
         };
         stop.rest(rest).await;
+    }
+}
+
+/// Rights what was dated while the clock was ahead.
+async fn set_back(store: &Store) {
+    match store.set_back(Timestamp::now()).await {
+        Ok(None) => {}
+        Ok(Some(newest)) => error!(
+            %newest,
+            "the clock was ahead, up to this time at the least, and was set back: what was dated meanwhile is due now; \
+             see what was reminded of, expired and purged"
+        ),
+        Err(error) => error!("what was dated while the clock was ahead cannot be righted: {error:#}"),
     }
 }
 
