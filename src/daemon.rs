@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
@@ -666,9 +667,15 @@ async fn is_reconcile_due(store: &Store, zone: &TimeZone, now: Timestamp) -> boo
             return false;
         }
     };
-    let Some(last) = last else { return true };
-    let hours = now.duration_since(last).as_hours();
-    hours >= 24 || hours >= 12 && now.to_zoned_datetime(zone.clone()).hour() == 3
+    last.is_none_or(|last| last < latest_three(zone, now))
+}
+
+/// The latest three o'clock in the morning by `zone`; the hour after where clocks are set forward just then.
+fn latest_three(zone: &TimeZone, now: Timestamp) -> Timestamp {
+    let today = now.to_zoned_datetime(zone.clone()).date();
+    let three = |date: Date| zone.to_timestamp(date.at(3, 0, 0, 0)).ok();
+    let yesterday = today.yesterday().ok().and_then(three);
+    three(today).filter(|at| *at <= now).or(yesterday).unwrap_or(now)
 }
 
 /// Mail to ourselves, for ever: looked after once a minute.
@@ -804,4 +811,44 @@ fn back_off(failures: u32) -> Duration {
     let _ = getrandom::fill(&mut byte);
     let [byte] = byte;
     wait + wait * u32::from(byte) / 510
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_three_in_the_morning_is_by_the_calendars_zone() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        for (now, three) in [
+            ("2026-11-23T02:00:00Z", "2026-11-23T02:00:00Z"),
+            ("2026-11-23T01:59:59Z", "2026-11-22T02:00:00Z"),
+            ("2026-11-23T23:30:00Z", "2026-11-23T02:00:00Z"),
+            // Two becomes three, and three becomes two.
+            ("2026-03-29T00:59:59Z", "2026-03-28T02:00:00Z"),
+            ("2026-03-29T01:00:00Z", "2026-03-29T01:00:00Z"),
+            ("2026-10-25T01:30:00Z", "2026-10-24T01:00:00Z"),
+            ("2026-10-25T02:00:00Z", "2026-10-25T02:00:00Z"),
+        ] {
+            let (now, three): (Timestamp, Timestamp) = (now.parse().unwrap(), three.parse().unwrap());
+            assert_eq!(latest_three(&berlin, now), three, "{now}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_mailboxes_are_looked_through_once_after_every_three_in_the_morning() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let is_due = async |now: &str| is_reconcile_due(&store, &TimeZone::UTC, at(now)).await;
+        assert!(is_due("2026-11-23T10:00:00Z").await, "never yet");
+        store.record_reconciliation(&Reconciled::default(), at("2026-11-23T20:00:00Z")).await.unwrap();
+        assert!(!is_due("2026-11-24T02:59:59Z").await);
+        assert!(is_due("2026-11-24T03:00:00Z").await, "seven hours later all the same");
+        assert!(is_due("2026-11-24T09:00:00Z").await, "and also if nothing ran at three");
+        store.record_reconciliation(&Reconciled::default(), at("2026-11-24T03:00:20Z")).await.unwrap();
+        assert!(!is_due("2026-11-24T03:59:00Z").await);
+        assert!(!is_due("2026-11-25T02:59:00Z").await);
+        store.close().await;
+    }
 }
