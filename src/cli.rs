@@ -81,6 +81,13 @@ pub enum Command {
         /// The file to write; one that exists is refused.
         file: PathBuf,
     },
+    /// Put a backup in the place of the database, while no daemon runs. The backup is checked first; what is there is
+    /// kept under another name. Nothing is answered or carried out before `recovery end`.
+    #[command(after_help = "Example:\n  privacyd restore /var/backups/privacyd-2026-11-28.db")]
+    Restore {
+        /// A file that `backup` has written.
+        file: PathBuf,
+    },
     /// Times in which nothing is answered or carried out, as after a loss of the database.
     #[command(subcommand)]
     Recovery(Recovery),

@@ -61,6 +61,7 @@ pub async fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Run { once } => run(&configured(&cli.config)?, once).await?,
         Command::Check { backup: Some(file), .. } => return backup::check(&file).await,
         Command::Check { offline, backup: None } => check(&configured(&cli.config)?, offline).await?,
+        Command::Restore { file } => return backup::restore(&configured(&cli.config)?, &file).await,
         Command::Reconcile { json } => return backup::reconcile(&configured(&cli.config)?, json).await,
         Command::Status { json } => return status::status(&configured(&cli.config)?, json).await,
         Command::Token(options) => return token(&configured(&cli.config)?, &options),
@@ -344,6 +345,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         | Command::Token(_)
         | Command::Status { .. }
         | Command::Reconcile { .. }
+        | Command::Restore { .. }
         | Command::Demo { .. }
         | Command::Init { .. } => {
             ExitCode::SUCCESS // carried out before a store is opened

@@ -236,6 +236,50 @@ fn a_backup_is_private_whole_and_says_that_it_is_one() {
     assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
 }
 
+#[test]
+fn a_backup_is_restored_and_what_was_there_is_kept() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    let (file, database) = (house.path("backup.db"), house.path("privacyd.db"));
+    let name = file.display().to_string();
+    house.done(&["backup", &name]);
+    assert!(!house.path("backup.db.part").exists());
+    house.put("", "bob", OPT_OUT);
+    house.read();
+    // As after a crash: a log lies beside the database, and is not that of the copy.
+    std::fs::write(house.path("privacyd.db-wal"), "of the other").unwrap();
+    std::fs::write(house.path("privacyd.db-shm"), "of the other").unwrap();
+
+    let sole = privacyd::store::Sole::claim(&database).unwrap();
+    let refused = house.run(&["restore", &name]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another privacyd already works on"), "{refused:?}");
+    drop(sole);
+    // A copy that was made otherwise would answer at once.
+    let other = house.path("other.db");
+    std::fs::copy(&database, &other).unwrap();
+    let refused = house.run(&["restore", &other.display().to_string()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("does not say that it is a copy"), "{refused:?}");
+    let before = std::fs::read(&database).unwrap();
+
+    let said = house.done(&["restore", &name]);
+    assert!(said.contains("with 1 mails and 1 requests"), "{said}");
+    assert_eq!(std::fs::metadata(&database).unwrap().permissions().mode() & 0o777, 0o600);
+    let kept: Vec<PathBuf> = std::fs::read_dir(house.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.display().to_string().contains("privacyd.db.before-"))
+        .collect();
+    assert_eq!(kept.len(), 2, "the database and its log: {kept:?}");
+    assert!(kept.iter().any(|path| std::fs::read(path).unwrap() == before));
+    assert!(house.recovery().unwrap().starts_with("restored from the backup of 2"));
+    assert_eq!(house.statuses(), [pair("jane", "completed")]);
+    house.put("", "cat", OPT_OUT);
+    house.read();
+    assert_eq!((house.sent(), house.statuses()[0].clone()), (2, pair("cat", "held")));
+}
+
 /// Overwrites the second half.
 fn damage(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
