@@ -68,6 +68,9 @@ const FILE_AT_ONCE: usize = 2000;
 /// wait for the same lock, go on going out.
 const VISIT: usize = 128;
 
+/// Threads that read mails: more of them would use up what the unit allows (`TasksMax=`).
+const MOST_THREADS: usize = 16;
+
 /// What one pass over a mailbox did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Passed {
@@ -661,7 +664,7 @@ impl Intake {
     async fn read(&self, mails: Arc<Vec<Fetched>>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
         let reader = Arc::clone(&self.reader);
         let work = move || {
-            let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
             let share = mails.len().div_ceil(threads).max(16);
             let prepare = |part: &[Fetched]| -> Vec<Prepared> {
                 part.iter().map(|mail| prepare_one(&reader, mail, give_up, now)).collect()
