@@ -176,7 +176,7 @@ impl Status {
                 wrong.push("the mailboxes have not been looked through for two days: see the log".to_owned());
             }
         }
-        if self.canary.is_some_and(|canary| canary.is_missed) {
+        if config.canary.is_some() && self.canary.is_some_and(|canary| canary.is_missed) {
             wrong
                 .push("the canary has not come back: replies may not go out, or mail not come in".to_owned());
         }
