@@ -360,7 +360,8 @@ impl Intake {
     ) -> Result<(String, Line)> {
         let known = memory.known(&mail.identity);
         // What was glanced at among junk or in a folder and lies in the inbox now, somebody has put there to be read.
-        let is_rescued = known.as_ref().is_some_and(|known| known.is_glanced) && place.origin == Origin::Inbox;
+        let is_rescued =
+            known.as_ref().is_some_and(|known| known.is_glanced) && place.origin == Origin::Inbox;
         let glanced = known.as_ref().filter(|known| is_rescued && known.same_mail).map(|known| known.id);
         if let Some(known) = known.filter(|_| !is_rescued) {
             return self.record_again(visit, place, mail, known).await;

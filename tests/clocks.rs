@@ -420,9 +420,8 @@ async fn a_clock_that_was_ahead_silences_nothing_once_it_is_right() {
     assert_eq!(house.store.reconciliation().await.unwrap().unwrap().at, Some(right));
     assert!(house.intake.digest(right).await.unwrap());
     house.intake.canary(&canaries, start, right + SignedDuration::from_hours(6)).await.unwrap();
-    let of = async |template: &str| {
-        house.letters().await.into_iter().filter(|(_, it, _)| it == template).count()
-    };
+    let of =
+        async |template: &str| house.letters().await.into_iter().filter(|(_, it, _)| it == template).count();
     assert_eq!((of("digest").await, of("canary").await), (2, 2));
     assert_eq!(house.intake.warn(right).await.unwrap(), 0, "nothing runs short of time yet");
     assert_eq!(house.intake.warn(at("2026-12-09T10:00:00Z")).await.unwrap(), 1);

@@ -253,14 +253,20 @@ fn a_backup_is_restored_and_what_was_there_is_kept() {
 
     let sole = privacyd::store::Sole::claim(&database).unwrap();
     let refused = house.run(&["restore", &name]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("another privacyd already works on"), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("another privacyd already works on"),
+        "{refused:?}"
+    );
     drop(sole);
     // A copy that was made otherwise would answer at once.
     let other = house.path("other.db");
     std::fs::copy(&database, &other).unwrap();
     let refused = house.run(&["restore", &other.display().to_string()]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    assert!(String::from_utf8_lossy(&refused.stdout).contains("does not say that it is a copy"), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stdout).contains("does not say that it is a copy"),
+        "{refused:?}"
+    );
     let before = std::fs::read(&database).unwrap();
 
     let said = house.done(&["restore", &name]);
@@ -315,6 +321,33 @@ async fn what_a_backup_had_queued_is_not_sent_again_by_itself() {
         copy.close().await;
     }
     assert_eq!(house.store.due(later).await.unwrap().0, 2, "the original goes on");
+}
+
+#[tokio::test]
+async fn a_reply_of_unknown_fate_is_wrong_until_a_person_settles_it() {
+    let house = support::House::new().await;
+    let now = Timestamp::now();
+    house.deliver(now, 1, support::letter("jane@example.org", OPT_OUT)).await;
+    house.deliver(now, 2, support::letter("ann@example.org", DELETE)).await;
+    house.execute("UPDATE outbox SET state = 'unknown', updated_at = 0").await;
+    let unknown = async || {
+        house.store.standing(now.to_zoned(jiff::tz::TimeZone::UTC).date(), now).await.unwrap().replies_unknown
+    };
+    assert_eq!(unknown().await, 2, "however long ago");
+    let ids: Vec<i64> =
+        house.store.replies(None, 10).await.unwrap().into_iter().map(|reply| reply.id).collect();
+    let (to_jane, to_ann) = (*ids.iter().min().unwrap(), *ids.iter().max().unwrap());
+    assert_eq!(house.store.settle_by_hand(to_jane, true, now).await.unwrap(), Some(Vec::new()));
+    assert_eq!(house.store.settle_by_hand(to_jane, false, now).await.unwrap(), None, "once");
+    let held = house.store.settle_by_hand(to_ann, false, now).await.unwrap().unwrap();
+    let (request, _) = house.store.request(&held[0]).await.unwrap().unwrap();
+    assert_eq!((held.len(), request.status.as_str()), (1, "held"), "her question never came");
+    let states =
+        house.store.replies(None, 10).await.unwrap().into_iter().map(|reply| (reply.id, reply.state));
+    let expected = [(to_jane, "sent".to_owned()), (to_ann, "bounced".to_owned())];
+    assert_eq!(states.collect::<std::collections::BTreeMap<_, _>>(), expected.into());
+    assert_eq!(unknown().await, 0);
+    assert!(house.store.verify_chain(None).await.unwrap().damage.is_none());
 }
 
 #[tokio::test]
