@@ -2,7 +2,8 @@
 -- the most.
 CREATE TABLE mailbox_cycles (
     mailbox  TEXT    NOT NULL PRIMARY KEY,
-    good_at  INTEGER, -- the end of the last pass that has read all of it
+    first_good_at INTEGER, -- the end of the first pass that has read all of it
+    good_at  INTEGER, -- the end of the last one
     alive_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

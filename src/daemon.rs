@@ -446,7 +446,7 @@ impl Daemon {
     /// # Errors
     /// A mailbox or the store does not work.
     pub async fn reconcile(&mut self, stop: &Stop) -> Result<Reconciled> {
-        let found = self.intake.reconcile(&mut self.inspected, stop).await;
+        let found = self.intake.reconcile(self.inspected.iter_mut().collect(), stop).await;
         self.intake.store.close().await;
         found
     }
@@ -551,7 +551,17 @@ impl Progress {
     /// it believes are still to be. One that cannot be reached for long must not silence the others for ever.
     fn is_doubtful(&self) -> bool {
         let is_trusted = |seen: &watch::Receiver<Seen>| seen.borrow().is_trusted;
-        !self.mailboxes.iter().all(is_trusted) && self.started.elapsed() < LONGEST_DOUBT
+        !self.mailboxes.iter().all(is_trusted) && !self.is_late()
+    }
+
+    /// Which mailboxes have been read to their end, in their order.
+    fn read(&self) -> Vec<bool> {
+        self.mailboxes.iter().map(|seen| seen.borrow().read_until.is_some()).collect()
+    }
+
+    /// Whether nobody waits any more for what has not been read by now.
+    fn is_late(&self) -> bool {
+        self.started.elapsed() >= LONGEST_DOUBT
     }
 }
 
@@ -634,15 +644,17 @@ async fn clock_loop(intake: Arc<Intake>, progress: Progress, retention: Retentio
 }
 
 /// Completeness, for ever: every night at three by our calendar, and once a day at the least, after the mailboxes
-/// have been read.
+/// have been read; an hour after the start, those that have been.
 async fn reconcile_loop(mut mailboxes: Vec<Mailbox>, intake: Arc<Intake>, progress: Progress, stop: Stop) {
     let zone = TimeZone::get(intake.policy.clock.calendar().zone_name()).unwrap_or(TimeZone::UTC);
     let mut failures = 0;
     while !stop.is_asked() {
-        let is_read = progress.read_until().is_some();
+        let read = progress.read();
+        // One that cannot be read for long must not keep the others from being looked through.
+        let is_read = !read.contains(&false) || progress.is_late() && read.contains(&true);
         let rest = match is_read && is_reconcile_due(&intake.store, &zone, Timestamp::now()).await {
             false => Duration::from_secs(60),
-            true => match intake.reconcile(&mut mailboxes, &stop).await {
+            true => match intake.reconcile(those(&mut mailboxes, &read), &stop).await {
                 Ok(_) => {
                     failures = 0;
                     Duration::from_secs(60)
@@ -657,6 +669,11 @@ async fn reconcile_loop(mut mailboxes: Vec<Mailbox>, intake: Arc<Intake>, progre
         // The first look comes soon after the first read.
         stop.rest(if is_read { rest } else { Duration::from_secs(1) }).await;
     }
+}
+
+/// The mailboxes that have been read.
+fn those<'a>(mailboxes: &'a mut [Mailbox], read: &[bool]) -> Vec<&'a mut Mailbox> {
+    mailboxes.iter_mut().zip(read).filter(|(_, is_read)| **is_read).map(|(mailbox, _)| mailbox).collect()
 }
 
 async fn is_reconcile_due(store: &Store, zone: &TimeZone, now: Timestamp) -> bool {

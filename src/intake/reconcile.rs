@@ -30,7 +30,11 @@ impl Intake {
     /// # Errors
     /// A mailbox or the store does not work; the other mailboxes are looked through all the same, and what was
     /// found is told. What was looked at is not looked at again.
-    pub async fn reconcile(self: &Arc<Self>, mailboxes: &mut [Mailbox], stop: &Stop) -> Result<Reconciled> {
+    pub async fn reconcile(
+        self: &Arc<Self>,
+        mailboxes: Vec<&mut Mailbox>,
+        stop: &Stop,
+    ) -> Result<Reconciled> {
         let mut all = Reconciled::default();
         let mut failure = None;
         for mailbox in mailboxes {

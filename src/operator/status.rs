@@ -69,6 +69,9 @@ pub struct MailboxStatus {
     pub backlog: i64,
     /// When the first of them was recorded.
     pub backlog_since: Option<Timestamp>,
+    /// The end of the first pass that has read all of it.
+    #[serde(skip)]
+    first_good_cycle: Option<Timestamp>,
 }
 
 /// `status`
@@ -109,6 +112,7 @@ impl Status {
                 last_answer: cycle.and_then(|cycle| cycle.alive),
                 backlog: backlog.mails,
                 backlog_since: backlog.oldest,
+                first_good_cycle: cycle.and_then(|cycle| cycle.first_good),
             }
         });
         let mut status = Self {
@@ -169,12 +173,18 @@ impl Status {
                 "{tasks_failed} systems have failed in open requests: see privacyd requests list --status held"
             ));
         }
-        if let Some(Reconciliation { at, found }) = self.reconciliation {
-            if found.unaccounted > 0 {
-                wrong.push(format!("{} mails were not accounted for: see the log", found.unaccounted));
-            } else if self.daemon_runs && is_older(at, UNRECONCILED) {
-                wrong.push("the mailboxes have not been looked through for two days: see the log".to_owned());
-            }
+        // Before the first look it counts from when there was something to look through.
+        let first_read = self.mailboxes.iter().filter_map(|mailbox| mailbox.first_good_cycle).min();
+        let looked_through = match self.reconciliation {
+            Some(Reconciliation { at, .. }) => at,
+            None => first_read.or(Some(now)),
+        };
+        if let Some(Reconciliation { found, .. }) = self.reconciliation
+            && found.unaccounted > 0
+        {
+            wrong.push(format!("{} mails were not accounted for: see the log", found.unaccounted));
+        } else if self.daemon_runs && is_older(looked_through, UNRECONCILED) {
+            wrong.push("the mailboxes have not been looked through for two days: see the log".to_owned());
         }
         if config.canary.is_some() && self.canary.is_some_and(|canary| canary.is_missed) {
             wrong
@@ -235,4 +245,37 @@ impl Status {
 
 fn at(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "never".to_owned(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::reconcile::Reconciled;
+    use crate::watch::Watch;
+
+    #[tokio::test]
+    async fn a_look_that_never_succeeded_is_missed_like_one_of_long_ago() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let text = "database = \"x.db\"\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+                    [[maildir]]\nname = \"box\"\npath = \"Maildir\"\n[directory]\npath = \"replies\"\n";
+        let config = Config::parse("test", text).unwrap();
+        let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let after = |hours| start + SignedDuration::from_hours(hours);
+        let watch = Watch::over(["box"].into_iter());
+        let is_missed = async |now: Timestamp| {
+            watch.good("box", now);
+            watch.record(&store).await.unwrap();
+            let status = Status::now(&store, &config, true, now).await.unwrap();
+            assert_eq!(status.good, status.wrong.is_empty());
+            status.wrong.iter().any(|wrong| wrong.contains("have not been looked through"))
+        };
+        assert!(!is_missed(start).await);
+        assert!(!is_missed(after(48)).await);
+        assert!(is_missed(after(49)).await, "two days after the first read, however often it is read since");
+        store.record_reconciliation(&Reconciled::default(), after(50)).await.unwrap();
+        assert!(!is_missed(after(51)).await);
+        assert!(is_missed(after(100)).await);
+        store.close().await;
+    }
 }

@@ -18,6 +18,8 @@ pub struct Cycle {
     pub good: Option<Timestamp>,
     /// The last whole answer of its server.
     pub alive: Option<Timestamp>,
+    /// The end of the first pass that has read all of it.
+    pub first_good: Option<Timestamp>,
 }
 
 /// Mails of one mailbox that are recorded and not in their folder yet.
@@ -81,9 +83,9 @@ impl Store {
         let list: Vec<_> =
             beats.iter().map(|(name, beat)| json!([name, second(beat.good), second(beat.alive)])).collect();
         sqlx::query(
-            "INSERT INTO mailbox_cycles (mailbox, good_at, alive_at)
-             SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
-             ON CONFLICT (mailbox) DO UPDATE SET
+            "INSERT INTO mailbox_cycles (mailbox, first_good_at, good_at, alive_at)
+             SELECT value ->> 0, value ->> 1, value ->> 1, value ->> 2 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
+             ON CONFLICT (mailbox) DO UPDATE SET first_good_at = coalesce(first_good_at, excluded.good_at),
                 good_at = coalesce(excluded.good_at, good_at), alive_at = excluded.alive_at",
         )
         .bind(serde_json::to_string(&list)?)
@@ -98,13 +100,16 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn cycles(&self) -> Result<BTreeMap<String, Cycle>> {
-        let rows: Vec<(String, Option<i64>, i64)> =
-            sqlx::query_as("SELECT mailbox, good_at, alive_at FROM mailbox_cycles")
+        let rows: Vec<(String, Option<i64>, i64, Option<i64>)> =
+            sqlx::query_as("SELECT mailbox, good_at, alive_at, first_good_at FROM mailbox_cycles")
                 .fetch_all(&self.read)
                 .await
                 .context("Cannot read when the mailboxes were read")?;
-        let cycle = |good: Option<i64>, alive| Cycle { good: good.and_then(time), alive: time(alive) };
-        Ok(rows.into_iter().map(|(name, good, alive)| (name, cycle(good, alive))).collect())
+        let known = |at: Option<i64>| at.and_then(time);
+        let cycles = rows.into_iter().map(|(name, good, alive, first)| {
+            (name, Cycle { good: known(good), alive: time(alive), first_good: known(first) })
+        });
+        Ok(cycles.collect())
     }
 
     /// What of each mailbox is still to be filed, by name. What was recorded under numbers that are void by now
