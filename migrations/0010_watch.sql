@@ -26,6 +26,9 @@ CREATE TABLE reconciliations (
     junk        INTEGER NOT NULL  -- requests that were found among junk
 ) STRICT;
 
+-- Replies of unknown fate, which are few.
+CREATE INDEX outbox_unknown ON outbox (id) WHERE state = 'unknown';
+
 -- How a mail of a Maildir is told without reading it.
 CREATE INDEX messages_file ON messages (mailbox, mail_id) WHERE validity = 0;
 

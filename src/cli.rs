@@ -437,6 +437,18 @@ pub enum OutboxCommand {
         /// Its number in the list.
         id: i64,
     },
+    /// Say what became of a reply of unknown fate, where you know it, as from the server's log.
+    #[command(after_help = "Example:\n  privacyd outbox settle 17 --sent")]
+    Settle {
+        /// Its number in the list.
+        id: i64,
+        /// It was delivered.
+        #[arg(long, required_unless_present = "lost", conflicts_with = "lost")]
+        sent: bool,
+        /// It was not, and is not to be sent again: what it asked or told waits for a person.
+        #[arg(long)]
+        lost: bool,
+    },
 }
 
 /// `privacyd suppressions`

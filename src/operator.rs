@@ -519,6 +519,18 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
                 },
             )
         }
+        OutboxCommand::Settle { id, sent, .. } => {
+            match store.settle_by_hand(id, sent, Timestamp::now()).await? {
+                Some(held) => {
+                    println!("Reply {id} is settled as {}", if sent { "sent" } else { "lost" });
+                    if !held.is_empty() {
+                        println!("Held for a person: {}", held.join(" "));
+                    }
+                    Ok(ExitCode::SUCCESS)
+                }
+                None => not_found(&format!("There is no reply {id} of unknown fate")),
+            }
+        }
         OutboxCommand::Retry { id } => match store.retry(id, Timestamp::now()).await? {
             Some(state) => {
                 println!("Reply {id} was {state} and is queued again");

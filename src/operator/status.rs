@@ -162,7 +162,7 @@ impl Status {
         }
         if replies_unknown > 0 {
             wrong.push(format!(
-                "{replies_unknown} replies of unknown fate: see privacyd outbox list --state unknown"
+                "{replies_unknown} replies of unknown fate: see privacyd outbox list --state unknown, and settle them"
             ));
         }
         if requests_overdue > 0 {
@@ -219,7 +219,7 @@ impl Status {
             oldest => format!(", the oldest since {}", at(oldest)),
         };
         lines.push(format!(
-            "replies   {} to be sent{oldest}; in the last 7 days {} of unknown fate, {} bounced",
+            "replies   {} to be sent{oldest}; {} of unknown fate; {} bounced in the last 7 days",
             standing.replies_waiting, standing.replies_unknown, standing.replies_bounced
         ));
         lines.push(format!(

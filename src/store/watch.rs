@@ -38,9 +38,9 @@ pub struct Standing {
     pub replies_waiting: i64,
     /// When the first of them was queued.
     pub oldest_reply: Option<Timestamp>,
-    /// Replies of unknown fate since the given moment.
+    /// Replies of unknown fate.
     pub replies_unknown: i64,
-    /// Replies that bounced since then.
+    /// Replies that bounced since the given moment.
     pub replies_bounced: i64,
     /// Requests that are open.
     pub requests_open: i64,
@@ -141,8 +141,7 @@ impl Store {
             "SELECT
                 (SELECT count(*) FROM outbox WHERE state IN ('queued', 'deferred')) AS replies_waiting,
                 (SELECT min(created_at) FROM outbox WHERE state IN ('queued', 'deferred')) AS oldest_reply,
-                (SELECT count(*) FROM outbox WHERE state IN ('sent', 'bounced', 'unknown') AND updated_at > $2
-                    AND state = 'unknown') AS replies_unknown,
+                (SELECT count(*) FROM outbox WHERE state = 'unknown') AS replies_unknown,
                 (SELECT count(*) FROM outbox WHERE state IN ('sent', 'bounced', 'unknown') AND updated_at > $2
                     AND state = 'bounced') AS replies_bounced,
                 (SELECT count(*) FROM requests WHERE closed_at IS NULL) AS requests_open,
