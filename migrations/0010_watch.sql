@@ -7,6 +7,12 @@ CREATE TABLE mailbox_cycles (
     alive_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- When a server has refused name or password of a mailbox, until it takes them: no restart tries again at once.
+CREATE TABLE login_refusals (
+    mailbox TEXT    NOT NULL PRIMARY KEY,
+    at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Times in which nothing is answered or carried out, because the mailbox knows more than this database. One
 -- without an end lasts.
 CREATE TABLE recoveries (

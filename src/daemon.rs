@@ -37,14 +37,11 @@ use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
 use crate::verify::{MAIL_TIMEOUT, Verifier, WINDOW_TIMEOUT};
-use crate::watch::Watch;
+use crate::watch::{AFTER_REFUSED_LOGIN, Watch};
 use crate::work::Work;
 
 /// The longest wait between two tries of something that fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
-
-/// The wait after a refused login: a server that counts wrong passwords must not lock us out.
-const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(15 * 60);
 
 /// The wait after a look through the mailboxes that failed.
 const AFTER_FAILED_LOOK: Duration = Duration::from_secs(30 * 60);
@@ -575,6 +572,16 @@ async fn mailbox_loop(
 ) {
     let name = mailbox.name().to_owned();
     let mut failures = 0;
+    let mut refused_at = intake.store.refused_at(&name).await.unwrap_or_default();
+    // The server counts wrong passwords over restarts.
+    if let Some(wait) = refused_at.and_then(|at| wait_after_refusal(at, Timestamp::now())) {
+        let wait_s = wait.as_secs();
+        error!(
+            mailbox = name,
+            wait_s, "the login was refused before the restart; privacyd check tries it at once"
+        );
+        stop.rest(wait).await;
+    }
     while !stop.is_asked() {
         let begun = Timestamp::now();
         let passed = async {
@@ -594,6 +601,11 @@ async fn mailbox_loop(
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                 }
                 failures = 0;
+                if refused_at.take().is_some()
+                    && let Err(error) = intake.store.record_refusal(&name, None).await
+                {
+                    error!("{error:#}");
+                }
                 if all_read {
                     seen.send_modify(|seen| seen.read_until = Some(begun));
                 }
@@ -604,6 +616,12 @@ async fn mailbox_loop(
                 intake.watch.failed(&name);
                 let refused = error.chain().any(|cause| cause.is::<LoginRefused>());
                 let wait = if refused { AFTER_REFUSED_LOGIN } else { back_off(failures) };
+                if refused {
+                    refused_at = Some(Timestamp::now());
+                    if let Err(error) = intake.store.record_refusal(&name, refused_at).await {
+                        error!("{error:#}");
+                    }
+                }
                 error!(mailbox = name, failures, wait_s = wait.as_secs(), "mailbox failed: {error:#}");
                 wait
             }
@@ -611,6 +629,13 @@ async fn mailbox_loop(
         stop.rest(rest).await;
     }
     mailbox.close().await;
+}
+
+/// How long is still to be waited after a login that was refused at `at`.
+fn wait_after_refusal(at: Timestamp, now: Timestamp) -> Option<Duration> {
+    // A clock that was set back makes no wait longer.
+    let gone = Duration::try_from(now.duration_since(at)).unwrap_or_default();
+    AFTER_REFUSED_LOGIN.checked_sub(gone).filter(|wait| !wait.is_zero())
 }
 
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
@@ -833,6 +858,16 @@ fn back_off(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_refused_login_a_restart_waits_for_the_rest() {
+        let at = |minute: i64| Timestamp::from_second(60 * minute).unwrap();
+        let wait = |now| wait_after_refusal(at(100), at(now)).map(|wait| wait.as_secs() / 60);
+        assert_eq!(
+            [wait(90), wait(100), wait(104), wait(115), wait(200)],
+            [Some(15), Some(15), Some(11), None, None]
+        );
+    }
 
     #[test]
     fn the_latest_three_in_the_morning_is_by_the_calendars_zone() {

@@ -95,6 +95,35 @@ impl Store {
         .map(drop)
     }
 
+    /// Records that a login was refused at this time; or that none is any more.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn record_refusal(&self, mailbox: &str, at: Option<Timestamp>) -> Result<()> {
+        let query = match at {
+            Some(_) => {
+                "INSERT INTO login_refusals (mailbox, at) VALUES ($1, $2)
+                 ON CONFLICT (mailbox) DO UPDATE SET at = excluded.at"
+            }
+            None => "DELETE FROM login_refusals WHERE mailbox = $1",
+        };
+        let query = sqlx::query(query).bind(mailbox).bind(at.map(Timestamp::as_second));
+        query.execute(&self.write).await.context("Cannot record whether a login was refused").map(drop)
+    }
+
+    /// When a login was refused last, if none was taken since.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn refused_at(&self, mailbox: &str) -> Result<Option<Timestamp>> {
+        let at: Option<i64> = sqlx::query_scalar("SELECT at FROM login_refusals WHERE mailbox = ?")
+            .bind(mailbox)
+            .fetch_optional(&self.read)
+            .await
+            .context("Cannot read whether a login was refused")?;
+        Ok(at.and_then(time))
+    }
+
     /// When each mailbox was last read, by name.
     ///
     /// # Errors
