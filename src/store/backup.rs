@@ -197,7 +197,9 @@ async fn look(store: &Store) -> Result<Looked> {
             .fetch_one(&mut *db)
             .await?;
     if !is_marked {
-        faults.push("it does not say that it is a copy, and whoever starts with it would answer at once".to_owned());
+        faults.push(
+            "it does not say that it is a copy, and whoever starts with it would answer at once".to_owned(),
+        );
     }
     drop(db);
     let chain = if has_chain { Some(store.verify_chain(None).await?) } else { None };
