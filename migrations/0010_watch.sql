@@ -4,7 +4,8 @@ CREATE TABLE mailbox_cycles (
     mailbox  TEXT    NOT NULL PRIMARY KEY,
     first_good_at INTEGER, -- the end of the first pass that has read all of it
     good_at  INTEGER, -- the end of the last one
-    alive_at INTEGER NOT NULL
+    alive_at INTEGER NOT NULL,
+    unread   INTEGER NOT NULL DEFAULT 0 -- mails that were still to be read then
 ) STRICT, WITHOUT ROWID;
 
 -- When a server has refused name or password of a mailbox, until it takes them: no restart tries again at once.

@@ -171,6 +171,7 @@ impl Intake {
             }
             let window = window?;
             if !stop() {
+                self.watch.unread(&name, mailbox.waiting());
                 self.watch.alive(&name, Timestamp::now());
             }
             let is_last = window.mails.is_empty();

@@ -43,6 +43,8 @@ pub struct Beat {
     pub good: Option<Timestamp>,
     /// The last whole answer.
     pub alive: Option<Timestamp>,
+    /// Mails that were still to be read then, at the most.
+    pub unread: u64,
     /// Passes that have failed since.
     failures: u32,
     /// Whether `alive` is news since the watchdog was fed last.
@@ -76,11 +78,18 @@ impl Watch {
         });
     }
 
+    /// So many mails are still to be read; told with the next sign of life.
+    pub fn unread(&self, name: &str, mails: u64) {
+        if let Some(beat) = self.beats().get_mut(name) {
+            beat.unread = mails;
+        }
+    }
+
     /// All of a mailbox has been read at `now`.
     pub fn good(&self, name: &str, now: Timestamp) {
         self.note(name, |beat| {
             let now = Some(now);
-            *beat = Beat { good: now, alive: now, failures: 0, is_heard: true, is_new: true };
+            *beat = Beat { good: now, alive: now, unread: 0, failures: 0, is_heard: true, is_new: true };
         });
     }
 

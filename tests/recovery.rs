@@ -331,7 +331,12 @@ async fn a_reply_of_unknown_fate_is_wrong_until_a_person_settles_it() {
     house.deliver(now, 2, support::letter("ann@example.org", DELETE)).await;
     house.execute("UPDATE outbox SET state = 'unknown', updated_at = 0").await;
     let unknown = async || {
-        house.store.standing(now.to_zoned(jiff::tz::TimeZone::UTC).date(), now).await.unwrap().replies_unknown
+        house
+            .store
+            .standing(now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date(), now)
+            .await
+            .unwrap()
+            .replies_unknown
     };
     assert_eq!(unknown().await, 2, "however long ago");
     let ids: Vec<i64> =

@@ -66,6 +66,8 @@ struct Pass {
     unlisted: Option<(u32, Option<u32>)>,
     width: u32,
     listed: VecDeque<Listed>,
+    /// Mails that are not handed out yet, at the most.
+    waiting: u64,
 }
 
 /// A mail of a folder: the folder's name, its UIDVALIDITY, and the UID.
@@ -163,7 +165,14 @@ impl Imap {
             self.session.take().context("The mailbox has no session; a pass has to begin first")?;
         let mails = self.fetch_window(&mut session).await?;
         self.session = Some(session);
+        let waiting = self.pass.waiting.saturating_sub(mails.len() as u64);
+        self.pass.waiting = if mails.is_empty() { 0 } else { waiting };
         Ok(Window { validity: self.pass.validity, mails })
+    }
+
+    /// See [`super::Mailbox::waiting`].
+    pub fn waiting(&self) -> u64 {
+        self.pass.waiting
     }
 
     /// See [`super::Mailbox::file`].
@@ -536,7 +545,12 @@ impl Pass {
         };
         // There cannot be more answers than mails: few mails are listed at once, however far apart.
         let width = if selected.exists <= *LIST_WIDTH.start() { u32::MAX } else { *LIST_WIDTH.start() };
-        Self { validity, unlisted, width, listed: VecDeque::new() }
+        let waiting = match unlisted {
+            None => 0,
+            Some((first, Some(last))) => last.saturating_sub(first).saturating_add(1).min(selected.exists),
+            Some((_, None)) => selected.exists,
+        };
+        Self { validity, unlisted, width, listed: VecDeque::new(), waiting: waiting.into() }
     }
 
     /// The next range of UIDs to list. Without a last UID it is open.

@@ -241,6 +241,28 @@ async fn what_select_tells_decides_what_is_listed() {
 }
 
 #[tokio::test]
+async fn what_is_still_to_be_read_is_told() {
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(5, Some(13)),
+        list("UID FETCH 11:12 ", &[11, 12]),
+        bodies("UID FETCH 11 ", &[11]),
+        bodies("UID FETCH 12 ", &[12]),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    house.imap.window_mails = 1;
+    house.imap.bounds.window_mails = 1;
+    house.imap.look(SEEN).await.unwrap();
+    let mut told = vec![house.imap.waiting()];
+    for _ in 0..3 {
+        house.imap.next_window().await.unwrap();
+        told.push(house.imap.waiting());
+    }
+    assert_eq!(told, [2, 1, 0, 0], "three lie there from before");
+}
+
+#[tokio::test]
 async fn empty_ranges_grow_and_full_ones_shrink() {
     let dialogue = [
         select(2_001, Some(100_000)),

@@ -65,6 +65,8 @@ pub struct MailboxStatus {
     pub last_good_cycle: Option<Timestamp>,
     /// The last whole answer of its server.
     pub last_answer: Option<Timestamp>,
+    /// Mails that were still to be read at its last answer.
+    pub unread: i64,
     /// Mails that are recorded and not filed.
     pub backlog: i64,
     /// When the first of them was recorded.
@@ -110,6 +112,7 @@ impl Status {
                 name: name.clone(),
                 last_good_cycle: cycle.and_then(|cycle| cycle.good),
                 last_answer: cycle.and_then(|cycle| cycle.alive),
+                unread: cycle.map_or(0, |cycle| cycle.unread),
                 backlog: backlog.mails,
                 backlog_since: backlog.oldest,
                 first_good_cycle: cycle.and_then(|cycle| cycle.first_good),
@@ -203,6 +206,7 @@ impl Status {
         lines.push(format!("daemon    {}", if self.daemon_runs { "runs" } else { "does not run" }));
         for mailbox in &self.mailboxes {
             let backlog = match mailbox.backlog {
+                0 if mailbox.unread > 0 => format!("{} mails to be read", mailbox.unread),
                 0 => "everything is filed".to_owned(),
                 mails => format!("{mails} mails to be filed, the oldest since {}", at(mailbox.backlog_since)),
             };
@@ -273,6 +277,11 @@ mod tests {
         assert!(!is_missed(start).await);
         assert!(!is_missed(after(48)).await);
         assert!(is_missed(after(49)).await, "two days after the first read, however often it is read since");
+        watch.unread("box", 17);
+        watch.alive("box", start);
+        watch.record(&store).await.unwrap();
+        let text = Status::now(&store, &config, true, after(49)).await.unwrap().as_text();
+        assert!(text.contains("; 17 mails to be read\n"), "{text}");
         store.record_reconciliation(&Reconciled::default(), after(50)).await.unwrap();
         assert!(!is_missed(after(51)).await);
         assert!(is_missed(after(100)).await);

@@ -20,6 +20,8 @@ pub struct Cycle {
     pub alive: Option<Timestamp>,
     /// The end of the first pass that has read all of it.
     pub first_good: Option<Timestamp>,
+    /// Mails that were still to be read at the last answer.
+    pub unread: i64,
 }
 
 /// Mails of one mailbox that are recorded and not in their folder yet.
@@ -80,13 +82,16 @@ impl Store {
     /// The database does not work.
     pub async fn record_cycles(&self, beats: &[(&String, &Beat)]) -> Result<()> {
         let second = |at: Option<Timestamp>| at.map(Timestamp::as_second);
-        let list: Vec<_> =
-            beats.iter().map(|(name, beat)| json!([name, second(beat.good), second(beat.alive)])).collect();
+        let list: Vec<_> = beats
+            .iter()
+            .map(|(name, beat)| json!([name, second(beat.good), second(beat.alive), beat.unread]))
+            .collect();
         sqlx::query(
-            "INSERT INTO mailbox_cycles (mailbox, first_good_at, good_at, alive_at)
-             SELECT value ->> 0, value ->> 1, value ->> 1, value ->> 2 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
+            "INSERT INTO mailbox_cycles (mailbox, first_good_at, good_at, alive_at, unread)
+             SELECT value ->> 0, value ->> 1, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
              ON CONFLICT (mailbox) DO UPDATE SET first_good_at = coalesce(first_good_at, excluded.good_at),
-                good_at = coalesce(excluded.good_at, good_at), alive_at = excluded.alive_at",
+                good_at = coalesce(excluded.good_at, good_at), alive_at = excluded.alive_at,
+                unread = excluded.unread",
         )
         .bind(serde_json::to_string(&list)?)
         .execute(&self.write)
@@ -105,7 +110,7 @@ impl Store {
                 "INSERT INTO login_refusals (mailbox, at) VALUES ($1, $2)
                  ON CONFLICT (mailbox) DO UPDATE SET at = excluded.at"
             }
-            None => "DELETE FROM login_refusals WHERE mailbox = $1",
+            None => "DELETE FROM login_refusals WHERE mailbox = $1 AND $2 IS NULL",
         };
         let query = sqlx::query(query).bind(mailbox).bind(at.map(Timestamp::as_second));
         query.execute(&self.write).await.context("Cannot record whether a login was refused").map(drop)
@@ -129,14 +134,14 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn cycles(&self) -> Result<BTreeMap<String, Cycle>> {
-        let rows: Vec<(String, Option<i64>, i64, Option<i64>)> =
-            sqlx::query_as("SELECT mailbox, good_at, alive_at, first_good_at FROM mailbox_cycles")
+        let rows: Vec<(String, Option<i64>, i64, Option<i64>, i64)> =
+            sqlx::query_as("SELECT mailbox, good_at, alive_at, first_good_at, unread FROM mailbox_cycles")
                 .fetch_all(&self.read)
                 .await
                 .context("Cannot read when the mailboxes were read")?;
         let known = |at: Option<i64>| at.and_then(time);
-        let cycles = rows.into_iter().map(|(name, good, alive, first)| {
-            (name, Cycle { good: known(good), alive: time(alive), first_good: known(first) })
+        let cycles = rows.into_iter().map(|(name, good, alive, first, unread)| {
+            (name, Cycle { good: known(good), alive: time(alive), first_good: known(first), unread })
         });
         Ok(cycles.collect())
     }
