@@ -75,6 +75,9 @@ struct StandingRow {
     replies_ever: i64,
 }
 
+/// Name, last good pass, last answer, first good pass, what was unread.
+type CycleRow = (String, Option<i64>, i64, Option<i64>, i64);
+
 impl Store {
     /// Records when mailboxes were last heard of.
     ///
@@ -134,7 +137,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn cycles(&self) -> Result<BTreeMap<String, Cycle>> {
-        let rows: Vec<(String, Option<i64>, i64, Option<i64>, i64)> =
+        let rows: Vec<CycleRow> =
             sqlx::query_as("SELECT mailbox, good_at, alive_at, first_good_at, unread FROM mailbox_cycles")
                 .fetch_all(&self.read)
                 .await
