@@ -47,6 +47,7 @@ CREATE TABLE messages (
     language       TEXT,
     wording        BLOB,             -- the same for two mails that a program writes from one form
     folder         TEXT    NOT NULL,
+    glanced        INTEGER NOT NULL DEFAULT 0 CHECK (glanced IN (0, 1)), -- found outside the inbox and left there: nothing was decided
     filed          INTEGER NOT NULL DEFAULT 0 CHECK (filed IN (0, 1)),
     UNIQUE (digest, size)
 ) STRICT;

@@ -82,6 +82,13 @@ pub enum Command {
         /// The file to write; one that exists is refused.
         file: PathBuf,
     },
+    /// Put a backup in the place of the database, while no daemon runs. The backup is checked first; what is there is
+    /// kept under another name. Nothing is answered or carried out before `recovery end`.
+    #[command(after_help = "Example:\n  privacyd restore /var/backups/privacyd-2026-11-28.db")]
+    Restore {
+        /// A file that `backup` has written.
+        file: PathBuf,
+    },
     /// Times in which nothing is answered or carried out, as after a loss of the database.
     #[command(subcommand)]
     Recovery(Recovery),
@@ -473,6 +480,18 @@ pub enum OutboxCommand {
     Retry {
         /// Its number in the list.
         id: i64,
+    },
+    /// Say what became of a reply of unknown fate, where you know it, as from the server's log.
+    #[command(after_help = "Example:\n  privacyd outbox settle 17 --sent")]
+    Settle {
+        /// Its number in the list.
+        id: i64,
+        /// It was delivered.
+        #[arg(long, required_unless_present = "lost", conflicts_with = "lost")]
+        sent: bool,
+        /// It was not, and is not to be sent again: what it asked or told waits for a person.
+        #[arg(long)]
+        lost: bool,
     },
 }
 

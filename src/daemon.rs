@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
@@ -36,14 +37,11 @@ use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
 use crate::verify::{MAIL_TIMEOUT, Verifier, WINDOW_TIMEOUT};
-use crate::watch::Watch;
+use crate::watch::{AFTER_REFUSED_LOGIN, Watch};
 use crate::work::Work;
 
 /// The longest wait between two tries of something that fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
-
-/// The wait after a refused login: a server that counts wrong passwords must not lock us out.
-const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(15 * 60);
 
 /// The wait after a look through the mailboxes that failed.
 const AFTER_FAILED_LOOK: Duration = Duration::from_secs(30 * 60);
@@ -368,6 +366,7 @@ impl Daemon {
         let begun = Timestamp::now();
         let mut all_read = true;
         let mut failure = None;
+        set_back(&self.intake.store).await;
         // The first is what the command ends with.
         let note = |failure: &mut Option<anyhow::Error>, error: anyhow::Error| match failure {
             None => *failure = Some(error),
@@ -449,7 +448,7 @@ impl Daemon {
     /// # Errors
     /// A mailbox or the store does not work.
     pub async fn reconcile(&mut self, stop: &Stop) -> Result<Reconciled> {
-        let found = self.intake.reconcile(&mut self.inspected, stop).await;
+        let found = self.intake.reconcile(self.inspected.iter_mut().collect(), stop).await;
         self.intake.store.close().await;
         found
     }
@@ -554,7 +553,17 @@ impl Progress {
     /// it believes are still to be. One that cannot be reached for long must not silence the others for ever.
     fn is_doubtful(&self) -> bool {
         let is_trusted = |seen: &watch::Receiver<Seen>| seen.borrow().is_trusted;
-        !self.mailboxes.iter().all(is_trusted) && self.started.elapsed() < LONGEST_DOUBT
+        !self.mailboxes.iter().all(is_trusted) && !self.is_late()
+    }
+
+    /// Which mailboxes have been read to their end, in their order.
+    fn read(&self) -> Vec<bool> {
+        self.mailboxes.iter().map(|seen| seen.borrow().read_until.is_some()).collect()
+    }
+
+    /// Whether nobody waits any more for what has not been read by now.
+    fn is_late(&self) -> bool {
+        self.started.elapsed() >= LONGEST_DOUBT
     }
 }
 
@@ -568,6 +577,16 @@ async fn mailbox_loop(
 ) {
     let name = mailbox.name().to_owned();
     let mut failures = 0;
+    let mut refused_at = intake.store.refused_at(&name).await.unwrap_or_default();
+    // The server counts wrong passwords over restarts.
+    if let Some(wait) = refused_at.and_then(|at| wait_after_refusal(at, Timestamp::now())) {
+        let wait_s = wait.as_secs();
+        error!(
+            mailbox = name,
+            wait_s, "the login was refused before the restart; privacyd check tries it at once"
+        );
+        stop.rest(wait).await;
+    }
     while !stop.is_asked() {
         let begun = Timestamp::now();
         let passed = async {
@@ -587,6 +606,11 @@ async fn mailbox_loop(
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                 }
                 failures = 0;
+                if refused_at.take().is_some()
+                    && let Err(error) = intake.store.record_refusal(&name, None).await
+                {
+                    error!("{error:#}");
+                }
                 if all_read {
                     seen.send_modify(|seen| seen.read_until = Some(begun));
                 }
@@ -597,6 +621,12 @@ async fn mailbox_loop(
                 intake.watch.failed(&name);
                 let refused = error.chain().any(|cause| cause.is::<LoginRefused>());
                 let wait = if refused { AFTER_REFUSED_LOGIN } else { back_off(failures) };
+                if refused {
+                    refused_at = Some(Timestamp::now());
+                    if let Err(error) = intake.store.record_refusal(&name, refused_at).await {
+                        error!("{error:#}");
+                    }
+                }
                 error!(mailbox = name, failures, wait_s = wait.as_secs(), "mailbox failed: {error:#}");
                 wait
             }
@@ -606,12 +636,20 @@ async fn mailbox_loop(
     mailbox.close().await;
 }
 
+/// How long is still to be waited after a login that was refused at `at`.
+fn wait_after_refusal(at: Timestamp, now: Timestamp) -> Option<Duration> {
+    // A clock that was set back makes no wait longer.
+    let gone = Duration::try_from(now.duration_since(at)).unwrap_or_default();
+    AFTER_REFUSED_LOGIN.checked_sub(gone).filter(|wait| !wait.is_zero())
+}
+
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
 /// mailbox has been read, or somebody who answered in time would find his request expired. And warnings, and once a
 /// day the digest and the purge.
 async fn clock_loop(intake: Arc<Intake>, progress: Progress, retention: Retention, stop: Stop) {
     let mut purged: Option<Timestamp> = None;
     while !stop.is_asked() {
+        set_back(&intake.store).await;
         if let Some(now) = progress.read_until()
             && let Err(error) = intake.sweep(now).await
         {
@@ -636,15 +674,17 @@ async fn clock_loop(intake: Arc<Intake>, progress: Progress, retention: Retentio
 }
 
 /// Completeness, for ever: every night at three by our calendar, and once a day at the least, after the mailboxes
-/// have been read.
+/// have been read; an hour after the start, those that have been.
 async fn reconcile_loop(mut mailboxes: Vec<Mailbox>, intake: Arc<Intake>, progress: Progress, stop: Stop) {
     let zone = TimeZone::get(intake.policy.clock.calendar().zone_name()).unwrap_or(TimeZone::UTC);
     let mut failures = 0;
     while !stop.is_asked() {
-        let is_read = progress.read_until().is_some();
+        let read = progress.read();
+        // One that cannot be read for long must not keep the others from being looked through.
+        let is_read = !read.contains(&false) || progress.is_late() && read.contains(&true);
         let rest = match is_read && is_reconcile_due(&intake.store, &zone, Timestamp::now()).await {
             false => Duration::from_secs(60),
-            true => match intake.reconcile(&mut mailboxes, &stop).await {
+            true => match intake.reconcile(those(&mut mailboxes, &read), &stop).await {
                 Ok(_) => {
                     failures = 0;
                     Duration::from_secs(60)
@@ -661,6 +701,11 @@ async fn reconcile_loop(mut mailboxes: Vec<Mailbox>, intake: Arc<Intake>, progre
     }
 }
 
+/// The mailboxes that have been read.
+fn those<'a>(mailboxes: &'a mut [Mailbox], read: &[bool]) -> Vec<&'a mut Mailbox> {
+    mailboxes.iter_mut().zip(read).filter(|(_, is_read)| **is_read).map(|(mailbox, _)| mailbox).collect()
+}
+
 async fn is_reconcile_due(store: &Store, zone: &TimeZone, now: Timestamp) -> bool {
     let last = match store.reconciliation().await {
         Ok(last) => last.and_then(|last| last.at),
@@ -669,9 +714,15 @@ async fn is_reconcile_due(store: &Store, zone: &TimeZone, now: Timestamp) -> boo
             return false;
         }
     };
-    let Some(last) = last else { return true };
-    let hours = now.duration_since(last).as_hours();
-    hours >= 24 || hours >= 12 && now.to_zoned_datetime(zone.clone()).hour() == 3
+    last.is_none_or(|last| last < latest_three(zone, now))
+}
+
+/// The latest three o'clock in the morning by `zone`; the hour after where clocks are set forward just then.
+fn latest_three(zone: &TimeZone, now: Timestamp) -> Timestamp {
+    let today = now.to_zoned_datetime(zone.clone()).date();
+    let three = |date: Date| zone.to_timestamp(date.at(3, 0, 0, 0)).ok();
+    let yesterday = today.yesterday().ok().and_then(three);
+    three(today).filter(|at| *at <= now).or(yesterday).unwrap_or(now)
 }
 
 /// Mail to ourselves, for ever: looked after once a minute.
@@ -705,6 +756,19 @@ async fn work_loop(work: Work, progress: Progress, stop: Stop) {
             }
         };
         stop.rest(rest).await;
+    }
+}
+
+/// Rights what was dated while the clock was ahead.
+async fn set_back(store: &Store) {
+    match store.set_back(Timestamp::now()).await {
+        Ok(None) => {}
+        Ok(Some(newest)) => error!(
+            %newest,
+            "the clock was ahead, up to this time at the least, and was set back: what was dated meanwhile is due now; \
+             see what was reminded of, expired and purged"
+        ),
+        Err(error) => error!("what was dated while the clock was ahead cannot be righted: {error:#}"),
     }
 }
 
@@ -794,4 +858,54 @@ fn back_off(failures: u32) -> Duration {
     let _ = getrandom::fill(&mut byte);
     let [byte] = byte;
     wait + wait * u32::from(byte) / 510
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_refused_login_a_restart_waits_for_the_rest() {
+        let at = |minute: i64| Timestamp::from_second(60 * minute).unwrap();
+        let wait = |now| wait_after_refusal(at(100), at(now)).map(|wait| wait.as_secs() / 60);
+        assert_eq!(
+            [wait(90), wait(100), wait(104), wait(115), wait(200)],
+            [Some(15), Some(15), Some(11), None, None]
+        );
+    }
+
+    #[test]
+    fn the_latest_three_in_the_morning_is_by_the_calendars_zone() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        for (now, three) in [
+            ("2026-11-23T02:00:00Z", "2026-11-23T02:00:00Z"),
+            ("2026-11-23T01:59:59Z", "2026-11-22T02:00:00Z"),
+            ("2026-11-23T23:30:00Z", "2026-11-23T02:00:00Z"),
+            // Two becomes three, and three becomes two.
+            ("2026-03-29T00:59:59Z", "2026-03-28T02:00:00Z"),
+            ("2026-03-29T01:00:00Z", "2026-03-29T01:00:00Z"),
+            ("2026-10-25T01:30:00Z", "2026-10-24T01:00:00Z"),
+            ("2026-10-25T02:00:00Z", "2026-10-25T02:00:00Z"),
+        ] {
+            let (now, three): (Timestamp, Timestamp) = (now.parse().unwrap(), three.parse().unwrap());
+            assert_eq!(latest_three(&berlin, now), three, "{now}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_mailboxes_are_looked_through_once_after_every_three_in_the_morning() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let is_due = async |now: &str| is_reconcile_due(&store, &TimeZone::UTC, at(now)).await;
+        assert!(is_due("2026-11-23T10:00:00Z").await, "never yet");
+        store.record_reconciliation(&Reconciled::default(), at("2026-11-23T20:00:00Z")).await.unwrap();
+        assert!(!is_due("2026-11-24T02:59:59Z").await);
+        assert!(is_due("2026-11-24T03:00:00Z").await, "seven hours later all the same");
+        assert!(is_due("2026-11-24T09:00:00Z").await, "and also if nothing ran at three");
+        store.record_reconciliation(&Reconciled::default(), at("2026-11-24T03:00:20Z")).await.unwrap();
+        assert!(!is_due("2026-11-24T03:59:00Z").await);
+        assert!(!is_due("2026-11-25T02:59:00Z").await);
+        store.close().await;
+    }
 }

@@ -67,6 +67,9 @@ const FILE_AT_ONCE: usize = 2000;
 /// wait for the same lock, go on going out.
 const VISIT: usize = 128;
 
+/// Threads that read mails: more of them would use up what the unit allows (`TasksMax=`).
+const MOST_THREADS: usize = 16;
+
 /// What one pass over a mailbox did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Passed {
@@ -149,7 +152,15 @@ impl Intake {
         stop: &(impl Fn() -> bool + Sync),
     ) -> Result<Passed> {
         let name = mailbox.name().to_owned();
-        let cursor = mailbox.look(self.store.cursor(&name).await?).await?;
+        let known = self.store.cursor(&name).await?;
+        let cursor = mailbox.look(known).await?;
+        if cursor.validity == known.validity && cursor.last_uid < known.last_uid {
+            // At once: until there is a mail to read, nothing else would say where the numbers begin anew.
+            self.store.move_cursor(&name, cursor).await?;
+            if let Mailbox::Imap(imap) = mailbox {
+                self.store.move_cursor(&format!("{name}/{}", imap.folder()), cursor).await?;
+            }
+        }
         let mut to_file = self.store.unfiled(&name, mailbox.kind(), cursor.validity).await?;
         let mut in_work: Option<tokio::task::JoinHandle<Result<Vec<Filing>>>> = None;
         let mut passed = Passed::default();
@@ -161,6 +172,7 @@ impl Intake {
             }
             let window = window?;
             if !stop() {
+                self.watch.unread(&name, mailbox.waiting());
                 self.watch.alive(&name, Timestamp::now());
             }
             let is_last = window.mails.is_empty();
@@ -353,7 +365,12 @@ impl Intake {
         is_recovering: bool,
         now: Timestamp,
     ) -> Result<(String, Line)> {
-        if let Some(known) = memory.known(&mail.identity) {
+        let known = memory.known(&mail.identity);
+        // What was glanced at among junk or in a folder and lies in the inbox now, somebody has put there to be read.
+        let is_rescued =
+            known.as_ref().is_some_and(|known| known.is_glanced) && place.origin == Origin::Inbox;
+        let glanced = known.as_ref().filter(|known| is_rescued && known.same_mail).map(|known| known.id);
+        if let Some(known) = known.filter(|_| !is_rescued) {
             return self.record_again(visit, place, mail, known).await;
         }
         let letter = letter_of(&mail.understanding);
@@ -371,17 +388,22 @@ impl Intake {
             decision.why.push_str(&format!("; our {what} {} is {effect}", reported.id));
         }
         let stays = place.origin.temper(&mut decision, is_recovering);
+        // A lost database may have answered what lies in our folders.
+        let is_lost = is_recovering && matches!(place.origin, Origin::Folder(_));
+        let is_glanced = stays.is_some() && !is_lost;
         loop {
             let folder = stays.map_or_else(|| self.folder(&decision.shelf), str::to_owned);
             let references = fresh_references(decision.requests.len())?;
             let letters = self.compose(&mut decision, &references, letter, now)?;
             let entry = Entry {
                 in_thread: case_file.replies_in_thread.saturating_add(1),
+                is_glanced,
+                in_place_of: glanced,
                 ..place.entry(mail, sender, &folder, &decision, &references, &letters)
             };
             match visit.record(&entry).await {
                 Ok(id) => {
-                    memory.remember(mail, id, &folder, &letters.replies);
+                    memory.remember(mail, id, &folder, is_glanced, &letters.replies);
                     if stays.is_some() {
                         visit.moved(id, &folder).await?;
                     }
@@ -424,7 +446,10 @@ impl Intake {
         let why = format!("known: message {}", known.id);
         let decision = Decision::silent(Disposition::None, Shelf::Held, why);
         let home = place.origin.home();
-        let folder = home.map_or(known.folder, str::to_owned);
+        // Never back among junk, from where somebody has taken it.
+        let is_own = self.own_folders().contains(&known.folder);
+        let filed = if is_own { known.folder } else { self.folder(&Shelf::Held) };
+        let folder = home.map_or(filed, str::to_owned);
         if !known.same_mail {
             let nothing = Letters::default();
             let entry = place.entry(mail, sender, &folder, &decision, &[], &nothing);
@@ -673,7 +698,7 @@ impl Intake {
     async fn read(&self, mails: Arc<Vec<Fetched>>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
         let reader = Arc::clone(&self.reader);
         let work = move || {
-            let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
             let share = mails.len().div_ceil(threads).max(16);
             let prepare = |part: &[Fetched]| -> Vec<Prepared> {
                 part.iter().map(|mail| prepare_one(&reader, mail, give_up, now)).collect()
@@ -806,6 +831,8 @@ impl<'a> Place<'a> {
             replies: &letters.replies,
             in_thread: 1,
             challenge: letters.challenge.as_ref(),
+            is_glanced: false,
+            in_place_of: None,
         }
     }
 }
@@ -905,8 +932,8 @@ impl Memory {
         }
     }
 
-    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, replies: &[Outgoing]) {
-        let known = Known { id, folder: folder.to_owned(), same_mail: true };
+    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, is_glanced: bool, replies: &[Outgoing]) {
+        let known = Known { id, folder: folder.to_owned(), same_mail: true, is_glanced };
         if let Some(letter) = mail.identity.letter {
             self.letters.insert(letter, Known { same_mail: false, ..known.clone() });
         }

@@ -63,6 +63,7 @@ pub async fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Run { once } => run(&configured(&cli.config)?, once).await?,
         Command::Check { backup: Some(file), .. } => return backup::check(&file).await,
         Command::Check { offline, backup: None } => check(&configured(&cli.config)?, offline).await?,
+        Command::Restore { file } => return backup::restore(&configured(&cli.config)?, &file).await,
         Command::Reconcile { json } => return backup::reconcile(&configured(&cli.config)?, json).await,
         Command::Status { json } => return status::status(&configured(&cli.config)?, json).await,
         Command::Token(options) => return token(&configured(&cli.config)?, &options),
@@ -346,6 +347,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         | Command::Token(_)
         | Command::Status { .. }
         | Command::Reconcile { .. }
+        | Command::Restore { .. }
         | Command::Demo { .. }
         | Command::Init { .. } => {
             ExitCode::SUCCESS // carried out before a store is opened
@@ -562,6 +564,18 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
                     ]
                 },
             )
+        }
+        OutboxCommand::Settle { id, sent, .. } => {
+            match store.settle_by_hand(id, sent, Timestamp::now()).await? {
+                Some(held) => {
+                    println!("Reply {id} is settled as {}", if sent { "sent" } else { "lost" });
+                    if !held.is_empty() {
+                        println!("Held for a person: {}", held.join(" "));
+                    }
+                    Ok(ExitCode::SUCCESS)
+                }
+                None => not_found(&format!("There is no reply {id} of unknown fate")),
+            }
         }
         OutboxCommand::Retry { id } => match store.retry(id, Timestamp::now()).await? {
             Retry::Queued(state) => {

@@ -295,7 +295,13 @@ async fn nothing_of_what_was_purged_is_left_in_the_files() {
 async fn a_purged_mail_is_still_known() {
     let house = house().await;
     all_sent(&house).await;
+    // A Maildir has no UIDs: its files are known by their names.
+    house
+        .execute("UPDATE messages SET validity = 0, mail_id = 'a.file' WHERE sender = 'p2@example.org'")
+        .await;
     purge(&house, "2028-11-23T10:00:00Z").await;
+    let known = house.store.known_files(["box", "box/Held"], &["a.file"]).await.unwrap();
+    assert_eq!((known.len(), house.scalar("SELECT count(*) FROM messages WHERE mail_id = ''").await), (1, 1));
     let before = (house.counts().await, head(&house).await);
     house.execute("DELETE FROM suppressions").await;
     // The same bytes in a renumbered mailbox.

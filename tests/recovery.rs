@@ -236,6 +236,56 @@ fn a_backup_is_private_whole_and_says_that_it_is_one() {
     assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
 }
 
+#[test]
+fn a_backup_is_restored_and_what_was_there_is_kept() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    let (file, database) = (house.path("backup.db"), house.path("privacyd.db"));
+    let name = file.display().to_string();
+    house.done(&["backup", &name]);
+    assert!(!house.path("backup.db.part").exists());
+    house.put("", "bob", OPT_OUT);
+    house.read();
+    // As after a crash: a log lies beside the database, and is not that of the copy.
+    std::fs::write(house.path("privacyd.db-wal"), "of the other").unwrap();
+    std::fs::write(house.path("privacyd.db-shm"), "of the other").unwrap();
+
+    let sole = privacyd::store::Sole::claim(&database).unwrap();
+    let refused = house.run(&["restore", &name]);
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("another privacyd already works on"),
+        "{refused:?}"
+    );
+    drop(sole);
+    // A copy that was made otherwise would answer at once.
+    let other = house.path("other.db");
+    std::fs::copy(&database, &other).unwrap();
+    let refused = house.run(&["restore", &other.display().to_string()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stdout).contains("does not say that it is a copy"),
+        "{refused:?}"
+    );
+    let before = std::fs::read(&database).unwrap();
+
+    let said = house.done(&["restore", &name]);
+    assert!(said.contains("with 1 mails and 1 requests"), "{said}");
+    assert_eq!(std::fs::metadata(&database).unwrap().permissions().mode() & 0o777, 0o600);
+    let kept: Vec<PathBuf> = std::fs::read_dir(house.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.display().to_string().contains("privacyd.db.before-"))
+        .collect();
+    assert_eq!(kept.len(), 2, "the database and its log: {kept:?}");
+    assert!(kept.iter().any(|path| std::fs::read(path).unwrap() == before));
+    assert!(house.recovery().unwrap().starts_with("restored from the backup of 2"));
+    assert_eq!(house.statuses(), [pair("jane", "completed")]);
+    house.put("", "cat", OPT_OUT);
+    house.read();
+    assert_eq!((house.sent(), house.statuses()[0].clone()), (2, pair("cat", "held")));
+}
+
 /// Overwrites the second half.
 fn damage(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
@@ -271,6 +321,38 @@ async fn what_a_backup_had_queued_is_not_sent_again_by_itself() {
         copy.close().await;
     }
     assert_eq!(house.store.due(later).await.unwrap().0, 2, "the original goes on");
+}
+
+#[tokio::test]
+async fn a_reply_of_unknown_fate_is_wrong_until_a_person_settles_it() {
+    let house = support::House::new().await;
+    let now = Timestamp::now();
+    house.deliver(now, 1, support::letter("jane@example.org", OPT_OUT)).await;
+    house.deliver(now, 2, support::letter("ann@example.org", DELETE)).await;
+    house.execute("UPDATE outbox SET state = 'unknown', updated_at = 0").await;
+    let unknown = async || {
+        house
+            .store
+            .standing(now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date(), now)
+            .await
+            .unwrap()
+            .replies_unknown
+    };
+    assert_eq!(unknown().await, 2, "however long ago");
+    let ids: Vec<i64> =
+        house.store.replies(None, 10).await.unwrap().into_iter().map(|reply| reply.id).collect();
+    let (to_jane, to_ann) = (*ids.iter().min().unwrap(), *ids.iter().max().unwrap());
+    assert_eq!(house.store.settle_by_hand(to_jane, true, now).await.unwrap(), Some(Vec::new()));
+    assert_eq!(house.store.settle_by_hand(to_jane, false, now).await.unwrap(), None, "once");
+    let held = house.store.settle_by_hand(to_ann, false, now).await.unwrap().unwrap();
+    let (request, _) = house.store.request(&held[0]).await.unwrap().unwrap();
+    assert_eq!((held.len(), request.status.as_str()), (1, "held"), "her question never came");
+    let states =
+        house.store.replies(None, 10).await.unwrap().into_iter().map(|reply| (reply.id, reply.state));
+    let expected = [(to_jane, "sent".to_owned()), (to_ann, "bounced".to_owned())];
+    assert_eq!(states.collect::<std::collections::BTreeMap<_, _>>(), expected.into());
+    assert_eq!(unknown().await, 0);
+    assert!(house.store.verify_chain(None).await.unwrap().damage.is_none());
 }
 
 #[tokio::test]
@@ -320,6 +402,31 @@ fn mail_that_nobody_accounts_for_is_told_and_recorded() {
     let status = String::from_utf8(house.run(&["status"]).stdout).unwrap();
     assert!(status.contains("1 mails were not accounted for"), "{status}");
     assert_eq!(house.done(&["reconcile"]), "3 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+}
+
+#[test]
+fn a_mail_that_was_only_glanced_at_is_read_once_somebody_puts_it_into_the_inbox() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    house.put(".Opt-out", "stray", OPT_OUT);
+    house.put(".Held", "other", DELETE);
+    house.run(&["reconcile"]);
+    assert_eq!(house.statuses(), [pair("jane", "completed")]);
+    let moved = |from: &str, name: &str| {
+        let root = house.path("Maildir");
+        std::fs::rename(root.join(from).join("new").join(name), root.join("new").join(name)).unwrap();
+    };
+    moved(".Opt-out", "stray");
+    moved(".Held", "other");
+    house.read();
+    let all = [pair("jane", "completed"), pair("other", "awaiting_proof"), pair("stray", "completed")];
+    assert_eq!((house.statuses(), house.sent()), (all.to_vec(), 3));
+    assert_eq!(house.list(&["messages", "list"]).len(), 3, "each has its one row");
+    // Read once, it is read: the same bytes again are nothing new.
+    house.put("", "stray", OPT_OUT);
+    house.read();
+    assert_eq!((house.statuses().len(), house.sent()), (3, 3));
 }
 
 #[tokio::test]

@@ -100,6 +100,15 @@ impl Intake {
         let opened = visit.moved(known.id, folder).await?;
         // What was done about it by then is not known here.
         if is_recovering {
+            let references: Vec<&str> =
+                opened.requests.iter().map(|(reference, ..)| reference.as_str()).collect();
+            let references = references.join(" ");
+            warn!(
+                message = known.id,
+                request.id = references,
+                folder,
+                "a mail was moved by hand while a recovery lasts, and nothing is done: use requests reclassify after it"
+            );
             return Ok(false);
         }
         let Some(reference) = self.meant(visit, known.id, &opened, kind).await? else {

@@ -192,6 +192,7 @@ impl Visit {
         .await
         .context("Cannot open a request for a mail")?;
         let mut batch = Batch::default();
+        batch.add("UPDATE messages SET glanced = 0 WHERE id = ?;")?.bind(message)?;
         batch.event(request, self.now, "person", "received", "a person has seen a request in it")?;
         for deadline in timetable.owed() {
             batch.deadline(request, &deadline)?;

@@ -14,7 +14,7 @@
 //! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators,
 //! [`subjects`] holds people's data, [`tombstones`] who was erased, [`notices`] hands out notices to everybody,
 //! [`lookup`] answers the operator's questions, [`watch`] whether all is well; [`reconcile`] knows which mail is accounted for,
-//! [`canary`] which mail to ourselves has come back, [`recovery`] whether nothing may be done; [`backup`] copies all of it.
+//! [`canary`] which mail to ourselves has come back, [`recovery`] whether nothing may be done; [`setback`] rights what was dated by a clock that was ahead; [`backup`] copies all of it.
 
 pub mod audit;
 pub mod backup;
@@ -36,6 +36,7 @@ pub mod purge;
 pub mod reconcile;
 pub mod recovery;
 pub mod report;
+pub mod setback;
 pub mod subjects;
 pub mod tasks;
 pub mod tombstones;

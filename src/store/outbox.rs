@@ -83,6 +83,48 @@ impl Store {
         Ok(done.rows_affected())
     }
 
+    /// Records what a person knows of a reply of unknown fate: it arrived, or it did not. Answers the references of
+    /// the requests that a person must look at because of that; `None` when there is no such reply.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn settle_by_hand(
+        &self,
+        id: i64,
+        arrived: bool,
+        now: Timestamp,
+    ) -> Result<Option<Vec<String>>> {
+        let mut tx = self.begin().await?;
+        let (state, outcome) = match arrived {
+            true => ("sent", "a person says that it arrived"),
+            false => ("bounced", "a person says that it is lost"),
+        };
+        let done = sqlx::query(
+            "UPDATE outbox SET state = $1, outcome = $2, updated_at = $3,
+                raw = iif($1 = 'sent', coalesce(kept, raw), raw), kept = iif($1 = 'sent', NULL, kept)
+             WHERE id = $4 AND state = 'unknown'",
+        )
+        .bind(state)
+        .bind(outcome)
+        .bind(now.as_second())
+        .bind(id)
+        .execute(&mut *tx)
+        .await
+        .context("Cannot settle the reply")?;
+        if done.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let mut held = Vec::new();
+        if !arrived {
+            let mut batch = Batch::default();
+            held =
+                undelivered(&mut tx, &mut batch, id, "lost, as a person says", now.as_second(), None).await?;
+            batch.run(&mut tx).await.context("Cannot record that a reply did not arrive")?;
+        }
+        audit::commit(tx).await?;
+        Ok(Some(held))
+    }
+
     /// Queues a letter to the operator that answers no mail.
     ///
     /// # Errors

@@ -160,10 +160,11 @@ async fn purge_some(
     .execute(&mut **tx)
     .await
     .context("Cannot purge the places of mails")?;
-    // An empty place in its mailbox: it is not to be filed any more.
+    // An empty place in its mailbox: it is not to be filed any more. A Maildir's file is known by its name, which says
+    // nothing about anybody.
     let messages = sqlx::query(
         "UPDATE messages SET sender = NULL, rfc_message_id = NULL, proof_why = '', why = '', unanswered = NULL,
-            findings = '[]', language = NULL, wording = NULL, mail_id = '', filed = 1, purged_at = $1
+            findings = '[]', language = NULL, wording = NULL, mail_id = iif(validity = 0, mail_id, ''), filed = 1, purged_at = $1
          WHERE id IN (
             SELECT m.id FROM messages m WHERE m.purged_at IS NULL AND m.recorded_at <= $2
               AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.message_id = m.id)

@@ -43,6 +43,8 @@ pub struct Known {
     pub folder: String,
     /// The very same bytes; otherwise another delivery of the same letter.
     pub same_mail: bool,
+    /// It was found outside the inbox and left there: nothing was decided about it, nor has a person done so.
+    pub is_glanced: bool,
 }
 
 /// What is recorded of one mail.
@@ -82,6 +84,10 @@ pub struct Entry<'a> {
     pub in_thread: u32,
     /// The code that goes out with them, if they ask for one.
     pub challenge: Option<&'a Challenge>,
+    /// It stays where it was found, and nothing is decided about it.
+    pub is_glanced: bool,
+    /// The row of the same mail that was only glanced at, whose place this takes.
+    pub in_place_of: Option<i64>,
 }
 
 /// Why one mail could not be recorded. The others of its window are untouched.
@@ -236,10 +242,10 @@ impl Visit {
         let letters: Vec<String> =
             identities.iter().filter_map(|identity| identity.letter.as_ref()).map(|l| hex(l)).collect();
         let rows = sqlx::query(
-            "SELECT id, digest, size, letter_digest, folder FROM messages
+            "SELECT id, digest, size, letter_digest, folder, glanced FROM messages
              WHERE digest IN (SELECT unhex(value) FROM json_each($1))
              UNION
-             SELECT id, digest, size, letter_digest, folder FROM messages
+             SELECT id, digest, size, letter_digest, folder, glanced FROM messages
              WHERE letter_digest IN (SELECT unhex(value) FROM json_each($2))
              ORDER BY id DESC",
         )
@@ -251,7 +257,8 @@ impl Visit {
         let mut mails: HashMap<(Vec<u8>, i64), Known> = HashMap::new();
         let mut by_letter: HashMap<Vec<u8>, Known> = HashMap::new();
         for row in rows {
-            let known = Known { id: row.try_get(0)?, folder: row.try_get(4)?, same_mail: true };
+            let (id, folder, is_glanced) = (row.try_get(0)?, row.try_get(4)?, row.try_get(5)?);
+            let known = Known { id, folder, same_mail: true, is_glanced };
             mails.insert((row.try_get(1)?, row.try_get(2)?), known.clone());
             if let Some(letter) = row.try_get::<Option<Vec<u8>>, _>(3)? {
                 by_letter.insert(letter, Known { same_mail: false, ..known });
@@ -310,11 +317,11 @@ impl Visit {
     /// # Errors
     /// See [`RecordError`]; in every case nothing of this mail stands.
     pub async fn record(&mut self, entry: &Entry<'_>) -> Result<i64, RecordError> {
-        let message = self.last_message + 1;
+        let message = entry.in_place_of.unwrap_or(self.last_message + 1);
         let batch = self.batch(entry, message).map_err(|error| RecordError::Broken(error.to_string()))?;
         match batch.run(&mut self.tx).await {
             Ok(()) => {
-                self.last_message = message;
+                self.last_message = self.last_message.max(message);
                 self.last_request += entry.decision.requests.len() as i64;
                 Ok(message)
             }
@@ -337,6 +344,13 @@ impl Visit {
         let received = entry.received.as_second();
         let mut batch = Batch::default();
         batch.add("SAVEPOINT mail;")?;
+        if let Some(glanced) = entry.in_place_of {
+            batch
+                .add("DELETE FROM copies WHERE message_id = ?;")?
+                .bind(glanced)?
+                .add("DELETE FROM messages WHERE id = ? AND glanced = 1;")?
+                .bind(glanced)?;
+        }
         let findings: serde_json::Value = requests
             .iter()
             .map(|request| serde_json::json!({ "type": request.kind, "confidence": request.confidence, "rules": request.reason }))
@@ -351,8 +365,8 @@ impl Visit {
             .add(
                 "INSERT INTO messages (id, digest, size, letter_digest, mailbox, validity, mail_id, rfc_message_id,
                     sender, proof, proof_why, received_at, recorded_at, disposition, kind, why, unanswered,
-                    findings, language, wording, folder)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    findings, language, wording, folder, glanced)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
             )?
             .bind(message)?
             .bind(entry.identity.digest.to_vec())?
@@ -374,7 +388,8 @@ impl Visit {
             .bind(findings.to_string())?
             .bind(entry.language.map(str::to_owned))?
             .bind(entry.wording.map(|wording| wording.to_vec()))?
-            .bind(entry.folder.to_owned())?;
+            .bind(entry.folder.to_owned())?
+            .bind(entry.is_glanced)?;
         for (index, (planned, reference)) in requests.iter().zip(entry.references).enumerate() {
             let request = self.last_request + 1 + index as i64;
             let subject = planned.subject.as_ref().or(entry.sender).map(Address::normalised);
