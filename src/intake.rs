@@ -462,8 +462,8 @@ impl Intake {
         let Some(letter) = letter else { return Ok(CaseFile::default()) };
         let mut file = memory.counts(letter);
         let (Ok(sender), Some(reading)) = (&letter.from, &letter.reading) else { return Ok(file) };
-        if !letter.codes.is_empty() {
-            file.proven = visit.proven_by(&letter.codes, sender, received).await?;
+        if let Some(code) = &letter.code {
+            file.proven = visit.proven_by(code, sender, received).await?;
         }
         if !letter.in_reply_to.is_empty() {
             file.thread = visit.thread_of(&letter.in_reply_to, sender).await?;
@@ -503,8 +503,7 @@ impl Intake {
         let Some(letter) = letter else { return Ok(letters) };
         for answer in std::mem::take(&mut decision.answers) {
             let mut question = if answer.asks { Some(question(self.proof.valid_for, now)?) } else { None };
-            let challenge =
-                question.as_ref().map(|it| Challenge::new(&it.code, self.proof.valid_for, now));
+            let challenge = question.as_ref().map(|it| Challenge::new(&it.code, self.proof.valid_for, now));
             if let (Some(question), Some(challenge)) = (&mut question, &challenge) {
                 // What is asked about once more may end before what is asked about now.
                 let again = decision.asked_again().map(|earlier| challenge.until_again(earlier.asked));

@@ -114,11 +114,7 @@ fn differs(case: &Case, timetable: &Timetable) -> Option<String> {
             true => "It may be of a type that is due earlier, or the laws or the calendar have changed since",
             false => "The laws or the calendar have changed since",
         };
-        format!(
-            "{why}: {} ({}) is what was recorded and told",
-            written(case.due),
-            case.due_source
-        )
+        format!("{why}: {} ({}) is what was recorded and told", written(case.due), case.due_source)
     })
 }
 

@@ -153,7 +153,8 @@ struct EarlierRow {
     words: Vec<u8>,
 }
 
-const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.subject, r.status, r.received_at, r.asked_at, r.due_on,
+const EARLIER: &str =
+    "SELECT r.id, r.reference, r.kind, r.subject, r.status, r.received_at, r.asked_at, r.due_on,
     r.extended_at IS NOT NULL AS is_extended, r.proof_needed, r.words,
     (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters FROM requests r";
 
@@ -181,7 +182,7 @@ fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
 }
 
 impl Visit {
-    /// The requests that one of `codes` proves, if it was sent to `sender`: all that were asked in one
+    /// The requests that `code` proves, if it was sent to `sender`: all that were asked in one
     /// mail. Also those that no longer wait for proof, so that a used code is told from a wrong one; one
     /// whose time was over when our server received the mail counts as expired.
     ///
@@ -189,7 +190,7 @@ impl Visit {
     /// The database does not work.
     pub async fn proven_by(
         &mut self,
-        codes: &[Code],
+        code: &Code,
         sender: &Address,
         received: Timestamp,
     ) -> Result<Vec<Earlier>> {
@@ -202,11 +203,8 @@ impl Visit {
         .await
         .context("Cannot look codes up")?;
         // All of them are compared, so the time does not tell which one fits.
-        let ids: Vec<i64> = sent
-            .iter()
-            .filter(|(_, hash)| codes.iter().fold(false, |fits, code| fits | code.matches(hash)))
-            .map(|(request, _)| *request)
-            .collect();
+        let ids: Vec<i64> =
+            sent.iter().filter(|(_, hash)| code.matches(hash)).map(|(request, _)| *request).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -348,11 +346,9 @@ impl Visit {
             .context("Cannot read whose time is over")?;
         let mut lapses = Vec::with_capacity(mails.len());
         for (message, rfc_message_id, subject, language, expires, until, is_proven) in mails {
-            let rows = sqlx::query_as(sql(
-                "WHERE r.message_id = $1 AND r.status = 'awaiting_proof'
+            let rows = sqlx::query_as(sql("WHERE r.message_id = $1 AND r.status = 'awaiting_proof'
                  AND iif($2, r.proof_until <= $3 AND (r.remind_at IS NULL OR r.remind_at > $3),
-                         r.remind_at IS NOT NULL AND r.remind_at <= $3) ORDER BY r.id",
-            ))
+                         r.remind_at IS NOT NULL AND r.remind_at <= $3) ORDER BY r.id"))
             .bind(message)
             .bind(expires)
             .bind(now.as_second())
@@ -401,7 +397,9 @@ impl Visit {
             }
             if let Some(remind_at) = outcome.remind_at {
                 batch
-                    .add("UPDATE requests SET remind_at = ?, proof_until = max(proof_until, ?) WHERE id = ?;")?
+                    .add(
+                        "UPDATE requests SET remind_at = ?, proof_until = max(proof_until, ?) WHERE id = ?;",
+                    )?
                     .bind(remind_at.as_second())?
                     .bind(outcome.until.as_second())?
                     .bind(step.request)?;
