@@ -244,7 +244,10 @@ fn codes_and_tokens_come_back_behind_a_plus() -> Outcome {
     let to = question.lines().find_map(|line| line.strip_prefix("Reply-To: ")).unwrap();
     let to = to.rsplit('<').next().unwrap().trim_end_matches(['>', '\r']);
     assert!(to.starts_with("privacy+c.") && to.ends_with("@example.com"), "{question}");
-    come(to, &format!("From: ann@example.org\nTo: {to}\nSubject: My answer\nMessage-ID: <2@example.org>\n\nYes\n"));
+    come(
+        to,
+        &format!("From: ann@example.org\nTo: {to}\nSubject: My answer\nMessage-ID: <2@example.org>\n\nYes\n"),
+    );
     let status = |kind: &str| {
         let rows = house.list(&["requests", "list", "--all"]);
         let row = rows.into_iter().find(|row| text(row, "kind") == kind);

@@ -185,7 +185,8 @@ struct World {
     now: Timestamp,
     serial: u32,
     seed: u64,
-    /// Requests that were approved, with who had written the mail upon which that happened.
+    /// Requests that were approved, of those that want a word for it, with who had written the mail upon which that
+    /// happened.
     approvals: Vec<Writer>,
 }
 
@@ -391,8 +392,7 @@ impl World {
 
     async fn give(&mut self, house: usize, mail: Mail) {
         let is_signed = mail.writer == Writer::Unmarked && is_desk(&mail.envelope);
-        let results =
-            "Authentication-Results: mx.example.com; dmarc=pass header.from=signed.example.net\n";
+        let results = "Authentication-Results: mx.example.com; dmarc=pass header.from=signed.example.net\n";
         let results = if is_signed { results } else { "" };
         let bytes = format!("Return-Path: <{}>\n{results}{}", mail.envelope, mail.text).into_bytes();
         let uid = u32::try_from(self.given[house].len() + 1).unwrap();
@@ -629,7 +629,8 @@ impl World {
             faults.unless(earlier().count() < bounds.in_all, "more letters than all may have", shown);
         }
         for (desk, _) in DESKS {
-            let is_there = letters.iter().any(|letter| letter.recipient != desk && home(&letter.recipient) == desk);
+            let is_there =
+                letters.iter().any(|letter| letter.recipient != desk && home(&letter.recipient) == desk);
             faults.unless(is_there, "a signed program got no answer where it wished it", || desk.to_owned());
         }
         // What people write begins threads, and nothing else does: however long the world lives, its programs
@@ -686,7 +687,7 @@ impl World {
         let requests = self.houses[house].store.requests(None, 1_000_000).await.unwrap();
         let approved: Vec<_> = requests
             .iter()
-            .filter(|request| request.status == "approved")
+            .filter(|request| request.status == "approved" && request.proof_needed > 1)
             .map(|request| (request.subject.as_deref().unwrap_or_default(), request.kind.as_str()))
             .collect();
         let confirmed = [("yes@example.net", "deletion")];
