@@ -80,8 +80,8 @@ pub struct Letter {
     pub references: Vec<MessageId>,
     /// The mails it answers.
     pub in_reply_to: Vec<MessageId>,
-    /// The one-time codes it bears.
-    pub codes: Vec<Code>,
+    /// The one-time code it bears.
+    pub code: Option<Code>,
     /// References of ours, PR-…, in its subject and text, quoted or not. They prove nothing.
     pub named: Vec<String>,
     /// Digest of the letters in its own words: the same for two mails that a program writes from one form, with
@@ -130,7 +130,7 @@ pub struct CaseFile {
     /// ours, since many a program ties its answer by the subject alone; or, to a sender who has had one
     /// today, upon the same words, since some tie it by nothing.
     pub replies_in_thread: u32,
-    /// The requests that a code in the mail proves.
+    /// The requests that the code in the mail proves.
     pub proven: Vec<Earlier>,
     /// The requests of the mail of ours that it answers.
     pub thread: Vec<Earlier>,

@@ -489,8 +489,8 @@ impl Intake {
         let Some(letter) = letter else { return Ok(CaseFile::default()) };
         let mut file = memory.counts(letter);
         let (Ok(sender), Some(reading)) = (&letter.from, &letter.reading) else { return Ok(file) };
-        if !letter.codes.is_empty() {
-            file.proven = visit.proven_by(&letter.codes, sender, received).await?;
+        if let Some(code) = &letter.code {
+            file.proven = visit.proven_by(code, sender, received).await?;
         }
         if !letter.in_reply_to.is_empty() {
             file.thread = visit.thread_of(&letter.in_reply_to, sender).await?;

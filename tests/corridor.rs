@@ -554,6 +554,7 @@ async fn a_program_that_wishes_answers_elsewhere_ends_in_its_thread_and_upon_its
 /// An answer by `from` to the last letter of ours, with these header fields besides.
 async fn answer_to_last(house: &House, from: &str, fields: &str, words: &str) -> Vec<u8> {
     let (_, _, raw) = house.letters().await.pop().unwrap();
+    let raw = raw.replace("\r\n ", " ");
     let field = |name: &str| raw.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
     let (id, subject) = (field("Message-ID: "), field("Subject: "));
     format!(

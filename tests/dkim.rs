@@ -479,8 +479,8 @@ async fn mails_that_are_taken_alone_after_a_crash_have_one_end_together() {
         let house = House::with("").await;
         drop(house.work);
         let mut intake = house.intake;
-        let (patience, window) = (Duration::from_millis(1000), Duration::from_millis(window));
-        let verifier = Verifier::new(Some(server.socket()), patience, window).unwrap();
+        let window = Duration::from_millis(window);
+        let verifier = Verifier::new(Some(server.socket()), MAIL_TIMEOUT, window).unwrap();
         std::sync::Arc::get_mut(&mut intake).unwrap().verifier = Some(std::sync::Arc::new(verifier));
         let mails = [slow.clone(), signed()].into_iter().zip(1..).map(|(mail, uid)| Fetched {
             id: MailId::Uid(uid),

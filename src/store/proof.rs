@@ -182,7 +182,7 @@ fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
 }
 
 impl Visit {
-    /// The requests that one of `codes` proves, if it was sent to `sender`: all that were asked in one
+    /// The requests that `code` proves, if it was sent to `sender`: all that were asked in one
     /// mail. Also those that no longer wait for proof, so that a used code is told from a wrong one; one
     /// whose time was over when our server received the mail counts as expired.
     ///
@@ -190,7 +190,7 @@ impl Visit {
     /// The database does not work.
     pub async fn proven_by(
         &mut self,
-        codes: &[Code],
+        code: &Code,
         sender: &Address,
         received: Timestamp,
     ) -> Result<Vec<Earlier>> {
@@ -203,11 +203,8 @@ impl Visit {
         .await
         .context("Cannot look codes up")?;
         // All of them are compared, so the time does not tell which one fits.
-        let ids: Vec<i64> = sent
-            .iter()
-            .filter(|(_, hash)| codes.iter().fold(false, |fits, code| fits | code.matches(hash)))
-            .map(|(request, _)| *request)
-            .collect();
+        let ids: Vec<i64> =
+            sent.iter().filter(|(_, hash)| code.matches(hash)).map(|(request, _)| *request).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }

@@ -185,7 +185,8 @@ struct World {
     now: Timestamp,
     serial: u32,
     seed: u64,
-    /// Requests that were approved, with who had written the mail upon which that happened.
+    /// Requests that were approved, of those that want a word for it, with who had written the mail upon which that
+    /// happened.
     approvals: Vec<Writer>,
 }
 
@@ -686,7 +687,7 @@ impl World {
         let requests = self.houses[house].store.requests(None, 1_000_000).await.unwrap();
         let approved: Vec<_> = requests
             .iter()
-            .filter(|request| request.status == "approved")
+            .filter(|request| request.status == "approved" && request.proof_needed > 1)
             .map(|request| (request.subject.as_deref().unwrap_or_default(), request.kind.as_str()))
             .collect();
         let confirmed = [("yes@example.net", "deletion")];

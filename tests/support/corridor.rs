@@ -154,14 +154,16 @@ impl House {
         .unwrap()
     }
 
-    /// How many requests have been approved.
+    /// How many requests have been approved that wanted a word from the address they concern.
     pub async fn approved(&self) -> usize {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
         let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM requests WHERE status = 'approved'")
-            .fetch_one(&mut second)
-            .await
-            .unwrap();
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM requests WHERE status = 'approved' AND proof_needed > 1",
+        )
+        .fetch_one(&mut second)
+        .await
+        .unwrap();
         usize::try_from(count).unwrap()
     }
 
