@@ -158,6 +158,9 @@ const EARLIER: &str =
     r.extended_at IS NOT NULL AS is_extended, r.proof_needed, r.words,
     (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters FROM requests r";
 
+/// See [`LAPSED`]: mail, its Message-ID, subject, language, whether they expire, until when, whether it is proven.
+type LapsedRow = (i64, Option<String>, String, String, bool, i64, bool);
+
 /// Mails with requests on which time has run out, or half of it, at `$1`. Asked every minute, while nearly
 /// nothing of what waits is due: so by the time alone. Left to itself, SQLite reads all that waits, by the
 /// index that begins with the status.
@@ -339,7 +342,7 @@ impl Visit {
     /// The database does not work.
     pub async fn lapses(&mut self, now: Timestamp) -> Result<Vec<Lapse>> {
         // Requests of one mail may end at different times: one of them may have been asked about again.
-        let mails: Vec<(i64, Option<String>, String, String, bool, i64, bool)> = sqlx::query_as(LAPSED)
+        let mails: Vec<LapsedRow> = sqlx::query_as(LAPSED)
             .bind(now.as_second())
             .fetch_all(&mut *self.tx)
             .await
