@@ -124,6 +124,8 @@ impl Verifier {
     ) -> Vec<(usize, Evidence)> {
         let begun = Instant::now();
         let deadline = begun + *time_left;
+        // A near name server may be faster than a timer that is over when it begins.
+        let is_over = time_left.is_zero();
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut checks = JoinSet::new();
         let mut answers = Vec::with_capacity(asked.len());
@@ -131,6 +133,9 @@ impl Verifier {
             let (verifier, mails, places) = (Arc::clone(self), Arc::clone(mails), Arc::clone(&places));
             checks.spawn(async move {
                 let check = async {
+                    if is_over {
+                        return Err(NO_ANSWER[0]);
+                    }
                     let _place = places.acquire().await;
                     match mails.get(index).map(|mail| &mail.body) {
                         Some(Body::Whole(bytes)) => verifier.prove(bytes, &from, now).await,
