@@ -46,8 +46,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 /// The wait after a look through the mailboxes that failed.
 const AFTER_FAILED_LOOK: Duration = Duration::from_secs(30 * 60);
 
-/// A mailbox that cannot be looked at does not hold back for longer what others are waiting for.
-const LONGEST_DOUBT: Duration = Duration::from_secs(60 * 60);
+/// A mailbox that cannot be looked at does not hold back for longer what others are waiting for. More than the wait
+/// after a refused login, and less than the least of a watchdog, which restarts a daemon whose mailbox stays silent.
+const LONGEST_DOUBT: Duration = Duration::from_secs(20 * 60);
+const _: () = assert!(LONGEST_DOUBT.as_secs() < 2 * AFTER_REFUSED_LOGIN.as_secs());
 
 /// The rest between two looks for work.
 const WORK_INTERVAL: Duration = Duration::from_secs(10);
@@ -374,11 +376,21 @@ impl Daemon {
         };
         let mut trusted = Vec::new();
         for mailbox in &mut self.mailboxes {
-            let suspected = self.intake.suspect(mailbox, Timestamp::now()).await;
+            let name = mailbox.name().to_owned();
+            let refused = self.intake.store.refused_at(&name).await.unwrap_or_default();
+            let suspected = match refused.and_then(|at| wait_after_refusal(at, Timestamp::now())) {
+                // A timer that calls us every minute must not get the account locked.
+                Some(_) => Err(anyhow::anyhow!(
+                    "The login was refused a short time ago; privacyd check tries it at once"
+                )),
+                None => self.intake.suspect(mailbox, Timestamp::now()).await,
+            };
             trusted.push(suspected.is_ok());
             if let Err(error) = suspected {
                 all_read = false;
-                let name = mailbox.name();
+                if is_refusal(&error) {
+                    record_refusal(&self.intake.store, &name, Some(Timestamp::now())).await;
+                }
                 note(&mut failure, error.context(format!("Mailbox {name} failed")));
             }
         }
@@ -394,6 +406,7 @@ impl Daemon {
             match self.intake.pass(mailbox, &|| stop.is_asked()).await {
                 Ok(Passed { mails, unfiled, all_read: this_one }) => {
                     all_read &= this_one;
+                    record_refusal(&self.intake.store, &name, None).await;
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                     if unfiled > 0 {
                         let error =
@@ -606,10 +619,8 @@ async fn mailbox_loop(
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                 }
                 failures = 0;
-                if refused_at.take().is_some()
-                    && let Err(error) = intake.store.record_refusal(&name, None).await
-                {
-                    error!("{error:#}");
+                if refused_at.take().is_some() {
+                    record_refusal(&intake.store, &name, None).await;
                 }
                 if all_read {
                     seen.send_modify(|seen| seen.read_until = Some(begun));
@@ -619,13 +630,11 @@ async fn mailbox_loop(
             Err(error) => {
                 failures += 1;
                 intake.watch.failed(&name);
-                let refused = error.chain().any(|cause| cause.is::<LoginRefused>());
+                let refused = is_refusal(&error);
                 let wait = if refused { AFTER_REFUSED_LOGIN } else { back_off(failures) };
                 if refused {
                     refused_at = Some(Timestamp::now());
-                    if let Err(error) = intake.store.record_refusal(&name, refused_at).await {
-                        error!("{error:#}");
-                    }
+                    record_refusal(&intake.store, &name, refused_at).await;
                 }
                 error!(mailbox = name, failures, wait_s = wait.as_secs(), "mailbox failed: {error:#}");
                 wait
@@ -634,6 +643,16 @@ async fn mailbox_loop(
         stop.rest(rest).await;
     }
     mailbox.close().await;
+}
+
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<LoginRefused>())
+}
+
+async fn record_refusal(store: &Store, mailbox: &str, at: Option<Timestamp>) {
+    if let Err(error) = store.record_refusal(mailbox, at).await {
+        error!("{error:#}");
+    }
 }
 
 /// How long is still to be waited after a login that was refused at `at`.
@@ -663,7 +682,9 @@ async fn clock_loop(intake: Arc<Intake>, progress: Progress, retention: Retentio
             error!("the daily digest failed: {error:#}");
         }
         let now = Timestamp::now();
-        if purged.is_none_or(|last| now.duration_since(last) >= jiff::SignedDuration::from_hours(24)) {
+        let a_day = jiff::SignedDuration::from_hours(24);
+        // The clock may have been ahead.
+        if purged.is_none_or(|last| last > now || now.duration_since(last) >= a_day) {
             purged = Some(now);
             if let Err(error) = purge(&intake.store, &retention, &stop).await {
                 error!("the purge failed: {error:#}");

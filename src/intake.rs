@@ -910,7 +910,7 @@ impl Memory {
 
     fn known(&self, identity: &Identity) -> Option<Known> {
         let by_bytes = self.mails.get(&(identity.digest, identity.size));
-        by_bytes.or_else(|| self.letters.get(&identity.letter?)).cloned()
+        Known::of(by_bytes, identity.letter.and_then(|letter| self.letters.get(&letter)))
     }
 
     /// A case file with what is counted.

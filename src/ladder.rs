@@ -228,6 +228,7 @@ pub fn begin(kind: &RequestType, proof: Proof, names_another: bool) -> (Status, 
             (Status::Held, Some("what proves the sender contradicts itself: a person must look"))
         }
         0 => (ready, None),
+        1 if names_another && kind.verb.is_some() => (Status::Held, Some(NAMES_ANOTHER)),
         1 if proof.is_authenticated() => (ready, None),
         1 => (Status::Held, Some("nothing proves who the sender is: a person must look")),
         _ if names_another => (Status::Held, Some(NAMES_ANOTHER)),

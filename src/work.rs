@@ -358,8 +358,11 @@ impl Work {
         };
         let mut is_partly = !is_whole;
         if verb == Verb::Collect {
-            let is_void = ended.iter().all(|part| part.data.is_none());
-            if is_void && ended.iter().any(|part| part.state != TaskState::Nothing) {
+            // What was collected is gone where its person has been erased meanwhile.
+            let is_gone = |part: &Ended| part.state == TaskState::Done && part.data.is_none();
+            let is_void = ended.iter().all(|part| part.data.is_none())
+                && ended.iter().any(|part| part.state != TaskState::Nothing);
+            if is_void || ended.iter().any(is_gone) {
                 let why =
                     "there is no copy to send: a person must deny it, or approve it to have it made again";
                 return Ok((Status::Held, why, None));

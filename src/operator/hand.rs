@@ -428,8 +428,22 @@ impl Hand<'_> {
         if proof.is_none() && case.proof_needed < 2 {
             return Err(Refusal::Unasked(self.reference()).into());
         }
+        let is_theirs = !self.grip.names_another && case.subject.as_ref() == Some(&subject.normalised());
+        let is_said = match proof {
+            None => case.status == Status::AwaitingProof && self.grip.letters > 0,
+            Some(proof) => case.status == Status::Approved && self.grip.proof_given >= proof,
+        };
+        if is_theirs && is_said {
+            return Ok(self.already("is that address's already"));
+        }
         visit.set_subject(case.id, subject).await?;
-        let case = Case { subject: Some(subject.normalised()), is_proven: false, ..case.clone() };
+        // Whatever was approved was so for somebody else.
+        let case = Case {
+            status: Status::Held,
+            subject: Some(subject.normalised()),
+            is_proven: false,
+            ..case.clone()
+        };
         let facts = Facts { proven: None, ..case.facts };
         let grip = Grip {
             case: Case { facts, ..case },
@@ -547,10 +561,17 @@ impl Hand<'_> {
             return self.carry_out(visit, kind, how, false).await;
         }
         if let (Some(request::Verb::Erase), Some(subject)) = (self.verb(), &self.case().subject) {
-            if visit.is_on_hold(subject, self.tools.hold_column).await? {
-                return Err(Refusal::OnHold(self.reference()).into());
+            // Whoever it was done for, it is not the sender of that mail.
+            if self.grip.names_another {
+                return Err(Refusal::Whose(self.reference()).into());
             }
-            visit.erase(self.case().id, subject, key).await?;
+            let is_done = |task: &Open| matches!(task.state, Some(TaskState::Done | TaskState::Kept));
+            match visit.is_on_hold(subject, self.tools.hold_column).await? {
+                false => drop(visit.erase(self.case().id, subject, key).await?),
+                // What systems have erased cannot be denied any more; our own record is kept.
+                true if self.grip.tasks.iter().any(is_done) => {}
+                true => return Err(Refusal::OnHold(self.reference()).into()),
+            }
         }
         visit.stop(self.case(), Change::Complete, how.to_owned()).await?;
         Ok(self.done(Status::Completed, "is completed; no mail goes out"))

@@ -46,7 +46,7 @@ const QUERIES: [&str; 8] = [
         CASE WHEN m.unanswered IS NOT NULL THEN 'unanswered' WHEN m.disposition = 'unreadable' THEN 'unreadable'
             ELSE 'held' END AS state,
         '' AS due, '' AS place, count(*) OVER () AS total
-     FROM messages m WHERE m.purged_at IS NULL AND m.recorded_at >= $3
+     FROM messages m INDEXED BY messages_kept WHERE m.purged_at IS NULL AND m.recorded_at >= $3
         AND (m.unanswered IS NOT NULL OR m.disposition IN ('review', 'unreadable')
             AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.message_id = m.id))
      ORDER BY m.id LIMIT $5",

@@ -210,7 +210,7 @@ impl Visit {
             "SELECT r.proof_given, m.proof, r.subject IS NOT NULL AND r.subject = m.sender AS is_senders,
                 (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters,
                 (SELECT count(*) > 0 AND count(*) = sum(o.state IN ('bounced', 'unknown')) FROM outbox o
-                    WHERE o.template IN ('confirm', 'reminder')
+                    WHERE o.template IN ('confirm', 'reminder') AND o.recipient = r.subject
                       AND (o.message_id = r.message_id OR o.reference = r.reference)) AS is_undelivered,
                 (SELECT max(e.at) FROM request_events e WHERE e.request_id = r.id AND e.event = 'held') AS held_at,
                 (SELECT e.reason FROM request_events e WHERE e.request_id = r.id AND e.event = 'denied') AS denied,
@@ -289,7 +289,11 @@ impl Visit {
             .bind(self.now)?
             .bind(case.id)?;
         batch.event(case.id, self.now, "person", "denied", denial.name())?;
-        batch.add(ABANDON_TASKS)?.bind(self.now)?.bind(case.id)?;
+        batch.abandon_tasks(case.id, self.now)?;
+        // A restriction marks its person when it begins.
+        batch
+            .add("DELETE FROM suppressions WHERE request_id = ? AND kind IN ('marketing', 'targeted_ads', 'restricted');")?
+            .bind(case.id)?;
         if let Some(reply) = reply {
             batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
         }
@@ -303,9 +307,6 @@ impl Visit {
     pub async fn stop(&mut self, case: &Case, change: Change, reason: String) -> Result<()> {
         let mut batch = Batch::default();
         batch.step(&by_person(case.id, change, reason), self.now, None)?;
-        if change != Change::Hold {
-            batch.add(ABANDON_TASKS)?.bind(self.now)?.bind(case.id)?;
-        }
         batch.run(&mut self.tx).await.context("Cannot record what was done with the request")
     }
 
@@ -459,11 +460,6 @@ impl Visit {
         batch.run(&mut self.tx).await.context("Cannot record the note")
     }
 }
-
-/// Of a request that is closed otherwise than by its work, nothing is to be done any more.
-const ABANDON_TASKS: &str =
-    "UPDATE tasks SET state = 'failed', outcome = 'closed before it was done', data = NULL, updated_at = ?
-     WHERE request_id = ? AND state IN ('waiting', 'by_hand');";
 
 fn by_person(request: i64, change: Change, reason: String) -> Step {
     Step { request, actor: "person", change, reason }

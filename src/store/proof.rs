@@ -174,11 +174,11 @@ const LAPSED: &str = "SELECT r.message_id, m.rfc_message_id, r.subject, r.langua
                    WHERE status = 'awaiting_proof' AND proof_until <= $1
                    UNION SELECT id FROM requests INDEXED BY requests_reminder
                    WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL AND remind_at <= $1)
-    GROUP BY r.message_id ORDER BY min(r.proof_until) LIMIT 100";
+    GROUP BY r.message_id, r.subject ORDER BY min(r.proof_until) LIMIT 100";
 
-/// Whether every question about the requests of the mail `$1` came back.
+/// Whether every question about the requests of the mail `$1` that went to `$2` came back.
 const UNDELIVERED: &str = "SELECT count(*) > 0 AND count(*) = sum(state = 'bounced') FROM outbox
-    WHERE template IN ('confirm', 'reminder') AND (message_id = $1
+    WHERE template IN ('confirm', 'reminder') AND recipient = $2 AND (message_id = $1
        OR reference IN (SELECT reference FROM requests WHERE message_id = $1))";
 
 fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
@@ -350,12 +350,15 @@ impl Visit {
             .context("Cannot read whose time is over")?;
         let mut lapses = Vec::with_capacity(mails.len());
         for (message, rfc_message_id, subject, language, expires, until, is_proven) in mails {
-            let rows = sqlx::query_as(sql("WHERE r.message_id = $1 AND r.status = 'awaiting_proof'
+            let rows = sqlx::query_as(sql(
+                "WHERE r.message_id = $1 AND r.subject = $4 AND r.status = 'awaiting_proof'
                  AND iif($2, r.proof_until <= $3 AND (r.remind_at IS NULL OR r.remind_at > $3),
-                         r.remind_at IS NOT NULL AND r.remind_at <= $3) ORDER BY r.id"))
+                         r.remind_at IS NOT NULL AND r.remind_at <= $3) ORDER BY r.id",
+            ))
             .bind(message)
             .bind(expires)
             .bind(now.as_second())
+            .bind(&subject)
             .fetch_all(&mut *self.tx)
             .await
             .context("Cannot read requests that wait for proof")?;
@@ -367,6 +370,7 @@ impl Visit {
                     .context("Cannot count the letters about a mail")?;
             let is_undelivered: bool = sqlx::query_scalar(UNDELIVERED)
                 .bind(message)
+                .bind(&subject)
                 .fetch_one(&mut *self.tx)
                 .await
                 .context("Cannot read what became of a question")?;

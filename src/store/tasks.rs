@@ -342,8 +342,9 @@ impl Visit {
             "SELECT {JOB}
              WHERE r.status = 'approved' AND r.kind = ?1 AND r.subject IS NOT NULL
                 AND NOT EXISTS (SELECT 1 FROM recovery)
-                AND (SELECT coalesce(max(e.at), r.received_at) FROM request_events e
-                     WHERE e.request_id = r.id AND e.event IN ('approved', 'released', 'reclassified')) <= ?2
+                AND coalesce((SELECT e.at FROM request_events e
+                     WHERE e.request_id = r.id AND e.event IN ('approved', 'released', 'reclassified')
+                     ORDER BY e.id DESC LIMIT 1), r.received_at) <= ?2
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
                     AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?3)))
                 AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
@@ -352,7 +353,7 @@ impl Visit {
                             WHERE a.id = e.message_id AND a.sender = e.subject AND a.proof IN ('dmarc', 'dkim'))))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?3)))
-                    OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
+                    OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template IN ('copy', 'categories')
                         AND o.state IN ('queued', 'transmitting', 'deferred', 'unknown'))))
                 AND (?7 <> 'correct' OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id))
              ORDER BY r.id LIMIT ?6"

@@ -47,6 +47,19 @@ pub struct Known {
     pub is_glanced: bool,
 }
 
+impl Known {
+    /// What is known of a mail by its bytes and by its letter. One that was only glanced at may have come by another
+    /// way too, and been decided about there.
+    pub fn of(by_bytes: Option<&Self>, by_letter: Option<&Self>) -> Option<Self> {
+        match (by_bytes, by_letter) {
+            (Some(bytes), Some(letter)) if bytes.is_glanced && !letter.is_glanced => {
+                Some(Self { is_glanced: false, folder: letter.folder.clone(), ..bytes.clone() })
+            }
+            (bytes, letter) => bytes.or(letter).cloned(),
+        }
+    }
+}
+
 /// What is recorded of one mail.
 #[derive(Debug)]
 pub struct Entry<'a> {
@@ -247,7 +260,7 @@ impl Visit {
              UNION
              SELECT id, digest, size, letter_digest, folder, glanced FROM messages
              WHERE letter_digest IN (SELECT unhex(value) FROM json_each($2))
-             ORDER BY id DESC",
+             ORDER BY glanced DESC, id DESC",
         )
         .bind(serde_json::to_string(&digests)?)
         .bind(serde_json::to_string(&letters)?)
@@ -267,10 +280,8 @@ impl Visit {
         Ok(identities
             .iter()
             .map(|identity| {
-                mails
-                    .get(&(identity.digest.to_vec(), identity.size))
-                    .cloned()
-                    .or_else(|| identity.letter.and_then(|letter| by_letter.get(letter.as_slice()).cloned()))
+                let by_bytes = mails.get(&(identity.digest.to_vec(), identity.size));
+                Known::of(by_bytes, identity.letter.and_then(|letter| by_letter.get(letter.as_slice())))
             })
             .collect())
     }
@@ -680,11 +691,27 @@ impl Batch {
             .bind(proof)?
             .bind(closed)?
             .bind(*request)?;
+            if closed.is_some() {
+                self.abandon_tasks(*request, now)?;
+            }
         }
         // So that a person finds the mail that says so.
         let reason =
             message.map_or_else(|| reason.clone(), |message| format!("{reason} (message {message})"));
         self.event(*request, now, actor, event, &reason)
+    }
+
+    /// Of a request that is closed otherwise than by its work, nothing is to be done any more, and what was
+    /// collected goes nowhere.
+    pub(super) fn abandon_tasks(&mut self, request: i64, now: i64) -> Result<&mut Self> {
+        self.add(
+            "UPDATE tasks SET state = 'failed', outcome = 'closed before it was done', updated_at = ?
+             WHERE request_id = ? AND state IN ('waiting', 'by_hand');
+             UPDATE tasks SET data = NULL WHERE request_id = ?;",
+        )?
+        .bind(now)?
+        .bind(request)?
+        .bind(request)
     }
 
     /// The first code that goes out for a request, which waits for it from now on.
