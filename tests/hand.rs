@@ -404,7 +404,9 @@ async fn what_never_was_asked_is_asked_at_its_release_and_what_cannot_be_is_refu
     let another = "Please delete all my personal data. My address is bob.jones@example.net.";
     let desk = Desk::new("", another).await;
     assert_eq!((desk.request().await.0.as_str(), desk.status().await.as_str()), ("deletion", "held"));
-    let done = desk.once(2, Verb::Release).await;
+    desk.refused(1, Verb::Release, "--for").await;
+    let hers = Verb::Approve { proof: None, subject: Some("jane@example.org".parse().unwrap()) };
+    let done = desk.once(2, hers).await;
     assert_eq!((done.status, done.reply.as_deref()), ("awaiting_proof", Some("confirm")));
     desk.says_yes(3, 2).await;
     assert_eq!(desk.status().await, "approved");

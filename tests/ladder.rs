@@ -387,7 +387,7 @@ async fn a_new_wish_in_an_old_thread_is_heard() {
             "completed",
         ),
         ("", "Please close my account.", "Cancel-account", "cancel_account", "awaiting_proof"),
-        ("", "Perhaps I will want to delete my account one day.", "Held", "unclear", "held"),
+        ("", "Maybe you could delete my data some day?", "Held", "unclear", "held"),
     ] {
         let filed = x.mail(2, "jane@example.org", &subject, fields, &format!("{words}{quoted}")).await;
         assert_eq!(filed, folder, "{words}");
@@ -660,7 +660,7 @@ async fn every_letter_is_marked_as_automatic_and_bears_nothing_of_the_senders() 
         for words in [
             "Please unsubscribe me. Brontosaurus.",
             "Please unsubscribe me and do not sell my personal data. Brontosaurus.",
-            "Perhaps I will want to delete my account one day. Brontosaurus.",
+            "Maybe you could delete my data some day? Brontosaurus.",
         ] {
             x.mail(2, "jane@example.org", "Xylophone", "References: <brontosaurus@example.org>\n", words)
                 .await;
