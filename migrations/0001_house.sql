@@ -47,10 +47,12 @@ CREATE TABLE messages (
     language       TEXT,
     wording        BLOB,             -- the same for two mails that a program writes from one form
     folder         TEXT    NOT NULL,
+    glanced        INTEGER NOT NULL DEFAULT 0 CHECK (glanced IN (0, 1)), -- found outside the inbox and left there: nothing was decided
     filed          INTEGER NOT NULL DEFAULT 0 CHECK (filed IN (0, 1)),
     UNIQUE (digest, size)
 ) STRICT;
 CREATE INDEX messages_letter ON messages (letter_digest) WHERE letter_digest IS NOT NULL;
+CREATE INDEX messages_sender ON messages (sender, recorded_at) WHERE sender IS NOT NULL;
 CREATE INDEX messages_unanswered ON messages (id) WHERE unanswered IS NOT NULL;
 CREATE INDEX messages_unfiled ON messages (mailbox, validity) WHERE filed = 0;
 
@@ -74,6 +76,7 @@ CREATE TABLE requests (
     proof_needed INTEGER NOT NULL,           -- the step of the ladder that its type asks for, 0 to 3
     proof_given  INTEGER NOT NULL,           -- the step that was reached
     words        BLOB    NOT NULL,           -- a digest of the words it was asked for in
+    by_hand      INTEGER NOT NULL DEFAULT 0 CHECK (by_hand IN (0, 1)), -- whether no system may do it by itself
     asked_at     INTEGER,                    -- when its sender was first asked for proof
     proof_until  INTEGER,                    -- while it awaits proof: when that ends
     remind_at    INTEGER,                    -- while it awaits proof: when the reminder is due, if still to be sent
@@ -121,7 +124,7 @@ CREATE INDEX challenges_request ON challenges (request_id);
 
 CREATE TABLE request_events (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    request_id INTEGER NOT NULL REFERENCES requests (id),
+    request_id INTEGER REFERENCES requests (id), -- none where it is about the log itself: what was purged of it
     at         INTEGER NOT NULL,
     actor      TEXT    NOT NULL,
     event      TEXT    NOT NULL,
@@ -141,7 +144,7 @@ CREATE TABLE contacts (
 CREATE TABLE suppressions (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     address    TEXT    NOT NULL,
-    kind       TEXT    NOT NULL CHECK (kind IN ('marketing', 'targeted_ads')),
+    kind       TEXT    NOT NULL CHECK (kind IN ('marketing', 'targeted_ads', 'restricted')),
     source     TEXT    NOT NULL,
     request_id INTEGER REFERENCES requests (id),
     created_at INTEGER NOT NULL,

@@ -2,11 +2,12 @@
 CREATE TABLE tasks (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     request_id      INTEGER NOT NULL REFERENCES requests (id),
-    source          TEXT    NOT NULL, -- the name of the system: 'local', or one of the configuration
-    state           TEXT    NOT NULL CHECK (state IN ('waiting', 'done', 'nothing', 'kept', 'failed')),
+    source          TEXT    NOT NULL, -- the name of the system in the configuration; the company's where there is none
+    state           TEXT    NOT NULL CHECK (state IN ('waiting', 'by_hand', 'done', 'nothing', 'kept', 'failed')),
     attempts        INTEGER NOT NULL DEFAULT 0,
     next_attempt_at INTEGER NOT NULL,
-    outcome         TEXT    NOT NULL DEFAULT '' , -- what was kept and why, or why it failed; the operator's words
+    asked_at        INTEGER,          -- when it was asked, while nobody knows what it has done
+    outcome         TEXT    NOT NULL DEFAULT '' , -- what was kept and why, or why it failed or a person must do it
     data            BLOB,             -- what was collected for the person, until it is sent
     updated_at      INTEGER NOT NULL,
     UNIQUE (request_id, source)

@@ -27,6 +27,7 @@ ALTER TABLE outbox ADD COLUMN purged_at INTEGER; -- when its bytes were purged
 CREATE INDEX messages_kept ON messages (recorded_at) WHERE purged_at IS NULL;
 CREATE INDEX requests_closed ON requests (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX outbox_ended ON outbox (updated_at) WHERE state IN ('sent', 'bounced', 'unknown');
+CREATE INDEX outbox_texts ON outbox (updated_at) WHERE purged_at IS NULL AND state IN ('sent', 'bounced', 'unknown');
 -- Without these every request that goes costs a look at all of them.
 CREATE INDEX suppressions_request ON suppressions (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX tombstones_request ON tombstones (request_id) WHERE request_id IS NOT NULL;

@@ -6,6 +6,8 @@ CREATE TABLE notices (
     template   TEXT    NOT NULL,
     state      TEXT    NOT NULL CHECK (state IN ('sending', 'cancelled')),
     per_minute INTEGER NOT NULL CHECK (per_minute > 0),
+    queued_to  INTEGER NOT NULL DEFAULT 0, -- the last row of the contacts that was looked at
+    queueing   INTEGER NOT NULL DEFAULT 1 CHECK (queueing IN (0, 1)), -- whether there may be more behind it
     created_at INTEGER NOT NULL
 ) STRICT;
 

@@ -15,7 +15,7 @@ use mail_parser::{HeaderName, MimeHeaders, PartType};
 use crate::decide::{EXPIRED, UNCLEAR, WITHDRAWN};
 use crate::ladder::Status;
 use crate::message::{Message, MessageId};
-use crate::reply::COPY;
+use crate::reply::{CATEGORIES, COPY, DISCLOSED};
 use crate::sender::{Address, unfold};
 
 /// So long after it was sent a mail of ours may still come back. Servers give up after five days
@@ -230,13 +230,13 @@ pub fn weigh(
 
 /// Whether a person must look at a request of this status because the reply from `template` about it did not
 /// arrive. What was a question, its reminder or a confirmation has not reached who waits for it. A copy of
-/// their data is what was asked for, so its request is open again; every other end was carried out, which
-/// stays so. What its sources are at work on goes on.
+/// their data, of its categories, or of what third parties got, is what was asked for, so its request is open again;
+/// every other end was carried out, which stays so. What its sources are at work on goes on.
 pub fn holds(template: &str, status: Status) -> bool {
     let says_less = [EXPIRED, WITHDRAWN, UNCLEAR, "extended"].contains(&template);
     match status {
         Status::AwaitingProof | Status::Approved => !says_less,
-        Status::Completed | Status::PartlyCompleted => template == COPY,
+        Status::Completed | Status::PartlyCompleted => [COPY, CATEGORIES, DISCLOSED].contains(&template),
         _ => false,
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! ## Why a link holds two hashes
 //! An event that is purged leaves the hash of its content behind, and the chain is made of those: it verifies
-//! without the words that are gone.
+//! without the words that are gone. What was purged is named by a later event, which is in the chain itself and of no
+//! request: that an event is gone is not enough to show that it was purged.
 
 use sha2::{Digest, Sha256};
 
@@ -17,6 +18,9 @@ pub type Hash = [u8; 32];
 /// What stands before the first link.
 pub const START: Hash = [0; 32];
 
+/// The event, of no request, whose reason names the events that were purged: ids and spans of them, `3-17 20`.
+pub const PURGED: &str = "purged";
+
 /// What the encoding begins with, so that one of another version is never taken for it.
 const VERSION: &[u8] = b"privacyd event v1\n";
 
@@ -25,7 +29,7 @@ const VERSION: &[u8] = b"privacyd event v1\n";
 pub struct Event<'a> {
     /// Its row.
     pub id: i64,
-    /// Its request's row.
+    /// Its request's row; 0 where it has none.
     pub request: i64,
     /// Seconds since 1970 UTC.
     pub at: i64,
@@ -100,11 +104,71 @@ pub struct Walk {
     pub links: u64,
     /// Those of purged events.
     pub purged: u64,
+    /// Of these, those that no event has named yet.
+    untold: Ids,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { last: 0, hash: START, links: 0, purged: 0 }
+        Self { last: 0, hash: START, links: 0, purged: 0, untold: Ids::default() }
+    }
+}
+
+/// A set of ids: spans, first and last, in ascending order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ids(Vec<(i64, i64)>);
+
+impl Ids {
+    /// Those of a list in ascending order.
+    pub fn of(ids: &[i64]) -> Self {
+        let mut set = Self::default();
+        ids.iter().for_each(|id| set.push(*id));
+        set
+    }
+
+    /// Adds one behind all others.
+    fn push(&mut self, id: i64) {
+        match self.0.last_mut() {
+            Some((_, last)) if *last == id.saturating_sub(1) => *last = id,
+            _ => self.0.push((id, id)),
+        }
+    }
+
+    /// Reads what [`Ids::fmt`] writes.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let spans = std::str::from_utf8(text).ok()?.split(' ').map(|span| {
+            let (first, last) = span.split_once('-').unwrap_or((span, span));
+            Some((first.parse().ok()?, last.parse().ok()?)).filter(|(first, last): &(i64, i64)| first <= last)
+        });
+        Some(Self(spans.collect::<Option<_>>()?))
+    }
+
+    /// Takes out all of `others`; answers whether they were in it.
+    fn take(&mut self, others: &Self) -> bool {
+        others.0.iter().all(|(first, last)| {
+            let place = self.0.partition_point(|(_, end)| end < first);
+            let Some((start, end)) = self.0.get(place).copied() else { return false };
+            if start > *first || end < *last {
+                return false;
+            }
+            let before = (start < *first).then(|| (start, first.saturating_sub(1)));
+            let behind = (*last < end).then(|| (last.saturating_add(1), end));
+            self.0.splice(place..=place, before.into_iter().chain(behind));
+            true
+        })
+    }
+}
+
+impl std::fmt::Display for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, (first, last)) in self.0.iter().enumerate() {
+            let blank = if index > 0 { " " } else { "" };
+            match first == last {
+                true => write!(f, "{blank}{first}")?,
+                false => write!(f, "{blank}{first}-{last}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -125,16 +189,31 @@ impl Walk {
             };
         }
         match found.event {
-            None if found.is_purged => self.purged += 1,
+            None if found.is_purged => {
+                self.purged += 1;
+                self.untold.push(found.id);
+            }
             None => return damage(found.id, "is missing"),
             Some(_) if found.is_purged => return damage(found.id, "is there although it was purged"),
             Some(event) if event.content() != found.content => return damage(found.id, "was changed"),
+            Some(event) if event.request == 0 && event.event == PURGED.as_bytes() => {
+                let is_true = Ids::parse(event.reason).is_some_and(|told| self.untold.take(&told));
+                if !is_true {
+                    return damage(found.id, "tells of a purge that was none");
+                }
+            }
             Some(_) => {}
         }
         self.last = found.id;
         self.hash = hash;
         self.links += 1;
         Ok(())
+    }
+
+    /// At the end: the first event that is gone as if it were purged, without any purge that tells of it.
+    pub fn untold(&self) -> Option<Damage> {
+        let (id, _) = self.untold.0.first()?;
+        Some(Damage { id: *id, what: "is missing: it is marked as purged, and no purge tells of it" })
     }
 }
 
@@ -163,6 +242,50 @@ mod tests {
         assert_ne!(one.content(), other.content());
         let long = Event { event: b"", reason: b"cx", ..one };
         assert_ne!(one.content(), long.content());
+    }
+
+    #[test]
+    fn sets_of_ids_are_written_and_taken_out() {
+        let set = Ids::of(&[1, 3, 4, 5, 9]);
+        assert_eq!(set.to_string(), "1 3-5 9");
+        assert_eq!(Ids::parse(b"1 3-5 9"), Some(set.clone()));
+        for bad in ["", "x", "1  2", "5-3", "1-", "9999999999999999999999"] {
+            assert_eq!(Ids::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+        for (taken, left) in [("4", "1 3 5 9"), ("1 3-5", "9"), ("3-4 9", "1 5"), ("1 3-5 9", "")] {
+            let mut set = set.clone();
+            assert!(set.take(&Ids::parse(taken.as_bytes()).unwrap()), "{taken}");
+            assert_eq!(set.to_string(), left);
+        }
+        for wrong in ["2", "1-3", "5-9", "4-6", "10", "4 4"] {
+            assert!(!set.clone().take(&Ids::parse(wrong.as_bytes()).unwrap()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_marked_as_purged_is_missing_until_a_purge_tells_of_it() {
+        let one = event(1, "one");
+        let first = link(&START, 1, &one.content());
+        let mut walk = Walk::default();
+        walk.step(&Link { id: 1, content: &one.content(), hash: &first, is_purged: true, event: None })
+            .unwrap();
+        let missing = walk.untold().unwrap().to_string();
+        assert_eq!(missing, "event 1 is missing: it is marked as purged, and no purge tells of it");
+        for (reason, request, is_sound, is_told) in [
+            ("1", 0, true, true),
+            ("1-2", 0, false, false),
+            ("words", 0, false, false),
+            // A person's note of the same words is no purge.
+            ("1", 7, true, false),
+        ] {
+            let told = Event { request, event: PURGED.as_bytes(), ..event(2, reason) };
+            let content = told.content();
+            let second = link(&first, 2, &content);
+            let mut walk = walk.clone();
+            let next = Link { id: 2, content: &content, hash: &second, is_purged: false, event: Some(told) };
+            assert_eq!(walk.step(&next).is_ok(), is_sound, "{reason}");
+            assert_eq!(walk.untold().is_none(), is_told, "{reason}");
+        }
     }
 
     #[test]

@@ -44,12 +44,17 @@ pub enum Verdict {
 
 impl Verdict {
     /// What a mail asks for or might ask for.
-    pub fn candidates(&self) -> Vec<Finding> {
+    pub fn candidates(&self) -> &[Finding] {
         match self {
-            Self::Requests(findings) => findings.clone(),
-            Self::Unclear { candidates, .. } => candidates.clone(),
-            Self::Nothing => Vec::new(),
+            Self::Requests(findings) => findings,
+            Self::Unclear { candidates, .. } => candidates,
+            Self::Nothing => &[],
         }
+    }
+
+    /// How likely it is that one of them is asked for, 0 to 1: as likely as the likeliest.
+    pub fn confidence(&self) -> f64 {
+        self.candidates().iter().map(|candidate| candidate.confidence).fold(0.0, f64::max)
     }
 }
 

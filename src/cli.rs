@@ -12,6 +12,7 @@ use crate::clock::Reason;
 use crate::evidence::{is_authserv_id, is_receiving_host};
 use crate::ladder::{Denial, Status};
 use crate::sender::{Address, NotAnAddress};
+use crate::source::{KEPT_WHAT, KEPT_WHY};
 
 /// Where the configuration is when nobody says.
 pub const DEFAULT_CONFIG: &str = "/etc/privacyd/privacyd.toml";
@@ -79,6 +80,13 @@ pub enum Command {
     #[command(after_help = "Example:\n  privacyd backup /var/backups/privacyd-$(date +%F).db")]
     Backup {
         /// The file to write; one that exists is refused.
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the database, while no daemon runs. The backup is checked first; what is there is
+    /// kept under another name. Nothing is answered or carried out before `recovery end`.
+    #[command(after_help = "Example:\n  privacyd restore /var/backups/privacyd-2026-11-28.db")]
+    Restore {
+        /// A file that `backup` has written.
         file: PathBuf,
     },
     /// Times in which nothing is answered or carried out, as after a loss of the database.
@@ -263,6 +271,16 @@ pub enum Requests {
         #[arg(long, value_name = "FOLDER")]
         output: PathBuf,
     },
+    /// Ask every system for its part of the copy that a request asks for, and write it into a new folder, as JSON and
+    /// as text. For a copy that is too large for a mail: hand it over by another way, and complete the request.
+    #[command(after_help = "Example:\n  privacyd requests copy PR-7F3K2M --output ./PR-7F3K2M")]
+    Copy {
+        /// Its reference.
+        reference: String,
+        /// The folder to make; one that exists is refused.
+        #[arg(long, value_name = "FOLDER")]
+        output: PathBuf,
+    },
     /// By when a request is due and why, step by step, and what is done already.
     #[command(after_help = "Example:\n  privacyd requests explain PR-7F3K2M")]
     Explain {
@@ -284,7 +302,7 @@ pub enum Requests {
     },
     /// Let a request be carried out that is held or waits for proof: your word is its proof.
     #[command(
-        after_help = "Examples:\n  privacyd requests approve PR-7F3K2M\n  privacyd requests approve PR-7F3K2M --proof 2"
+        after_help = "Examples:\n  privacyd requests approve PR-7F3K2M\n  privacyd requests approve PR-7F3K2M --proof 2\n  privacyd requests approve PR-7F3K2M --for jane@example.org"
     )]
     Approve {
         /// Which, and how the answer looks.
@@ -294,6 +312,10 @@ pub enum Requests {
         /// the data, a step below 3 is good for categories only.
         #[arg(long, value_name = "STEP", value_parser = clap::value_parser!(u8).range(0..=3))]
         proof: Option<u8>,
+        /// Whose data it is about, where somebody else has written, such as an agent, or the writer's own address. It
+        /// is asked to confirm the request, unless --proof says what you have seen.
+        #[arg(long = "for", value_name = "ADDRESS")]
+        subject: Option<Address>,
     },
     /// Decline a request, and tell its sender why, in fixed words, and where to complain.
     #[command(after_help = "Example:\n  privacyd requests deny PR-7F3K2M --reason no_match")]
@@ -334,6 +356,34 @@ pub enum Requests {
         /// The type, as `privacyd check` lists them.
         #[arg(value_name = "TYPE")]
         kind: String,
+    },
+    /// Say what you have done with a request in a system that does not do it by itself, or has given it up. When
+    /// that was the last one, its sender is told, system by system.
+    #[command(
+        after_help = "Examples:\n  privacyd requests done PR-7F3K2M Shop\n  privacyd requests done PR-7F3K2M Shop --kept invoices --why tax_law\n  privacyd requests done PR-7F3K2M Shop --data ./jane.json"
+    )]
+    Done {
+        /// Which, and how the answer looks.
+        #[command(flatten)]
+        one: One,
+        /// The system, as `privacyd requests show` calls it.
+        #[arg(value_name = "SYSTEM")]
+        system: String,
+        /// There was nothing of this person, or nothing any more.
+        #[arg(long, conflicts_with_all = ["kept", "failed", "data"])]
+        nothing: bool,
+        /// Done, but for this, which is kept; each with its own --why.
+        #[arg(long, value_name = "WHAT", value_parser = KEPT_WHAT, requires = "why", conflicts_with = "failed")]
+        kept: Vec<String>,
+        /// Why that is kept: the letter puts both into words, in the language of the request.
+        #[arg(long, value_name = "WHY", value_parser = KEPT_WHY, requires = "kept")]
+        why: Vec<String>,
+        /// It cannot be done: the letter says so, and the request is complied with in part.
+        #[arg(long, conflicts_with = "data")]
+        failed: bool,
+        /// Of a copy: what the system holds, a file with one JSON object.
+        #[arg(long, value_name = "FILE")]
+        data: Option<PathBuf>,
     },
     /// Close a request that a person has carried out, and told. No mail goes out.
     #[command(after_help = "Example:\n  privacyd requests complete PR-7F3K2M")]
@@ -424,13 +474,29 @@ pub enum OutboxCommand {
         #[command(flatten)]
         listing: Listing,
     },
-    /// Send a reply again that bounced, waits, or is of unknown fate.
+    /// Send a reply again that bounced, waits, or is of unknown fate. The code of a question is not kept so long:
+    /// `requests hold` and `requests release` put it anew.
     #[command(after_help = "Example:\n  privacyd outbox retry 17")]
     Retry {
         /// Its number in the list.
         id: i64,
     },
+    /// Say what became of a reply of unknown fate, where you know it, as from the server's log.
+    #[command(after_help = "Example:\n  privacyd outbox settle 17 --sent")]
+    Settle {
+        /// Its number in the list.
+        id: i64,
+        /// It was delivered.
+        #[arg(long, required_unless_present = "lost", conflicts_with = "lost")]
+        sent: bool,
+        /// It was not, and is not to be sent again: what it asked or told waits for a person.
+        #[arg(long)]
+        lost: bool,
+    },
 }
+
+/// What an address may be suppressed from; `restricted`: all use of what is held of it.
+const KINDS: [&str; 3] = ["marketing", "targeted_ads", "restricted"];
 
 /// `privacyd suppressions`
 #[derive(Debug, Subcommand)]
@@ -448,7 +514,7 @@ pub enum Suppressions {
         /// The address.
         address: Address,
         /// From what.
-        #[arg(long, default_value = "marketing", value_parser = ["marketing", "targeted_ads"])]
+        #[arg(long, default_value = "marketing", value_parser = KINDS)]
         kind: String,
     },
     /// Take an address off the list.
@@ -457,7 +523,7 @@ pub enum Suppressions {
         /// The address.
         address: Address,
         /// From what.
-        #[arg(long, default_value = "marketing", value_parser = ["marketing", "targeted_ads"])]
+        #[arg(long, default_value = "marketing", value_parser = KINDS)]
         kind: String,
     },
     /// Write the list for another system to standard output: CSV with the columns address, kind, since, in
@@ -532,7 +598,7 @@ fn hash(text: &str) -> Result<Hash, &'static str> {
 #[derive(Debug, Args)]
 pub struct Export {
     /// Only those.
-    #[arg(long, value_parser = ["marketing", "targeted_ads"])]
+    #[arg(long, value_parser = KINDS)]
     pub kind: Option<String>,
     /// The hash of each address, in lower-case hexadecimal, in place of the address.
     #[arg(long)]

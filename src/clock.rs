@@ -292,10 +292,14 @@ impl Calendar {
         &self.holidays
     }
 
+    /// The moment a day begins.
+    pub fn begin_of(&self, day: Date) -> Timestamp {
+        day.to_zoned_datetime(self.zone.clone()).map_or(Timestamp::MAX, |day| day.timestamp())
+    }
+
     /// The moment a day is over.
     fn end_of(&self, day: Date) -> Timestamp {
-        let next = day.tomorrow().and_then(|next| next.to_zoned_datetime(self.zone.clone()));
-        next.map_or(Timestamp::MAX, |next| next.timestamp())
+        day.tomorrow().map_or(Timestamp::MAX, |next| self.begin_of(next))
     }
 
     fn is_working_day(&self, date: Date) -> bool {
@@ -531,6 +535,26 @@ impl Clock {
             clocks,
             answer,
         }
+    }
+
+    /// The clocks of a request that may be of type `kind` or of any of `others`: all of them run.
+    pub fn run_any<'a>(
+        &self,
+        kind: &str,
+        others: impl IntoIterator<Item = &'a str>,
+        facts: &Facts,
+    ) -> Timetable {
+        let mut all = self.run(kind, facts);
+        for other in others {
+            let Timetable { clocks, acknowledge, answer, .. } = self.run(other, facts);
+            all.clocks.extend(clocks);
+            if answer.due < all.answer.due {
+                all.answer = answer;
+            }
+            let known = all.acknowledge.take();
+            all.acknowledge = known.into_iter().chain(acknowledge).min_by_key(|deadline| deadline.due);
+        }
+        all
     }
 
     /// The explanation of [`Clock::run`], line by line.

@@ -3,7 +3,7 @@
 //! A code is 128 random bits, written as `c.` and 26 letters and digits (base32, RFC 4648 section 6, in
 //! lower case). It goes out in the reply address where plus-addressing is configured, in the subject and
 //! in the body, so that one of them comes back whatever the mail program does. Reading ignores case. The store
-//! keeps a hash with the request, and the letter with its code only until that is sent.
+//! keeps a hash with the request, and the letter with its code only while that is still to be sent.
 
 use std::fmt;
 
@@ -13,9 +13,6 @@ use subtle::ConstantTimeEq;
 
 /// Characters of a written code behind its `c.`.
 const LENGTH: usize = 26;
-
-/// Of the codes in one mail no more than so many are looked at.
-const MOST: usize = 8;
 
 /// A one-time code.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,9 +40,8 @@ impl Code {
         self.hash().ct_eq(hash).into()
     }
 
-    /// The codes that are written in `text`, each once, the first few.
-    pub fn find(text: &str) -> Vec<Self> {
-        let mut found: Vec<Self> = Vec::new();
+    /// The first code that is written in `text`.
+    pub fn find(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let mut from = 0;
         while let Some(at) = bytes.get(from..).and_then(|rest| rest.windows(2).position(is_start)) {
@@ -58,15 +54,11 @@ impl Code {
                 && run == LENGTH
                 && let Ok(decoded) = BASE32_NOPAD.decode(&written)
                 && let Ok(code) = <[u8; 16]>::try_from(decoded)
-                && !found.contains(&Self(code))
             {
-                found.push(Self(code));
-                if found.len() == MOST {
-                    break;
-                }
+                return Some(Self(code));
             }
         }
-        found
+        None
     }
 }
 
@@ -109,7 +101,7 @@ mod tests {
             written.to_ascii_uppercase(),
             format!("{written} and again {written}"),
         ] {
-            assert_eq!(Code::find(&text), std::slice::from_ref(&code), "{text}");
+            assert_eq!(Code::find(&text).as_ref(), Some(&code), "{text}");
         }
         for text in [
             written[..27].to_owned(),
@@ -120,7 +112,7 @@ mod tests {
             String::new(),
             "c.".to_owned(),
         ] {
-            assert_eq!(Code::find(&text), [], "{text}");
+            assert_eq!(Code::find(&text), None, "{text}");
         }
     }
 
@@ -134,15 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn of_many_codes_a_few_are_looked_at() {
-        let text: String = (0..100).map(|n| Code::new([n; 16]).to_string() + " ").collect();
-        assert_eq!(Code::find(&text).len(), MOST);
+    fn of_many_codes_the_first_counts() {
+        let text: String = (7..100).map(|n| Code::new([n; 16]).to_string() + " ").collect();
+        assert_eq!(Code::find(&text), Some(Code::new([7; 16])));
     }
 
     proptest! {
         #[test]
         fn any_text_is_searched_without_a_fault(text in "\\PC{0,200}|[cC.a-z2-7 ]{0,200}") {
-            for code in Code::find(&text) {
+            if let Some(code) = Code::find(&text) {
                 prop_assert!(text.to_ascii_lowercase().contains(&code.to_string()));
             }
         }

@@ -186,9 +186,10 @@ pub struct Limits {
     pub max_message_size: ByteSize,
     /// Of a longer mail only so many bytes are fetched and read. Default 1 MB.
     pub read_limit: ByteSize,
-    /// Replies that one address gets in 24 hours at the most. Default 10.
+    /// Replies that one address gets in 24 hours at the most, and upon the mails of one sender. Default 10.
     pub replies_per_day: u32,
-    /// Replies to senders whom nothing authenticates, in 24 hours: to one domain. Default 200.
+    /// Replies in 24 hours to readers of whom nothing is proven, a Reply-To that is not From among them: to one
+    /// domain. Default 200.
     pub unproven_replies_per_domain: u32,
     /// The same, to everybody together. Default 2000.
     pub unproven_replies_in_all: u32,
@@ -472,7 +473,7 @@ struct SourceFile {
     secret: Option<SecretSource>,
     #[serde(default)]
     ca_file: Option<PathBuf>,
-    #[serde(default = "every_verb")]
+    #[serde(default = "default_verbs")]
     verbs: Vec<Verb>,
     #[serde(default = "minute", deserialize_with = "duration")]
     timeout: Duration,
@@ -493,8 +494,8 @@ fn source_url(text: &str) -> Result<hyper::Uri, String> {
     }
 }
 
-fn every_verb() -> Vec<Verb> {
-    Verb::ALL.to_vec()
+fn default_verbs() -> Vec<Verb> {
+    Verb::DEFAULT.to_vec()
 }
 
 fn minute() -> Duration {
@@ -1164,7 +1165,7 @@ impl Config {
             if self.proof.data_points.contains(field) {
                 return fault("is one of proof.data_points: who changed it could then prove a claim by it");
             }
-            if *field == self.erasure.hold_column {
+            if field.trim().to_lowercase() == self.erasure.hold_column.trim().to_lowercase() {
                 return fault("is erasure.hold_column, which is not for the person to say");
             }
             if withheld.is(field) {

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
@@ -36,17 +37,19 @@ use crate::store::{Sole, Store};
 use crate::token::Tokens;
 use crate::understand::Reader;
 use crate::verify::{MAIL_TIMEOUT, Verifier, WINDOW_TIMEOUT};
-use crate::watch::Watch;
+use crate::watch::{AFTER_REFUSED_LOGIN, Watch};
 use crate::work::Work;
 
 /// The longest wait between two tries of something that fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// The wait after a refused login: a server that counts wrong passwords must not lock us out.
-const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(15 * 60);
-
 /// The wait after a look through the mailboxes that failed.
 const AFTER_FAILED_LOOK: Duration = Duration::from_secs(30 * 60);
+
+/// A mailbox that cannot be looked at does not hold back for longer what others are waiting for. More than the wait
+/// after a refused login, and less than the least of a watchdog, which restarts a daemon whose mailbox stays silent.
+const LONGEST_DOUBT: Duration = Duration::from_secs(20 * 60);
+const _: () = assert!(LONGEST_DOUBT.as_secs() < 2 * AFTER_REFUSED_LOGIN.as_secs());
 
 /// The rest between two looks for work.
 const WORK_INTERVAL: Duration = Duration::from_secs(10);
@@ -241,10 +244,10 @@ pub fn mailer(config: &Config) -> Result<Mailer> {
     Ok(Mailer::Directory(directory.path.clone()))
 }
 
-/// The names of the types that some system carries out whoever asks. Of corrections only those are carried out of
-/// which it is certain what to change.
-fn carried_out(table: &Table, sources: &[Source]) -> Vec<String> {
-    let is_done = |verb| verb != Verb::Correct && sources.iter().any(|source| source.does(verb));
+/// The names of the types whose work begins by itself once they are approved. Of corrections only those do of which
+/// it is certain what to change.
+fn carried_out(table: &Table) -> Vec<String> {
+    let is_done = |verb| verb != Verb::Correct;
     table.types.iter().filter(|kind| kind.verb.is_some_and(is_done)).map(|kind| kind.name.clone()).collect()
 }
 
@@ -267,6 +270,10 @@ impl Daemon {
             sole.push(Sole::claim_maildir(&maildir.path)?);
         }
         let store = Store::open(&config.database).await?;
+        // The last run may have ended between an erasure and this.
+        if let Err(error) = store.truncate_log().await {
+            error!("what was erased may still be in the write-ahead log: {error:#}");
+        }
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
         if interrupted > 0 {
             error!(
@@ -308,7 +315,7 @@ impl Daemon {
             [] => Vec::new(),
             _ => table.types.iter().filter(is_correction).map(|kind| kind.name.clone()).collect(),
         };
-        let carried_out = carried_out(&table, &sources);
+        let carried_out = carried_out(&table);
         let pseudonyms = Pseudonyms::new(store.pseudonym_key().await?);
         let intake = Intake {
             store: store.clone(),
@@ -329,6 +336,7 @@ impl Daemon {
             notify: config.admin.notify.clone(),
             digest: config.admin.digest_at.map(|at| DigestPlan { at, carried_out }),
             proof: config.proof.clone(),
+            hold_column: config.erasure.hold_column.clone(),
             folders: config.folders.clone(),
             verifier: verifier.map(Arc::new),
             pseudonyms,
@@ -360,20 +368,45 @@ impl Daemon {
         let begun = Timestamp::now();
         let mut all_read = true;
         let mut failure = None;
+        set_back(&self.intake.store).await;
         // The first is what the command ends with.
         let note = |failure: &mut Option<anyhow::Error>, error: anyhow::Error| match failure {
             None => *failure = Some(error),
             Some(_) => error!("{error:#}"),
         };
+        let mut trusted = Vec::new();
+        for mailbox in &mut self.mailboxes {
+            let name = mailbox.name().to_owned();
+            let refused = self.intake.store.refused_at(&name).await.unwrap_or_default();
+            let suspected = match refused.and_then(|at| wait_after_refusal(at, Timestamp::now())) {
+                // A timer that calls us every minute must not get the account locked.
+                Some(_) => Err(anyhow::anyhow!(
+                    "The login was refused a short time ago; privacyd check tries it at once"
+                )),
+                None => self.intake.suspect(mailbox, Timestamp::now()).await,
+            };
+            trusted.push(suspected.is_ok());
+            if let Err(error) = suspected {
+                all_read = false;
+                if is_refusal(&error) {
+                    record_refusal(&self.intake.store, &name, Some(Timestamp::now())).await;
+                }
+                note(&mut failure, error.context(format!("Mailbox {name} failed")));
+            }
+        }
         // Replies go out while mail still comes in; what is queued last is sent last.
         let (read, finished) = watch::channel(false);
         let out = drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stop.clone());
         let out = tokio::spawn(out);
-        for mailbox in &mut self.mailboxes {
+        for (mailbox, is_trusted) in self.mailboxes.iter_mut().zip(trusted) {
+            if !is_trusted {
+                continue;
+            }
             let name = mailbox.name().to_owned();
-            match pass(&self.intake, mailbox, &mut false, &stop).await {
+            match self.intake.pass(mailbox, &|| stop.is_asked()).await {
                 Ok(Passed { mails, unfiled, all_read: this_one }) => {
                     all_read &= this_one;
+                    record_refusal(&self.intake.store, &name, None).await;
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                     if unfiled > 0 {
                         let error =
@@ -428,7 +461,7 @@ impl Daemon {
     /// # Errors
     /// A mailbox or the store does not work.
     pub async fn reconcile(&mut self, stop: &Stop) -> Result<Reconciled> {
-        let found = self.intake.reconcile(&mut self.inspected, stop).await;
+        let found = self.intake.reconcile(self.inspected.iter_mut().collect(), stop).await;
         self.intake.store.close().await;
         found
     }
@@ -441,30 +474,34 @@ impl Daemon {
         let metrics = metrics::bind(&self.config).await?;
         let mut loops = tokio::task::JoinSet::new();
         let mailboxes = self.mailboxes.len();
-        let mut read_until = Vec::new();
-        for mailbox in self.mailboxes {
-            let (read, until) = watch::channel(None);
-            read_until.push(until);
-            let intake = Arc::clone(&self.intake);
-            loops.spawn(mailbox_loop(mailbox, intake, self.config.poll_interval, read, stop.clone()));
+        let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+        for _ in &self.mailboxes {
+            let (sender, receiver) = watch::channel(Seen::default());
+            senders.push(sender);
+            receivers.push(receiver);
         }
-        loops.spawn(work_loop(self.work, read_until.clone(), stop.clone()));
-        let (intake, until) = (Arc::clone(&self.intake), read_until.clone());
-        loops.spawn(reconcile_loop(self.inspected, intake, until, stop.clone()));
+        let progress = Progress { mailboxes: receivers, started: Instant::now() };
+        for (mailbox, seen) in self.mailboxes.into_iter().zip(senders) {
+            let intake = Arc::clone(&self.intake);
+            loops.spawn(mailbox_loop(mailbox, intake, self.config.poll_interval, seen, stop.clone()));
+        }
+        loops.spawn(work_loop(self.work, progress.clone(), stop.clone()));
+        let intake = Arc::clone(&self.intake);
+        loops.spawn(reconcile_loop(self.inspected, intake, progress.clone(), stop.clone()));
         if let Some(settings) = self.config.canary {
             loops.spawn(canary_loop(settings, Arc::clone(&self.intake), stop.clone()));
         }
         loops.spawn(clock_loop(
             Arc::clone(&self.intake),
-            read_until,
+            progress.clone(),
             self.config.retention.clone(),
             stop.clone(),
         ));
-        loops.spawn(notice_loop(self.notices, stop.clone()));
+        loops.spawn(notice_loop(self.notices, progress.clone(), stop.clone()));
         if let Some(listener) = metrics {
             loops.spawn(metrics::serve(listener, self.config, self.intake.store.clone(), stop.clone()));
         }
-        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), stop.clone()));
+        loops.spawn(outbox_loop(self.outbox, Arc::clone(&self.intake), progress, stop.clone()));
         let intake = Arc::clone(&self.intake);
         loops.spawn(async move { intake.watch.keep(&intake.store, &stop).await });
         info!(version = env!("CARGO_PKG_VERSION"), mailboxes, "privacyd runs");
@@ -503,18 +540,44 @@ async fn drain_until(
     }
 }
 
-/// One pass over a mailbox; before the first, whether it knows more than the database does.
-async fn pass(
-    intake: &Arc<Intake>,
-    mailbox: &mut Mailbox,
-    is_trusted: &mut bool,
-    stop: &Stop,
-) -> Result<Passed> {
-    if !*is_trusted {
-        intake.suspect(mailbox, Timestamp::now()).await?;
-        *is_trusted = true;
+/// What is known of a mailbox since the start.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// It has been looked at whether it knows more than the database.
+    is_trusted: bool,
+    /// All that lay in it at this time has been read.
+    read_until: Option<Timestamp>,
+}
+
+/// The same of all of them.
+#[derive(Clone)]
+struct Progress {
+    mailboxes: Vec<watch::Receiver<Seen>>,
+    started: Instant,
+}
+
+impl Progress {
+    /// Until when every mailbox has been read; `None` where one has not been read yet.
+    fn read_until(&self) -> Option<Timestamp> {
+        self.mailboxes.iter().map(|seen| seen.borrow().read_until).min().flatten()
     }
-    intake.pass(mailbox, &|| stop.is_asked()).await
+
+    /// Whether the database may be older than the mailboxes: letters may have been sent, and systems asked, that
+    /// it believes are still to be. One that cannot be reached for long must not silence the others for ever.
+    fn is_doubtful(&self) -> bool {
+        let is_trusted = |seen: &watch::Receiver<Seen>| seen.borrow().is_trusted;
+        !self.mailboxes.iter().all(is_trusted) && !self.is_late()
+    }
+
+    /// Which mailboxes have been read to their end, in their order.
+    fn read(&self) -> Vec<bool> {
+        self.mailboxes.iter().map(|seen| seen.borrow().read_until.is_some()).collect()
+    }
+
+    /// Whether nobody waits any more for what has not been read by now.
+    fn is_late(&self) -> bool {
+        self.started.elapsed() >= LONGEST_DOUBT
+    }
 }
 
 /// One mailbox, for ever: a pass, then a rest.
@@ -522,15 +585,32 @@ async fn mailbox_loop(
     mut mailbox: Mailbox,
     intake: Arc<Intake>,
     poll_interval: Duration,
-    read: watch::Sender<Option<Timestamp>>,
+    seen: watch::Sender<Seen>,
     stop: Stop,
 ) {
     let name = mailbox.name().to_owned();
     let mut failures = 0;
-    let mut is_trusted = false;
+    let mut refused_at = intake.store.refused_at(&name).await.unwrap_or_default();
+    // The server counts wrong passwords over restarts.
+    if let Some(wait) = refused_at.and_then(|at| wait_after_refusal(at, Timestamp::now())) {
+        let wait_s = wait.as_secs();
+        error!(
+            mailbox = name,
+            wait_s, "the login was refused before the restart; privacyd check tries it at once"
+        );
+        stop.rest(wait).await;
+    }
     while !stop.is_asked() {
         let begun = Timestamp::now();
-        let rest = match pass(&intake, &mut mailbox, &mut is_trusted, &stop).await {
+        let passed = async {
+            if !seen.borrow().is_trusted {
+                intake.suspect(&mut mailbox, Timestamp::now()).await?;
+                seen.send_modify(|seen| seen.is_trusted = true);
+                intake.queued.notify_one();
+            }
+            intake.pass(&mut mailbox, &|| stop.is_asked()).await
+        };
+        let rest = match passed.await {
             Ok(Passed { mails, unfiled, all_read }) => {
                 if failures > 0 {
                     info!(mailbox = name, "mailbox works again");
@@ -539,16 +619,23 @@ async fn mailbox_loop(
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                 }
                 failures = 0;
+                if refused_at.take().is_some() {
+                    record_refusal(&intake.store, &name, None).await;
+                }
                 if all_read {
-                    read.send_replace(Some(begun));
+                    seen.send_modify(|seen| seen.read_until = Some(begun));
                 }
                 poll_interval
             }
             Err(error) => {
                 failures += 1;
                 intake.watch.failed(&name);
-                let refused = error.chain().any(|cause| cause.is::<LoginRefused>());
+                let refused = is_refusal(&error);
                 let wait = if refused { AFTER_REFUSED_LOGIN } else { back_off(failures) };
+                if refused {
+                    refused_at = Some(Timestamp::now());
+                    record_refusal(&intake.store, &name, refused_at).await;
+                }
                 error!(mailbox = name, failures, wait_s = wait.as_secs(), "mailbox failed: {error:#}");
                 wait
             }
@@ -558,20 +645,31 @@ async fn mailbox_loop(
     mailbox.close().await;
 }
 
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<LoginRefused>())
+}
+
+async fn record_refusal(store: &Store, mailbox: &str, at: Option<Timestamp>) {
+    if let Err(error) = store.record_refusal(mailbox, at).await {
+        error!("{error:#}");
+    }
+}
+
+/// How long is still to be waited after a login that was refused at `at`.
+fn wait_after_refusal(at: Timestamp, now: Timestamp) -> Option<Duration> {
+    // A clock that was set back makes no wait longer.
+    let gone = Duration::try_from(now.duration_since(at)).unwrap_or_default();
+    AFTER_REFUSED_LOGIN.checked_sub(gone).filter(|wait| !wait.is_zero())
+}
+
 /// What time brings, for ever: reminders and expiries, looked for once a minute; but only as far as every
 /// mailbox has been read, or somebody who answered in time would find his request expired. And warnings, and once a
 /// day the digest and the purge.
-async fn clock_loop(
-    intake: Arc<Intake>,
-    read_until: Vec<watch::Receiver<Option<Timestamp>>>,
-    retention: Retention,
-    stop: Stop,
-) {
+async fn clock_loop(intake: Arc<Intake>, progress: Progress, retention: Retention, stop: Stop) {
     let mut purged: Option<Timestamp> = None;
     while !stop.is_asked() {
-        // None where a mailbox has not been read yet.
-        let now = read_until.iter().map(|until| *until.borrow()).min().flatten();
-        if let Some(now) = now
+        set_back(&intake.store).await;
+        if let Some(now) = progress.read_until()
             && let Err(error) = intake.sweep(now).await
         {
             error!("reminders and expiries failed: {error:#}");
@@ -584,7 +682,9 @@ async fn clock_loop(
             error!("the daily digest failed: {error:#}");
         }
         let now = Timestamp::now();
-        if purged.is_none_or(|last| now.duration_since(last) >= jiff::SignedDuration::from_hours(24)) {
+        let a_day = jiff::SignedDuration::from_hours(24);
+        // The clock may have been ahead.
+        if purged.is_none_or(|last| last > now || now.duration_since(last) >= a_day) {
             purged = Some(now);
             if let Err(error) = purge(&intake.store, &retention, &stop).await {
                 error!("the purge failed: {error:#}");
@@ -595,20 +695,17 @@ async fn clock_loop(
 }
 
 /// Completeness, for ever: every night at three by our calendar, and once a day at the least, after the mailboxes
-/// have been read.
-async fn reconcile_loop(
-    mut mailboxes: Vec<Mailbox>,
-    intake: Arc<Intake>,
-    read_until: Vec<watch::Receiver<Option<Timestamp>>>,
-    stop: Stop,
-) {
+/// have been read; an hour after the start, those that have been.
+async fn reconcile_loop(mut mailboxes: Vec<Mailbox>, intake: Arc<Intake>, progress: Progress, stop: Stop) {
     let zone = TimeZone::get(intake.policy.clock.calendar().zone_name()).unwrap_or(TimeZone::UTC);
     let mut failures = 0;
     while !stop.is_asked() {
-        let is_read = read_until.iter().all(|until| until.borrow().is_some());
+        let read = progress.read();
+        // One that cannot be read for long must not keep the others from being looked through.
+        let is_read = !read.contains(&false) || progress.is_late() && read.contains(&true);
         let rest = match is_read && is_reconcile_due(&intake.store, &zone, Timestamp::now()).await {
             false => Duration::from_secs(60),
-            true => match intake.reconcile(&mut mailboxes, &stop).await {
+            true => match intake.reconcile(those(&mut mailboxes, &read), &stop).await {
                 Ok(_) => {
                     failures = 0;
                     Duration::from_secs(60)
@@ -625,6 +722,11 @@ async fn reconcile_loop(
     }
 }
 
+/// The mailboxes that have been read.
+fn those<'a>(mailboxes: &'a mut [Mailbox], read: &[bool]) -> Vec<&'a mut Mailbox> {
+    mailboxes.iter_mut().zip(read).filter(|(_, is_read)| **is_read).map(|(mailbox, _)| mailbox).collect()
+}
+
 async fn is_reconcile_due(store: &Store, zone: &TimeZone, now: Timestamp) -> bool {
     let last = match store.reconciliation().await {
         Ok(last) => last.and_then(|last| last.at),
@@ -633,9 +735,15 @@ async fn is_reconcile_due(store: &Store, zone: &TimeZone, now: Timestamp) -> boo
             return false;
         }
     };
-    let Some(last) = last else { return true };
-    let hours = now.duration_since(last).as_hours();
-    hours >= 24 || hours >= 12 && now.to_zoned_datetime(zone.clone()).hour() == 3
+    last.is_none_or(|last| last < latest_three(zone, now))
+}
+
+/// The latest three o'clock in the morning by `zone`; the hour after where clocks are set forward just then.
+fn latest_three(zone: &TimeZone, now: Timestamp) -> Timestamp {
+    let today = now.to_zoned_datetime(zone.clone()).date();
+    let three = |date: Date| zone.to_timestamp(date.at(3, 0, 0, 0)).ok();
+    let yesterday = today.yesterday().ok().and_then(three);
+    three(today).filter(|at| *at <= now).or(yesterday).unwrap_or(now)
 }
 
 /// Mail to ourselves, for ever: looked after once a minute.
@@ -650,11 +758,14 @@ async fn canary_loop(settings: CanaryConfig, intake: Arc<Intake>, stop: Stop) {
 }
 
 /// The work on approved requests, for ever: looked for every few seconds.
-async fn work_loop(work: Work, read_until: Vec<watch::Receiver<Option<Timestamp>>>, stop: Stop) {
+async fn work_loop(work: Work, progress: Progress, stop: Stop) {
     let mut failures = 0;
     while !stop.is_asked() {
-        let read = read_until.iter().map(|until| *until.borrow()).min().flatten();
-        let rest = match work.pass(Timestamp::now(), read, &stop).await {
+        if progress.is_doubtful() {
+            stop.rest(Duration::from_secs(1)).await;
+            continue;
+        }
+        let rest = match work.pass(Timestamp::now(), progress.read_until(), &stop).await {
             Ok(_) => {
                 failures = 0;
                 WORK_INTERVAL
@@ -666,6 +777,19 @@ async fn work_loop(work: Work, read_until: Vec<watch::Receiver<Option<Timestamp>
             }
         };
         stop.rest(rest).await;
+    }
+}
+
+/// Rights what was dated while the clock was ahead.
+async fn set_back(store: &Store) {
+    match store.set_back(Timestamp::now()).await {
+        Ok(None) => {}
+        Ok(Some(newest)) => error!(
+            %newest,
+            "the clock was ahead, up to this time at the least, and was set back: what was dated meanwhile is due now; \
+             see what was reminded of, expired and purged"
+        ),
+        Err(error) => error!("what was dated while the clock was ahead cannot be righted: {error:#}"),
     }
 }
 
@@ -681,11 +805,12 @@ async fn purge(store: &Store, retention: &Retention, stop: &Stop) -> Result<()> 
 }
 
 /// The outbox, for ever: whatever is due, then a rest until more is queued or comes due.
-async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, stop: Stop) {
+async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, progress: Progress, stop: Stop) {
     let mut failures = 0;
     while !stop.is_asked() {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
+        intake.store.hold_back(progress.is_doubtful());
         let rest = match outbox.drain(&stop).await {
             Ok(_) => {
                 failures = 0;
@@ -710,9 +835,13 @@ async fn outbox_loop(outbox: Outbox, intake: Arc<Intake>, stop: Stop) {
 
 /// Notices to everybody, for ever: what is due, within its rate; whether there is a new one is looked for
 /// several times a minute.
-async fn notice_loop(notices: Notices, stop: Stop) {
+async fn notice_loop(notices: Notices, progress: Progress, stop: Stop) {
     let mut failures = 0;
     while !stop.is_asked() {
+        if progress.is_doubtful() {
+            stop.rest(Duration::from_secs(1)).await;
+            continue;
+        }
         let rest = match notices.run(false, &stop).await {
             Ok(_) => {
                 failures = 0;
@@ -750,4 +879,54 @@ fn back_off(failures: u32) -> Duration {
     let _ = getrandom::fill(&mut byte);
     let [byte] = byte;
     wait + wait * u32::from(byte) / 510
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_refused_login_a_restart_waits_for_the_rest() {
+        let at = |minute: i64| Timestamp::from_second(60 * minute).unwrap();
+        let wait = |now| wait_after_refusal(at(100), at(now)).map(|wait| wait.as_secs() / 60);
+        assert_eq!(
+            [wait(90), wait(100), wait(104), wait(115), wait(200)],
+            [Some(15), Some(15), Some(11), None, None]
+        );
+    }
+
+    #[test]
+    fn the_latest_three_in_the_morning_is_by_the_calendars_zone() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        for (now, three) in [
+            ("2026-11-23T02:00:00Z", "2026-11-23T02:00:00Z"),
+            ("2026-11-23T01:59:59Z", "2026-11-22T02:00:00Z"),
+            ("2026-11-23T23:30:00Z", "2026-11-23T02:00:00Z"),
+            // Two becomes three, and three becomes two.
+            ("2026-03-29T00:59:59Z", "2026-03-28T02:00:00Z"),
+            ("2026-03-29T01:00:00Z", "2026-03-29T01:00:00Z"),
+            ("2026-10-25T01:30:00Z", "2026-10-24T01:00:00Z"),
+            ("2026-10-25T02:00:00Z", "2026-10-25T02:00:00Z"),
+        ] {
+            let (now, three): (Timestamp, Timestamp) = (now.parse().unwrap(), three.parse().unwrap());
+            assert_eq!(latest_three(&berlin, now), three, "{now}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_mailboxes_are_looked_through_once_after_every_three_in_the_morning() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let is_due = async |now: &str| is_reconcile_due(&store, &TimeZone::UTC, at(now)).await;
+        assert!(is_due("2026-11-23T10:00:00Z").await, "never yet");
+        store.record_reconciliation(&Reconciled::default(), at("2026-11-23T20:00:00Z")).await.unwrap();
+        assert!(!is_due("2026-11-24T02:59:59Z").await);
+        assert!(is_due("2026-11-24T03:00:00Z").await, "seven hours later all the same");
+        assert!(is_due("2026-11-24T09:00:00Z").await, "and also if nothing ran at three");
+        store.record_reconciliation(&Reconciled::default(), at("2026-11-24T03:00:20Z")).await.unwrap();
+        assert!(!is_due("2026-11-24T03:59:00Z").await);
+        assert!(!is_due("2026-11-25T02:59:00Z").await);
+        store.close().await;
+    }
 }

@@ -80,8 +80,8 @@ pub struct Letter {
     pub references: Vec<MessageId>,
     /// The mails it answers.
     pub in_reply_to: Vec<MessageId>,
-    /// The one-time codes it bears.
-    pub codes: Vec<Code>,
+    /// The one-time code it bears.
+    pub code: Option<Code>,
     /// References of ours, PR-…, in its subject and text, quoted or not. They prove nothing.
     pub named: Vec<String>,
     /// Digest of the letters in its own words: the same for two mails that a program writes from one form, with
@@ -99,6 +99,8 @@ pub struct Letter {
     pub bounce: Option<Report>,
     /// A digest of its own words, to tell a letter that was sent again from another one.
     pub words: [u8; 32],
+    /// Its subject, where that is the sender's; never stored or logged.
+    pub subject: String,
     /// What the sender wrote; for `classify`, never stored or logged.
     pub own_words: String,
 }
@@ -117,17 +119,18 @@ impl Letter {
 /// What the store knows of a mail's sender and of what the mail belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CaseFile {
-    /// Replies queued in the last 24 hours, by normalised address, for everybody who may get one.
+    /// Replies queued in the last 24 hours, by normalised address, for everybody who may get one: to that
+    /// address, or to its mail, wherever it wished them.
     pub replies_today: Vec<(Address, u32)>,
     /// The same, to readers of whom nothing is proven, by domain, for everybody who may get one.
     pub unproven_today_by_domain: Vec<(String, u32)>,
     /// The same, to all of them.
     pub unproven_today: u32,
-    /// Mails of ours to this sender in the thread: of which this is one by Message-ID, or by a reference of
+    /// Mails of ours to this sender, or where this one wishes answers, in the thread: of which this is one by Message-ID, or by a reference of
     /// ours, since many a program ties its answer by the subject alone; or, to a sender who has had one
     /// today, upon the same words, since some tie it by nothing.
     pub replies_in_thread: u32,
-    /// The requests that a code in the mail proves.
+    /// The requests that the code in the mail proves.
     pub proven: Vec<Earlier>,
     /// The requests of the mail of ours that it answers.
     pub thread: Vec<Earlier>,
@@ -135,6 +138,14 @@ pub struct CaseFile {
     pub waiting: Vec<Earlier>,
     /// What we hold of the sender, of the configured data points.
     pub data_points: Vec<(String, String)>,
+}
+
+impl CaseFile {
+    /// Replies of the last 24 hours to this address, or to its mail.
+    pub fn to_address_today(&self, address: &Address) -> u32 {
+        let address = address.normalised();
+        self.replies_today.iter().find(|(known, _)| *known == address).map_or(0, |(_, count)| *count)
+    }
 }
 
 /// What a mail turned out to be.
@@ -205,6 +216,10 @@ pub struct Planned {
     pub subject: Option<Address>,
     /// What a correction is to change, as an authenticated sender has said with certainty.
     pub changes: Vec<Edit>,
+    /// Whether no system may carry it out by itself; see [`RequestType::by_hand`].
+    pub by_hand: bool,
+    /// Rows of the denied requests that it asks to look at again.
+    pub appeals: Vec<i64>,
 }
 
 /// An earlier request whose proof has come.
@@ -294,10 +309,18 @@ impl Decision {
         }
     }
 
+    /// The earlier requests that a question goes out for once more.
+    pub fn asked_again(&self) -> impl Iterator<Item = &Earlier> {
+        let is_asked = |earlier: &&Earlier| {
+            self.steps.iter().any(|step| step.request == earlier.id && step.change == Change::AskAgain)
+        };
+        self.about.iter().filter(is_asked)
+    }
+
     /// Whether a question goes out with it for some request.
     fn asks(&self) -> bool {
         self.requests.iter().any(|planned| planned.status == Status::AwaitingProof)
-            || self.steps.iter().any(|step| step.change == Change::AskAgain)
+            || self.asked_again().next().is_some()
     }
 }
 
@@ -373,7 +396,7 @@ pub fn decide(
             let why = "there is no header field in it";
             return Decision::silent(Disposition::Unreadable, Shelf::Unreadable, why);
         }
-        Understanding::Unread(why) => return hold(why, 0.0, policy, received),
+        Understanding::Unread(why) => return hold(why, &Verdict::Nothing, policy, received),
         Understanding::Read(letter) => letter,
     };
     match &letter.token {
@@ -401,9 +424,8 @@ fn by_words(
                 let decision = open(findings, letter, table, policy, received);
                 perhaps_a_person(decision, mark)
             }
-            Some(Verdict::Unclear { why, candidates }) => {
-                let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
-                perhaps_a_person(hold(why, confidence, policy, received), mark)
+            Some(verdict @ Verdict::Unclear { why, .. }) => {
+                perhaps_a_person(hold(why, verdict, policy, received), mark)
             }
             Some(Verdict::Nothing) | None => {
                 let why = format!("automatic: {mark}");
@@ -412,7 +434,7 @@ fn by_words(
         };
     }
     let Some(reading) = &letter.reading else {
-        return hold("it was not classified", 0.0, policy, received);
+        return hold("it was not classified", &Verdict::Nothing, policy, received);
     };
     let from = match &letter.from {
         Ok(from) => from,
@@ -420,7 +442,7 @@ fn by_words(
             let why = "the sender cannot be known, and nothing is asked";
             return Decision::silent(Disposition::Review, Shelf::Held, why);
         }
-        Err(error) => return hold(&error.to_string(), 0.0, policy, received),
+        Err(error) => return hold(&error.to_string(), &reading.verdict, policy, received),
     };
     let mut bearing = bearing(letter, case_file, policy);
     let mut decision = asked(letter, reading, table, policy, received, &bearing);
@@ -503,15 +525,27 @@ fn asked(
                 && (!is_denial || finding.confidence >= 0.9)
         };
         let new: Vec<Finding> = findings.iter().filter(is_new).cloned().collect();
+        let appeal = appeal(&bearing.appealed, table, policy, received);
         if !new.is_empty() {
-            return open(&new, letter, table, policy, received);
-        }
-        if let Verdict::Unclear { why, candidates } = &reading.verdict {
-            let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
-            // Unless the answer was clear: "no, please do not delete anything" has the words of a request too.
-            if bearing.unclear || bearing.loose {
-                return hold(why, confidence, policy, received);
+            let mut decision = open(&new, letter, table, policy, received);
+            if let Some(appeal) = appeal {
+                decision.requests.push(appeal);
+                decision.shelf = Shelf::Held;
             }
+            return decision;
+        }
+        if let Some(appeal) = appeal {
+            let why = appeal.reason.clone();
+            return Decision {
+                requests: vec![appeal],
+                ..Decision::silent(Disposition::Requests, Shelf::Held, why)
+            };
+        }
+        // Unless the answer was clear: "no, please do not delete anything" has the words of a request too.
+        if let Verdict::Unclear { why, .. } = &reading.verdict
+            && (bearing.unclear || bearing.loose)
+        {
+            return hold(why, &reading.verdict, policy, received);
         }
         let (disposition, shelf) = match bearing.unclear || bearing.loose {
             true => (Disposition::Review, Shelf::Held),
@@ -523,19 +557,41 @@ fn asked(
     match &reading.verdict {
         // No acknowledgement: a mail that is one picture is mostly advertising.
         Verdict::Nothing if letter.own_words.is_empty() => {
-            hold("there are no words in it", 0.0, policy, received)
+            hold("there are no words in it", &reading.verdict, policy, received)
         }
         Verdict::Nothing if proof == Proof::Conflict => {
             let why = "what proves the sender contradicts itself, and nothing is asked";
             Decision::silent(Disposition::Review, Shelf::Held, why)
         }
         Verdict::Nothing => Decision::silent(Disposition::None, Shelf::Held, "nothing points to a request"),
-        Verdict::Unclear { why, candidates } => {
-            let confidence = candidates.iter().map(|c| c.confidence).fold(0.0, f64::max);
-            hold(why, confidence, policy, received)
-        }
+        verdict @ Verdict::Unclear { why, .. } => hold(why, verdict, policy, received),
         Verdict::Requests(findings) => open(findings, letter, table, policy, received),
     }
+}
+
+/// The request to look again at what was denied, with a clock of its own: a person must, whoever asks.
+fn appeal(denied: &[Earlier], table: &Table, policy: &Policy, received: Timestamp) -> Option<Planned> {
+    if denied.is_empty() {
+        return None;
+    }
+    let references: Vec<&str> = denied.iter().map(|earlier| earlier.reference.as_str()).collect();
+    let timetable = policy.clock.run(FOLLOW_UP, &Facts::new(received));
+    Some(Planned {
+        kind: FOLLOW_UP.to_owned(),
+        action: Action::Open,
+        status: Status::Held,
+        proof_needed: table.kind(FOLLOW_UP).map_or(0, |kind| kind.proof),
+        confidence: 1.0,
+        due: timetable.answer.due,
+        due_source: timetable.answer.source.clone(),
+        owed: timetable.owed(),
+        reason: format!("asks to look again at {}, which was denied", references.join(", ")),
+        held_because: Some("it is an appeal: a person must look again"),
+        subject: None,
+        changes: Vec::new(),
+        by_hand: false,
+        appeals: denied.iter().map(|earlier| earlier.id).collect(),
+    })
 }
 
 /// A mail with unsubscribe tokens: their addresses are opted out, whoever sent it. What its words ask
@@ -549,7 +605,7 @@ fn by_token(
     received: Timestamp,
 ) -> Decision {
     let Some(kind) = table.kind(OPT_OUT) else {
-        return hold("an unsubscribe token, and no rules/opt_out.toml", 0.0, policy, received);
+        return hold("an unsubscribe token, and no rules/opt_out.toml", &Verdict::Nothing, policy, received);
     };
     let timetable = policy.clock.run(&kind.name, &Facts::new(received));
     let opt_out = |address: &Address| Planned {
@@ -566,6 +622,8 @@ fn by_token(
         held_because: None,
         subject: Some(address.clone()),
         changes: Vec::new(),
+        by_hand: false,
+        appeals: Vec::new(),
     };
     let shelf = Shelf::Kind(kind.name.clone());
     let why = "asks for opt_out by an unsubscribe token";
@@ -639,15 +697,16 @@ fn besides_token(
     Some(words)
 }
 
-/// A mail that a person must read. The clock runs: it may be a request.
-fn hold(why: &str, confidence: f64, policy: &Policy, received: Timestamp) -> Decision {
-    let timetable = policy.clock.run(UNCLEAR, &Facts::new(received));
+/// A mail that a person must read. The clock runs: it may be a request, and of any type that was found in it.
+fn hold(why: &str, verdict: &Verdict, policy: &Policy, received: Timestamp) -> Decision {
+    let found = verdict.candidates().iter().map(|candidate| candidate.kind.as_str());
+    let timetable = policy.clock.run_any(UNCLEAR, found, &Facts::new(received));
     let planned = Planned {
         kind: UNCLEAR.to_owned(),
         action: Action::Open,
         status: Status::Held,
         proof_needed: 0,
-        confidence,
+        confidence: verdict.confidence(),
         due: timetable.answer.due,
         due_source: timetable.answer.source.clone(),
         owed: timetable.owed(),
@@ -655,6 +714,8 @@ fn hold(why: &str, confidence: f64, policy: &Policy, received: Timestamp) -> Dec
         held_because: Some("a person must say what it is"),
         subject: None,
         changes: Vec::new(),
+        by_hand: false,
+        appeals: Vec::new(),
     };
     Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
 }
@@ -703,6 +764,8 @@ fn open(
                 true if policy.corrections.contains(&kind.name) => letter.changes.clone(),
                 _ => Vec::new(),
             },
+            by_hand: kind.is_by_hand(&finding.rules, &format!("{}\n{}", letter.subject, letter.own_words)),
+            appeals: Vec::new(),
         }
     });
     let requests: Vec<Planned> = requests.collect();
@@ -763,8 +826,8 @@ fn answer(
         language: language(Some(reading), table, policy),
         subject: None,
         asks,
-        // What is known of From says nothing of who reads elsewhere.
-        is_proven: is_authenticated && to.domain().eq_ignore_ascii_case(from.domain()),
+        // What is known of From says nothing of who reads elsewhere: of a provider's domain everybody is.
+        is_proven: is_authenticated && to.normalised() == from.normalised(),
     };
     if !add(decision, to, letter, policy, case_file) && asks {
         decision.cannot_ask();
@@ -780,14 +843,15 @@ fn add(
     case_file: &CaseFile,
 ) -> bool {
     let recipient = answer.to.normalised();
-    let before = case_file.replies_today.iter().find(|(address, _)| *address == recipient);
+    // Whoever wishes every answer at another address has no more of them. Whom a token names does not depend on
+    // who sends it.
+    let sender = letter.from.as_ref().ok().filter(|_| answer.subject.is_none()).unwrap_or(&answer.to);
+    let before = case_file.to_address_today(&answer.to).max(case_file.to_address_today(sender));
     let now = decision.answers.iter().filter(|other| other.to.normalised() == recipient).count();
     let in_domain =
         case_file.unproven_today_by_domain.iter().find(|(domain, _)| domain == recipient.domain());
     let replies = OfTheDay {
-        to_address: before
-            .map_or(0, |(_, count)| *count)
-            .saturating_add(u32::try_from(now).unwrap_or(u32::MAX)),
+        to_address: before.saturating_add(u32::try_from(now).unwrap_or(u32::MAX)),
         unproven_in_domain: in_domain.map_or(0, |(_, count)| *count),
         unproven_in_all: case_file.unproven_today,
     };

@@ -26,7 +26,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
@@ -39,7 +38,7 @@ use crate::config::{Folders, ProofConfig};
 use crate::correction::Edit;
 use crate::decide::{
     Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, OfTheDay, Policy, REMINDER, Shelf,
-    Understanding, decide,
+    Understanding, answer_to, decide,
 };
 use crate::ladder::{Change, Earlier, Status, Step};
 use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
@@ -51,7 +50,7 @@ use crate::request::Table;
 use crate::sender::Address;
 use crate::store::Store;
 use crate::store::bounces::Reported;
-use crate::store::proof::{Challenge, Lapse, question};
+use crate::store::proof::{Challenge, Lapse, Lapsed, day, question, remind_later, respite};
 use crate::store::visit::{Entry, Identity, Known, RecordError, Visit};
 use crate::understand::{Reader, letter_digest};
 use crate::verify::Verifier;
@@ -67,6 +66,9 @@ const FILE_AT_ONCE: usize = 2000;
 /// So many mails share a transaction: enough that its cost is shared, few enough that replies, whose outcomes
 /// wait for the same lock, go on going out.
 const VISIT: usize = 128;
+
+/// Threads that read mails: more of them would use up what the unit allows (`TasksMax=`).
+const MOST_THREADS: usize = 16;
 
 /// What one pass over a mailbox did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub struct Intake {
     pub policy: Policy,
     /// How people show that a request is theirs.
     pub proof: ProofConfig,
+    /// The contacts' field that says that nothing of somebody may be erased.
+    pub hold_column: String,
     /// Names of folders.
     pub folders: Folders,
     /// Checks signatures where our servers say nothing of a mail, if the operator wishes.
@@ -148,7 +152,15 @@ impl Intake {
         stop: &(impl Fn() -> bool + Sync),
     ) -> Result<Passed> {
         let name = mailbox.name().to_owned();
-        let cursor = mailbox.look(self.store.cursor(&name).await?).await?;
+        let known = self.store.cursor(&name).await?;
+        let cursor = mailbox.look(known).await?;
+        if cursor.validity == known.validity && cursor.last_uid < known.last_uid {
+            // At once: until there is a mail to read, nothing else would say where the numbers begin anew.
+            self.store.move_cursor(&name, cursor).await?;
+            if let Mailbox::Imap(imap) = mailbox {
+                self.store.move_cursor(&format!("{name}/{}", imap.folder()), cursor).await?;
+            }
+        }
         let mut to_file = self.store.unfiled(&name, mailbox.kind(), cursor.validity).await?;
         let mut in_work: Option<tokio::task::JoinHandle<Result<Vec<Filing>>>> = None;
         let mut passed = Passed::default();
@@ -160,6 +172,7 @@ impl Intake {
             }
             let window = window?;
             if !stop() {
+                self.watch.unread(&name, mailbox.waiting());
                 self.watch.alive(&name, Timestamp::now());
             }
             let is_last = window.mails.is_empty();
@@ -254,23 +267,26 @@ impl Intake {
         let (suspects, fresh): (Vec<_>, Vec<_>) =
             mails.into_iter().zip(tries).partition(|(_, tries)| *tries > 0);
         let mut filings = Vec::new();
+        let mut time_left = self.verifier.as_ref().map_or(Duration::ZERO, |it| it.window_timeout());
         // Mails that were in hand when the process ended go alone, each with its own count, so that the
         // one that ended it is found and its neighbours are not blamed. The cursor waits for the rest.
         for (mail, tries) in suspects {
-            filings.extend(self.receive_together(place, None, vec![mail], tries, now).await?);
+            filings.extend(self.receive_together(place, None, vec![mail], tries, &mut time_left, now).await?);
         }
         let fresh: Vec<Fetched> = fresh.into_iter().map(|(mail, _)| mail).collect();
-        filings.extend(self.receive_together(place, last_uid, fresh, 0, now).await?);
+        filings.extend(self.receive_together(place, last_uid, fresh, 0, &mut time_left, now).await?);
         Ok(filings)
     }
 
-    /// The corridor proper, for mails that were never looked at before, or for one that was.
+    /// The corridor proper, for mails that were never looked at before, or for one that was. Name servers have
+    /// `time_left`, and take of it.
     async fn receive_together(
         self: &Arc<Self>,
         place: Place<'_>,
         last_uid: Option<u32>,
         mails: Vec<Fetched>,
         tries: u32,
+        time_left: &mut Duration,
         now: Timestamp,
     ) -> Result<Vec<Filing>> {
         let Place { mailbox, validity, .. } = place;
@@ -282,7 +298,7 @@ impl Intake {
         let give_up = tries >= MOST_TRIES;
         let mut mails = mails.into_iter();
         let mut take = || mails.by_ref().take(VISIT).collect::<Vec<_>>();
-        let mut prepared = self.prepare(take(), give_up, now).await?;
+        let mut prepared = self.prepare(take(), give_up, time_left, now).await?;
         if let ([suspect], 1..MOST_TRIES) = (ids.as_slice(), tries) {
             // Its bytes are harmless: what ends the process from here on is not its fault.
             self.store.forget_attempts(mailbox, validity, suspect).await?;
@@ -295,8 +311,10 @@ impl Intake {
             // What is left comes again if this is the last that is committed.
             let last_uid = last_uid.filter(|_| is_last);
             // The next are read while these are recorded.
-            let (recorded, next) =
-                tokio::join!(self.visit(place, &prepared, last_uid, now), self.prepare(later, give_up, now));
+            let (recorded, next) = tokio::join!(
+                self.visit(place, &prepared, last_uid, now),
+                self.prepare(later, give_up, time_left, now)
+            );
             filings.extend(recorded?);
             if is_last {
                 return Ok(filings);
@@ -347,7 +365,12 @@ impl Intake {
         is_recovering: bool,
         now: Timestamp,
     ) -> Result<(String, Line)> {
-        if let Some(known) = memory.known(&mail.identity) {
+        let known = memory.known(&mail.identity);
+        // What was glanced at among junk or in a folder and lies in the inbox now, somebody has put there to be read.
+        let is_rescued =
+            known.as_ref().is_some_and(|known| known.is_glanced) && place.origin == Origin::Inbox;
+        let glanced = known.as_ref().filter(|known| is_rescued && known.same_mail).map(|known| known.id);
+        if let Some(known) = known.filter(|_| !is_rescued) {
             return self.record_again(visit, place, mail, known).await;
         }
         let letter = letter_of(&mail.understanding);
@@ -365,17 +388,22 @@ impl Intake {
             decision.why.push_str(&format!("; our {what} {} is {effect}", reported.id));
         }
         let stays = place.origin.temper(&mut decision, is_recovering);
+        // A lost database may have answered what lies in our folders.
+        let is_lost = is_recovering && matches!(place.origin, Origin::Folder(_));
+        let is_glanced = stays.is_some() && !is_lost;
         loop {
             let folder = stays.map_or_else(|| self.folder(&decision.shelf), str::to_owned);
             let references = fresh_references(decision.requests.len())?;
             let letters = self.compose(&mut decision, &references, letter, now)?;
             let entry = Entry {
                 in_thread: case_file.replies_in_thread.saturating_add(1),
+                is_glanced,
+                in_place_of: glanced,
                 ..place.entry(mail, sender, &folder, &decision, &references, &letters)
             };
             match visit.record(&entry).await {
                 Ok(id) => {
-                    memory.remember(mail, id, &folder, &letters.replies);
+                    memory.remember(mail, id, &folder, is_glanced, &letters.replies);
                     if stays.is_some() {
                         visit.moved(id, &folder).await?;
                     }
@@ -418,7 +446,10 @@ impl Intake {
         let why = format!("known: message {}", known.id);
         let decision = Decision::silent(Disposition::None, Shelf::Held, why);
         let home = place.origin.home();
-        let folder = home.map_or(known.folder, str::to_owned);
+        // Never back among junk, from where somebody has taken it.
+        let is_own = self.own_folders().contains(&known.folder);
+        let filed = if is_own { known.folder } else { self.folder(&Shelf::Held) };
+        let folder = home.map_or(filed, str::to_owned);
         if !known.same_mail {
             let nothing = Letters::default();
             let entry = place.entry(mail, sender, &folder, &decision, &[], &nothing);
@@ -458,20 +489,21 @@ impl Intake {
         let Some(letter) = letter else { return Ok(CaseFile::default()) };
         let mut file = memory.counts(letter);
         let (Ok(sender), Some(reading)) = (&letter.from, &letter.reading) else { return Ok(file) };
-        if !letter.codes.is_empty() {
-            file.proven = visit.proven_by(&letter.codes, sender, received).await?;
+        if let Some(code) = &letter.code {
+            file.proven = visit.proven_by(code, sender, received).await?;
         }
         if !letter.in_reply_to.is_empty() {
             file.thread = visit.thread_of(&letter.in_reply_to, sender).await?;
         }
+        // Programs that wish their answers elsewhere, each time at another address, write from one.
+        let people = [sender, answer_to(letter).unwrap_or(sender)].map(Address::normalised);
         let before: Vec<MessageId> = letter.references.iter().chain(&letter.in_reply_to).cloned().collect();
         if !before.is_empty() || !letter.named.is_empty() {
-            file.replies_in_thread = visit.replies_in_thread(&before, &letter.named, sender).await?;
+            file.replies_in_thread = visit.replies_in_thread(&before, &letter.named, &people).await?;
         }
-        let had_one =
-            file.replies_today.iter().any(|(address, count)| *address == sender.normalised() && *count > 0);
+        let had_one = people.iter().any(|person| file.to_address_today(person) > 0);
         if let (Some(wording), true) = (&letter.wording, had_one) {
-            let upon_it = visit.replies_upon(wording, sender).await?;
+            let upon_it = visit.replies_upon(wording, &people).await?;
             file.replies_in_thread = file.replies_in_thread.max(upon_it);
         }
         let needs_proof = |kind: &str| self.table.kind(kind).is_some_and(|kind| kind.proof > 1);
@@ -498,9 +530,15 @@ impl Intake {
         let Some(letter) = letter else { return Ok(letters) };
         for answer in std::mem::take(&mut decision.answers) {
             let mut question = if answer.asks { Some(question(self.proof.valid_for, now)?) } else { None };
-            if let Some(question) = question.as_mut().filter(|_| answer.is_proven) {
-                let planned = decision.requests.iter().filter(|it| it.status == Status::AwaitingProof);
-                question.changes = planned.flat_map(|planned| planned.changes.iter().cloned()).collect();
+            let challenge = question.as_ref().map(|it| Challenge::new(&it.code, self.proof.valid_for, now));
+            if let (Some(question), Some(challenge)) = (&mut question, &challenge) {
+                // What is asked about once more may end before what is asked about now.
+                let again = decision.asked_again().map(|earlier| challenge.until_again(earlier.asked));
+                question.until = day(again.fold(challenge.until(), Timestamp::min));
+                if answer.is_proven {
+                    let planned = decision.requests.iter().filter(|it| it.status == Status::AwaitingProof);
+                    question.changes = planned.flat_map(|planned| planned.changes.iter().cloned()).collect();
+                }
             }
             let told = told(decision, references, &answer);
             // Ids are words of the sender's choice as well: to whom nothing is proven only the one goes that
@@ -509,9 +547,7 @@ impl Intake {
             let thread = Thread { message_id: letter.message_id.as_ref(), references };
             if let Some(reply) = self.write(&answer, &told, thread, question.as_ref(), now)? {
                 letters.replies.push(reply);
-                letters.challenge = question
-                    .map(|question| Challenge::first(&question.code, self.proof.valid_for, now))
-                    .or(letters.challenge);
+                letters.challenge = challenge.or(letters.challenge);
                 decision.answers.push(answer);
             } else {
                 decision.why.push_str("; not answered: the reply could not be written");
@@ -534,14 +570,8 @@ impl Intake {
     ) -> Result<Option<Outgoing>> {
         let stamp = Stamp { unique: random()?, now };
         let more = More::question(question);
-        let composed = no_panic(|| self.replies.compose(answer, told, thread, &self.table, stamp, more));
-        let reason = match composed {
-            Some(Ok(reply)) => return Ok(Some(reply)),
-            Some(Err(error)) => error.to_string(),
-            None => "a fault of privacyd's own".to_owned(),
-        };
-        error!(reason, "reply could not be written: a person must");
-        Ok(None)
+        let compose = || self.replies.compose(answer, told, thread, &self.table, stamp, more);
+        Ok(composed("a reply that a person must write now", compose))
     }
 
     /// What time has brought: reminds whoever has not answered our question for half its time, and closes
@@ -569,12 +599,19 @@ impl Intake {
         }
     }
 
-    /// The reminder for the requests of one mail, or their end. Under the same bounds as every other reply
-    /// to somebody of whom nothing is proven; what happens to the requests does not depend on that.
+    /// The reminder for the requests of one mail, or their end. Under the same bounds as every other reply; a
+    /// reminder that a bound swallows, or that a downtime has kept back, comes later, and the end after it.
     async fn lapse(&self, visit: &mut Visit, lapse: &Lapse, now: Timestamp) -> Result<bool> {
-        let (template, change, reason, status) = match (lapse.expires, lapse.is_undelivered) {
+        let valid_for = self.proof.valid_for;
+        let bound = self.bound_of(visit, lapse).await?;
+        let later = bound.and_then(|_| remind_later(lapse, valid_for, now));
+        let is_end = lapse.expires || bound.is_some() && later.is_none();
+        let (template, change, reason, status) = match (is_end, lapse.is_undelivered) {
             (_, true) => (EXPIRED, Change::Hold, "our question could not be delivered", Status::Held),
             (true, _) => (EXPIRED, Change::Expire, "nobody answered our question in time", Status::Expired),
+            (false, _) if bound.is_some() => {
+                (REMINDER, Change::Note, "half of the time has gone by", Status::AwaitingProof)
+            }
             (false, _) => (REMINDER, Change::Remind, "half of the time has gone by", Status::AwaitingProof),
         };
         let answer = Answer {
@@ -583,22 +620,15 @@ impl Intake {
             language: lapse.language.clone(),
             subject: None,
             asks: change == Change::Remind,
-            is_proven: false,
+            is_proven: lapse.is_proven,
         };
-        let (to_recipient, unproven) = visit.replies_today(&[&answer.to]).await?;
-        let domain = answer.to.domain().to_ascii_lowercase();
-        let replies = OfTheDay {
-            to_address: to_recipient.values().sum(),
-            unproven_in_domain: unproven.get(&domain).copied().unwrap_or(0),
-            unproven_in_all: unproven.values().sum(),
-        };
-        let bound = self.policy.bound_of_the_day(replies, answer.is_proven).filter(|_| !lapse.is_undelivered);
         let may_write = bound.is_none() && !lapse.is_undelivered;
+        let until = if lapse.until > now { lapse.until } else { respite(valid_for, now) };
         let question = match answer.asks && may_write {
             true => Some(Question {
-                until: lapse.until.to_zoned_datetime(TimeZone::UTC).date(),
+                until: day(until),
                 changes: changes(visit, lapse).await?,
-                ..question(self.proof.valid_for, now)?
+                ..question(valid_for, now)?
             }),
             false => None,
         };
@@ -609,9 +639,6 @@ impl Intake {
             true => self.write(&answer, &told, thread, question.as_ref(), now)?,
             false => None,
         };
-        let challenge = question
-            .filter(|_| reply.is_some())
-            .map(|question| Challenge::again(&question.code, self.proof.valid_for, lapse.until));
         let reason = bound.map_or_else(|| reason.to_owned(), |bound| format!("{reason}; no letter: {bound}"));
         let steps: Vec<Step> = lapse
             .requests
@@ -622,18 +649,48 @@ impl Intake {
             let (id, kind, written) = (&request.reference, &request.kind, reply.is_some());
             info!(request.id = id, request.type = kind, outcome = status.name(), written, reason, "time has come");
         }
-        visit.record_lapse(lapse, &steps, reply.as_ref(), challenge.as_ref(), bound).await?;
+        let later = later.filter(|_| !is_end);
+        let outcome = Lapsed {
+            steps: &steps,
+            reply: reply.as_ref(),
+            code: question.as_ref().filter(|_| reply.is_some()).map(|question| &question.code),
+            until: later.map_or(until, |(_, until)| until),
+            remind_at: later.map(|(remind_at, _)| remind_at),
+            unanswered: bound,
+        };
+        visit.record_lapse(lapse, &outcome).await?;
         Ok(reply.is_some())
     }
 
+    /// The bound because of which nothing is written about `lapse` today. What nobody gets is under none.
+    async fn bound_of(&self, visit: &mut Visit, lapse: &Lapse) -> Result<Option<&'static str>> {
+        if lapse.is_undelivered {
+            return Ok(None);
+        }
+        let (to_recipient, unproven) = visit.replies_today(&[&lapse.subject]).await?;
+        let domain = lapse.subject.domain().to_ascii_lowercase();
+        let replies = OfTheDay {
+            to_address: to_recipient.values().sum(),
+            unproven_in_domain: unproven.get(&domain).copied().unwrap_or(0),
+            unproven_in_all: unproven.values().sum(),
+        };
+        Ok(self.policy.bound_of_the_day(replies, lapse.is_proven))
+    }
+
     /// Reads mails, and checks signatures. No lock is held: name servers may be slow.
-    async fn prepare(&self, mails: Vec<Fetched>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
+    async fn prepare(
+        &self,
+        mails: Vec<Fetched>,
+        give_up: bool,
+        time_left: &mut Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Prepared>> {
         if mails.is_empty() {
             return Ok(Vec::new());
         }
         let mails = Arc::new(mails);
         let mut prepared = self.read(Arc::clone(&mails), give_up, now).await?;
-        self.verify(&mails, &mut prepared, now).await;
+        self.verify(&mails, &mut prepared, time_left, now).await;
         Ok(prepared)
     }
 
@@ -641,7 +698,7 @@ impl Intake {
     async fn read(&self, mails: Arc<Vec<Fetched>>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
         let reader = Arc::clone(&self.reader);
         let work = move || {
-            let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
             let share = mails.len().div_ceil(threads).max(16);
             let prepare = |part: &[Fetched]| -> Vec<Prepared> {
                 part.iter().map(|mail| prepare_one(&reader, mail, give_up, now)).collect()
@@ -662,7 +719,13 @@ impl Intake {
     }
 
     /// Checks the signatures of letters of which our servers say nothing.
-    async fn verify(&self, mails: &Arc<Vec<Fetched>>, prepared: &mut [Prepared], now: Timestamp) {
+    async fn verify(
+        &self,
+        mails: &Arc<Vec<Fetched>>,
+        prepared: &mut [Prepared],
+        time_left: &mut Duration,
+        now: Timestamp,
+    ) {
         let Some(verifier) = &self.verifier else { return };
         let wanted = |mail: &Prepared| -> Option<Address> {
             let letter = letter_of(&mail.understanding)?;
@@ -670,7 +733,7 @@ impl Intake {
             letter.from.as_ref().ok().filter(|_| is_wanted).cloned()
         };
         let asked = prepared.iter().enumerate().filter_map(|(index, mail)| Some((index, wanted(mail)?)));
-        for (index, evidence) in verifier.check_all(mails, asked.collect(), now).await {
+        for (index, evidence) in verifier.check_all(mails, asked.collect(), now, time_left).await {
             if let Some(Understanding::Read(letter)) =
                 prepared.get_mut(index).map(|mail| &mut mail.understanding)
             {
@@ -768,6 +831,8 @@ impl<'a> Place<'a> {
             replies: &letters.replies,
             in_thread: 1,
             challenge: letters.challenge.as_ref(),
+            is_glanced: false,
+            in_place_of: None,
         }
     }
 }
@@ -810,7 +875,7 @@ fn told_of(earlier: &Earlier) -> Told<'_> {
 struct Memory {
     mails: HashMap<([u8; 32], i64), Known>,
     letters: HashMap<[u8; 32], Known>,
-    /// Replies of the last 24 hours.
+    /// Replies of the last 24 hours, by whom they went to and by whose mail they answered.
     replies_today: HashMap<Address, u32>,
     /// Those to senders whom nothing authenticated, by domain.
     unproven_today: HashMap<String, u32>,
@@ -845,7 +910,7 @@ impl Memory {
 
     fn known(&self, identity: &Identity) -> Option<Known> {
         let by_bytes = self.mails.get(&(identity.digest, identity.size));
-        by_bytes.or_else(|| self.letters.get(&identity.letter?)).cloned()
+        Known::of(by_bytes, identity.letter.and_then(|letter| self.letters.get(&letter)))
     }
 
     /// A case file with what is counted.
@@ -867,16 +932,21 @@ impl Memory {
         }
     }
 
-    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, replies: &[Outgoing]) {
-        let known = Known { id, folder: folder.to_owned(), same_mail: true };
+    fn remember(&mut self, mail: &Prepared, id: i64, folder: &str, is_glanced: bool, replies: &[Outgoing]) {
+        let known = Known { id, folder: folder.to_owned(), same_mail: true, is_glanced };
         if let Some(letter) = mail.identity.letter {
             self.letters.insert(letter, Known { same_mail: false, ..known.clone() });
         }
         self.mails.insert((mail.identity.digest, mail.identity.size), known);
+        let letter = letter_of(&mail.understanding);
+        let sender = letter.and_then(|letter| letter.from.as_ref().ok()).map(Address::normalised);
         for reply in replies {
             let recipient = reply.recipient.normalised();
             if !reply.is_proven {
                 *self.unproven_today.entry(recipient.domain().to_owned()).or_default() += 1;
+            }
+            if let Some(sender) = sender.as_ref().filter(|sender| **sender != recipient) {
+                *self.replies_today.entry(sender.clone()).or_default() += 1;
             }
             *self.replies_today.entry(recipient).or_default() += 1;
         }
@@ -906,6 +976,20 @@ fn log_report(reported: &Reported, effect: Effect, held: &[String]) {
 /// Runs a pure room; `None` when it panics. A fault of ours in one mail must not stop the others.
 pub(crate) fn no_panic<T>(room: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(room)).ok()
+}
+
+/// The letter that `compose` writes; `None`, and a line in the log that says `what`, when it cannot be written.
+fn composed<E: std::fmt::Display>(
+    what: &str,
+    compose: impl FnOnce() -> std::result::Result<Outgoing, E>,
+) -> Option<Outgoing> {
+    let reason = match no_panic(compose) {
+        Some(Ok(letter)) => return Some(letter),
+        Some(Err(error)) => error.to_string(),
+        None => "a fault of privacyd's own".to_owned(),
+    };
+    error!(reason, "{what} could not be written");
+    None
 }
 
 /// A mail for a person, of which nothing but its place in the ledger is recorded.

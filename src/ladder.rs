@@ -11,8 +11,6 @@
 //! It is the address on file if there is one, and if there is none the same words have gone to the same
 //! place: whether somebody is a customer shows in nothing a stranger can see.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -20,11 +18,18 @@ use crate::answer::Said;
 use crate::classify::Verdict;
 use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy};
 use crate::evidence::Proof;
-use crate::request::RequestType;
+use crate::request::{Action, RequestType};
+use crate::sender::Address;
 use crate::text::fold;
+
+/// Why a request waits for a person whose mail names an address besides its sender's.
+pub const NAMES_ANOTHER: &str = "it names another address than its sender's: a person must look";
 
 /// Letters with a code for one request, at the most: the question, its reminder, and some on asking.
 const MOST_LETTERS: u32 = 5;
+
+/// So many words with digits in them may be written for each of the data we hold: a telephone number has some.
+const MOST_NUMBERS: usize = 5;
 
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +157,8 @@ pub struct Earlier {
     pub reference: String,
     /// Its type.
     pub kind: String,
+    /// Whose it is, normalised, where that is known.
+    pub subject: Option<Address>,
     /// How far it has come.
     pub status: Status,
     /// When our server received its mail.
@@ -214,16 +221,17 @@ pub enum Change {
 /// mail names an address besides its sender's: the word of one person must not open another's data.
 pub fn begin(kind: &RequestType, proof: Proof, names_another: bool) -> (Status, Option<&'static str>) {
     let ready = if kind.action.completes() { Status::Completed } else { Status::Approved };
+    let opts_out = matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds);
     match kind.proof {
-        0 => (ready, None),
-        _ if proof == Proof::Conflict => {
+        // Somebody may have tampered with it. An opt-out is done all the same.
+        _ if proof == Proof::Conflict && !opts_out => {
             (Status::Held, Some("what proves the sender contradicts itself: a person must look"))
         }
+        0 => (ready, None),
+        1 if names_another && kind.verb.is_some() => (Status::Held, Some(NAMES_ANOTHER)),
         1 if proof.is_authenticated() => (ready, None),
         1 => (Status::Held, Some("nothing proves who the sender is: a person must look")),
-        _ if names_another => {
-            (Status::Held, Some("it names another address than its sender's: a person must look"))
-        }
+        _ if names_another => (Status::Held, Some(NAMES_ANOTHER)),
         _ => (Status::AwaitingProof, None),
     }
 }
@@ -241,6 +249,8 @@ pub struct Bearing {
     pub loose: bool,
     /// Types that the mail speaks of without asking anew.
     pub settled: Vec<String>,
+    /// Requests that were denied, and at which it asks to look again.
+    pub appealed: Vec<Earlier>,
 }
 
 impl Bearing {
@@ -259,6 +269,13 @@ impl Bearing {
         if !earlier.status.is_closed() {
             self.settled.push(earlier.kind.clone());
         }
+    }
+
+    /// What was denied is looked at again, and not asked for anew.
+    fn appeal(&mut self, denied: &Earlier) {
+        self.about.push(denied.clone());
+        self.settled.push(denied.kind.clone());
+        self.appealed.push(denied.clone());
     }
 
     fn ask_again(&mut self, earlier: &Earlier, reason: &str) {
@@ -340,24 +357,80 @@ fn approval(request: &Earlier, letter: &Letter, case_file: &CaseFile, policy: &P
     }
 }
 
-/// How many of these data points stand at the beginning of `words`. Letters and digits alone are compared:
-/// people write telephone numbers and dates as they like. Only so much is read that nobody can name them all.
+/// How many of these data points stand at the beginning of `words`, each in a text of its own: a word, or some
+/// that follow each other, since people write telephone numbers and dates as they like. Letters and digits alone
+/// are compared. Only so much is read that nobody can name them all, and whoever tries to has named none.
 fn named(words: &str, data_points: &[(String, String)]) -> u32 {
     const READ: usize = 300;
-    let bare = |text: &str| -> String { fold(text).chars().filter(|c| c.is_alphanumeric()).collect() };
-    let words = bare(words.get(..words.floor_char_boundary(READ)).unwrap_or_default());
-    let known: BTreeSet<String> = data_points.iter().map(|(_, value)| bare(value)).collect();
+    let mut given = tokens(words.get(..words.floor_char_boundary(READ)).unwrap_or_default());
+    let numbers = given.iter().filter(|word| word.bytes().any(|byte| byte.is_ascii_digit())).count();
+    if numbers > MOST_NUMBERS * data_points.len() {
+        return 0;
+    }
+    let mut known: Vec<String> = data_points.iter().map(|(_, value)| tokens(value).concat()).collect();
+    known.sort_unstable();
+    known.dedup();
+    // The longest first: what is a part of another value does not count by that one's text.
+    known.sort_by_key(|value| std::cmp::Reverse(value.len()));
     // What is shorter than this stands in many a text by chance.
-    let found =
-        known.iter().filter(|value| value.chars().count() >= 4 && words.contains(value.as_str())).count();
+    let known = known.iter().filter(|value| value.chars().count() >= 4);
+    let found = known.filter(|value| take_run(&mut given, value)).count();
     u32::try_from(found).unwrap_or(u32::MAX)
 }
 
+/// Letters and digits, word by word, folded. Where words are not set apart, numbers are.
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut token = String::new();
+    for sign in fold(text).chars() {
+        let is_joint = |before: char| {
+            (before.is_ascii_digit() && !sign.is_ascii()) || (!before.is_ascii() && sign.is_ascii_digit())
+        };
+        if !sign.is_alphanumeric() || token.chars().next_back().is_some_and(is_joint) {
+            tokens.push(std::mem::take(&mut token));
+        }
+        if sign.is_alphanumeric() {
+            token.push(sign);
+        }
+    }
+    tokens.push(token);
+    tokens.retain(|token| !token.is_empty());
+    tokens
+}
+
+/// Whether words that follow each other in `given` are `value`; those are blotted out.
+fn take_run(given: &mut [String], value: &str) -> bool {
+    for start in 0..given.len() {
+        let mut rest = value;
+        let run = given.iter().skip(start).take_while(|word| {
+            let is_next = !rest.is_empty() && !word.is_empty() && rest.starts_with(word.as_str());
+            rest = rest.get(if is_next { word.len() } else { 0 }..).unwrap_or_default();
+            is_next
+        });
+        let run = run.count();
+        if rest.is_empty() {
+            given.iter_mut().skip(start).take(run).for_each(String::clear);
+            return true;
+        }
+    }
+    false
+}
+
 /// An answer to a mail of ours, from the address that went to, without a code that is still good. It can take
-/// a request back that waits for proof; whatever else it says, a person reads.
+/// a request back that waits for proof; whatever else it says, a person reads. Of what was denied any word is an
+/// appeal: our letter has said that a person looks at it again and answers.
 fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
     let asks = matches!(letter.reading.as_ref().map(|it| &it.verdict), Some(Verdict::Requests(_)));
+    let sender = letter.from.as_ref().ok().map(Address::normalised);
     for request in thread {
+        if request.subject.is_some() && request.subject != sender {
+            by_another(bearing, letter, request, asks);
+            continue;
+        }
+        if request.status == Status::Denied && !matches!(letter.said, Said::Nothing | Said::NeverMind) {
+            bearing.appeal(request);
+            continue;
+        }
         let is_waiting = request.status == Status::AwaitingProof;
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict && stops(request, letter) => {
@@ -407,6 +480,19 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
         bearing.unclear |= matches!(change, Change::Note | Change::Hold);
         bearing.take(request, "sender", change, reason);
     }
+}
+
+/// An answer from where the sender of `request` wished our mails, which is another address than theirs: it takes
+/// nothing back and is asked nothing, but what it would stop waits for a person. What it asks for besides is its
+/// own.
+fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: bool) {
+    let change = if stops(request, letter) { Change::Hold } else { Change::Note };
+    bearing.loose |= asks;
+    bearing.unclear |= !asks;
+    let settled = bearing.settled.len();
+    let reason = "an answer from another address than the request's: a person must read it";
+    bearing.take(request, "sender", change, reason);
+    bearing.settled.truncate(settled);
 }
 
 /// Whether a reply stops `request`: what needed a proof, and has it, and is not begun. "Wait, I need my invoices

@@ -47,6 +47,10 @@ pub struct LanguageFile {
     /// How people say what is to be corrected.
     #[serde(default)]
     pub correction: CorrectionWords,
+    /// How a letter names what is kept and why: the words of [`crate::source::KEPT_WHAT`] and
+    /// [`crate::source::KEPT_WHY`]. What is not here stands in it as it is.
+    #[serde(default)]
+    pub kept: BTreeMap<String, String>,
 }
 
 impl LanguageFile {

@@ -113,7 +113,7 @@ pub fn text(status: &Status) -> String {
         ("requests_held", "gauge", "Requests that wait for a person.", standing.requests_held),
         ("requests_overdue", "gauge", "Open requests whose date is past.", standing.requests_overdue),
         ("replies_waiting", "gauge", "Replies that are still to be sent.", standing.replies_waiting),
-        ("replies_unknown", "gauge", "Replies of unknown fate in 7 days.", standing.replies_unknown),
+        ("replies_unknown", "gauge", "Replies of unknown fate.", standing.replies_unknown),
         ("replies_bounced", "gauge", "Replies that bounced in 7 days.", standing.replies_bounced),
         ("tasks_failed", "gauge", "Systems that failed in open requests.", standing.tasks_failed),
         (

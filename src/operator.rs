@@ -4,6 +4,7 @@ pub mod audit;
 pub mod backup;
 pub mod classify;
 pub mod clocks;
+pub mod copy;
 pub mod deletions;
 pub mod dossier;
 pub mod export;
@@ -31,8 +32,9 @@ use crate::config::{Authentication, Config, SourceSort};
 use crate::correction::Edit;
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::sender::Address;
-use crate::source::Source;
+use crate::source::{Kept, LONGEST_REPORT, Source};
 use crate::stop::Stop;
+use crate::store::lookup::Retry;
 use crate::store::subjects::Upserted;
 use crate::store::{Store, Taken};
 use crate::watch::check_watchdog;
@@ -61,6 +63,7 @@ pub async fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Run { once } => run(&configured(&cli.config)?, once).await?,
         Command::Check { backup: Some(file), .. } => return backup::check(&file).await,
         Command::Check { offline, backup: None } => check(&configured(&cli.config)?, offline).await?,
+        Command::Restore { file } => return backup::restore(&configured(&cli.config)?, &file).await,
         Command::Reconcile { json } => return backup::reconcile(&configured(&cli.config)?, json).await,
         Command::Status { json } => return status::status(&configured(&cli.config)?, json).await,
         Command::Token(options) => return token(&configured(&cli.config)?, &options),
@@ -344,6 +347,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         | Command::Token(_)
         | Command::Status { .. }
         | Command::Reconcile { .. }
+        | Command::Restore { .. }
         | Command::Demo { .. }
         | Command::Init { .. } => {
             ExitCode::SUCCESS // carried out before a store is opened
@@ -418,10 +422,11 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         Requests::Evidence { reference, output } => {
             dossier::evidence(store, config, &reference, &output).await
         }
+        Requests::Copy { reference, output } => copy::copy_by(store, config, &reference, &output).await,
         Requests::Explain { reference, json } => clocks::explain(store, config, &reference, json).await,
         Requests::Extend { reference, reason } => clocks::extend_by(store, config, &reference, reason).await,
-        Requests::Approve { one, proof } => {
-            hand::act_by(store, config, &one, hand::Verb::Approve { proof }).await
+        Requests::Approve { one, proof, subject } => {
+            hand::act_by(store, config, &one, hand::Verb::Approve { proof, subject }).await
         }
         Requests::Deny { one, reason } => {
             hand::act_by(store, config, &one, hand::Verb::Deny { reason }).await
@@ -433,10 +438,53 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         Requests::Reclassify { one, kind } => {
             hand::act_by(store, config, &one, hand::Verb::Reclassify { kind }).await
         }
+        Requests::Done { one, system, nothing, kept, why, failed, data } => {
+            let became = became(nothing, kept, why, failed, data.as_deref())?;
+            hand::act_by(store, config, &one, hand::Verb::Done { system, became }).await
+        }
         Requests::Complete { one } => hand::act_by(store, config, &one, hand::Verb::Complete).await,
         Requests::Withdraw { one } => hand::act_by(store, config, &one, hand::Verb::Withdraw).await,
         Requests::Note { one, text } => hand::act_by(store, config, &one, hand::Verb::Note { text }).await,
     }
+}
+
+/// What a person says of one system's part.
+fn became(
+    nothing: bool,
+    kept: Vec<String>,
+    why: Vec<String>,
+    failed: bool,
+    data: Option<&Path>,
+) -> Result<hand::Became> {
+    if kept.len() != why.len() {
+        return Err(Mistake("Give each --kept its own --why".into()).into());
+    }
+    let data = data.map(|file| read_data(file).map_err(Mistake)).transpose()?;
+    let kept: Vec<Kept> = kept.into_iter().zip(why).map(|(what, why)| Kept { what, why }).collect();
+    Ok(match () {
+        () if nothing => hand::Became::Nothing,
+        () if failed => hand::Became::Failed,
+        () if kept.is_empty() => hand::Became::Done { data },
+        () => hand::Became::Kept { kept, data },
+    })
+}
+
+/// One JSON object in a file, no longer than a system's report.
+fn read_data(file: &Path) -> Result<serde_json::Value, String> {
+    let fault = |why: &dyn std::fmt::Display| format!("{}: {why}", file.display());
+    let length = std::fs::metadata(file).map_err(|error| fault(&error))?.len();
+    if length > LONGEST_REPORT as u64 {
+        return Err(fault(&format_args!("is longer than {LONGEST_REPORT} bytes")));
+    }
+    let text = std::fs::read(file).map_err(|error| fault(&error))?;
+    // What is wrong with it is told by its place: it is a person's data.
+    let data: serde_json::Value = serde_json::from_slice(&text).map_err(|error| {
+        fault(&format_args!("is not JSON: line {}, column {}", error.line(), error.column()))
+    })?;
+    if !data.is_object() {
+        return Err(fault(&"holds no JSON object: { … }"));
+    }
+    Ok(data)
 }
 
 async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
@@ -517,12 +565,28 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
                 },
             )
         }
+        OutboxCommand::Settle { id, sent, .. } => {
+            match store.settle_by_hand(id, sent, Timestamp::now()).await? {
+                Some(held) => {
+                    println!("Reply {id} is settled as {}", if sent { "sent" } else { "lost" });
+                    if !held.is_empty() {
+                        println!("Held for a person: {}", held.join(" "));
+                    }
+                    Ok(ExitCode::SUCCESS)
+                }
+                None => not_found(&format!("There is no reply {id} of unknown fate")),
+            }
+        }
         OutboxCommand::Retry { id } => match store.retry(id, Timestamp::now()).await? {
-            Some(state) => {
+            Retry::Queued(state) => {
                 println!("Reply {id} was {state} and is queued again");
                 Ok(ExitCode::SUCCESS)
             }
-            None => not_found(&format!(
+            Retry::WithoutCode(reference) => not_found(&format!(
+                "Reply {id} asked for a code that is kept no longer; privacyd requests hold {reference}, and then \
+                 privacyd requests release {reference}, puts the question with a new one"
+            )),
+            Retry::Nothing => not_found(&format!(
                 "There is no reply {id} that bounced, waits or is of unknown fate and has its text still"
             )),
         },

@@ -25,14 +25,18 @@ const HANDFUL: usize = 8;
 const RETRY_AFTER: [i64; 5] = [1, 5, 30, 120, 480];
 
 /// A reply is given up so long after it was queued (RFC 5321 section 4.5.4.1: at least 4 to 5 days).
-const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(5 * 24);
+pub const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(5 * 24);
 
 /// When a reply queued at `created` is tried again after its attempt number `attempts` failed for now
 /// at `now`; `None` when it is given up.
 pub fn next_attempt(created: Timestamp, attempts: u32, now: Timestamp) -> Option<Timestamp> {
+    next_before(created.saturating_add(GIVE_UP_AFTER).ok()?, attempts, now)
+}
+
+/// The same for what is given up at `end`.
+pub fn next_before(end: Timestamp, attempts: u32, now: Timestamp) -> Option<Timestamp> {
     let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
     let minutes = RETRY_AFTER.get(index).or(RETRY_AFTER.last()).copied().unwrap_or(480);
-    let end = created.saturating_add(GIVE_UP_AFTER).ok()?;
     if now >= end {
         return None;
     }

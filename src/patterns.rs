@@ -7,9 +7,10 @@
 //! ## Why not `regex::Regex` and `regex::RegexSet`
 //! A set ([`Patterns`]) only ever asks which patterns match, never where. `RegexSet` prepares for the other
 //! question too: a reversed automaton, and a search for literals, for each set and each thread that reads
-//! mail. A pattern alone ([`Shelf`]) is searched for in one sentence that has its words already, and has
-//! no use for the literals and captures that a `Regex` carries along. Neither can say how much it takes, so
-//! neither can be held within bounds. These are the same crate's parts.
+//! mail. A pattern alone ([`Shelf`]) is searched for in one sentence that has its words already, and mostly is
+//! not there: what tells where it is is compiled when it has been found once, without the literals and captures
+//! that a `Regex` carries along. Neither can say how much it takes, so neither can be held within bounds. These
+//! are the same crate's parts.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,7 +32,7 @@ const CACHE: usize = 1 << 18;
 const MOST_STATES: usize = 50_000;
 
 /// Bytes that the patterns of a [`Shelf`] may take together.
-const MOST_BYTES: usize = 12 << 20;
+const MOST_BYTES: usize = 16 << 20;
 
 /// The syntax tree of a pattern made by [`crate::text::pattern`], if it can be compiled.
 ///
@@ -83,6 +84,8 @@ struct Set {
     /// As many as there ever were searches at once. The engine's own pool keeps some for each of the threads
     /// that come and go.
     caches: Mutex<Vec<Cache>>,
+    /// What all of it takes.
+    bytes: AtomicUsize,
 }
 
 impl Patterns {
@@ -102,7 +105,8 @@ impl Patterns {
     }
 
     fn set(&self) -> Option<&Set> {
-        self.set.get_or_init(|| Set::compile(&self.sources)).as_ref()
+        let sources = || self.sources.iter().map(String::as_str);
+        self.set.get_or_init(|| Set::compile(sources())).as_ref()
     }
 }
 
@@ -114,21 +118,24 @@ impl fmt::Debug for Patterns {
 
 impl Set {
     /// `None` where one of `sources` was not checked.
-    fn compile(sources: &[String]) -> Option<Self> {
-        let trees: Vec<Hir> = sources.iter().map(|source| parse(source)).collect::<Result<_, _>>().ok()?;
+    fn compile<'a>(sources: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let trees: Vec<Hir> = sources.map(parse).collect::<Result<_, _>>().ok()?;
         let config = thompson::Config::new().utf8(false).which_captures(WhichCaptures::None);
         let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(&trees).ok()?;
         let config =
             DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
-        Some(Self { nfa, dfa, caches: Mutex::default() })
+        let bytes = AtomicUsize::new(nfa.memory_usage());
+        Some(Self { nfa, dfa, caches: Mutex::default(), bytes })
     }
 
     /// A search with a cache that nobody else has.
     fn with_cache<T>(&self, search: impl FnOnce(&mut Cache) -> T) -> T {
         let free = locked(&self.caches).pop();
+        let before = free.as_ref().map_or(0, Cache::memory_usage);
         let mut cache = free.unwrap_or_else(|| self.dfa.create_cache());
         let found = search(&mut cache);
+        self.bytes.fetch_add(cache.memory_usage().saturating_sub(before), Ordering::Relaxed);
         locked(&self.caches).push(cache);
         found
     }
@@ -164,26 +171,31 @@ impl Set {
 }
 
 /// Patterns searched for one by one, by their place. Together they take no more than so much: when more are
-/// needed, all are let go and those that are asked for again compiled again, as the engine does with its
-/// states.
+/// needed, those are let go that have not been asked for since that happened last, and compiled again when they
+/// are.
 pub struct Shelf {
     sources: Vec<Arc<str>>,
-    kept: Mutex<Kept>,
+    kept: Mutex<HashMap<usize, Kept>>,
 }
 
-#[derive(Default)]
 struct Kept {
-    engines: HashMap<usize, Arc<Engine>>,
-    /// What they take.
-    bytes: Arc<AtomicUsize>,
+    engine: Arc<Engine>,
+    is_used: bool,
 }
 
 /// One compiled pattern.
 pub struct Engine {
+    source: Arc<str>,
+    /// Whether it matches.
+    set: Set,
+    /// And where.
+    finder: OnceLock<Option<Finder>>,
+}
+
+struct Finder {
     regex: meta::Regex,
     /// As many as there ever were searches at once.
     caches: Mutex<Vec<meta::Cache>>,
-    bytes: Arc<AtomicUsize>,
 }
 
 impl Shelf {
@@ -199,61 +211,80 @@ impl Shelf {
 
     /// The pattern at `place`; `None` where there is none.
     pub fn engine(&self, place: usize) -> Option<Arc<Engine>> {
-        if let Some(engine) = locked(&self.kept).engines.get(&place) {
-            return Some(Arc::clone(engine));
+        if let Some(kept) = locked(&self.kept).get_mut(&place) {
+            kept.is_used = true;
+            return Some(Arc::clone(&kept.engine));
         }
-        let regex = compile(self.sources.get(place)?)?;
+        let source = Arc::clone(self.sources.get(place)?);
+        let set = Set::compile(std::iter::once(&*source))?;
+        let engine = Arc::new(Engine { source, set, finder: OnceLock::new() });
         let mut kept = locked(&self.kept);
-        if kept.bytes.load(Ordering::Relaxed) > MOST_BYTES {
-            *kept = Kept::default();
+        if taken(&kept) > MOST_BYTES {
+            kept.retain(|_, kept| std::mem::take(&mut kept.is_used));
+            // They are asked for in turn: to let go some each time would be to compile all the time.
+            if taken(&kept) > MOST_BYTES / 2 {
+                kept.clear();
+            }
         }
-        kept.bytes.fetch_add(regex.memory_usage(), Ordering::Relaxed);
-        let engine = Arc::new(Engine { regex, caches: Mutex::default(), bytes: Arc::clone(&kept.bytes) });
-        kept.engines.insert(place, Arc::clone(&engine));
+        kept.insert(place, Kept { engine: Arc::clone(&engine), is_used: true });
         Some(engine)
     }
 }
 
-/// `None` where the pattern was not checked.
-fn compile(source: &str) -> Option<meta::Regex> {
-    let config = meta::Config::new()
-        .utf8_empty(false)
-        .auto_prefilter(false)
-        .which_captures(WhichCaptures::Implicit)
-        .nfa_size_limit(None)
-        .hybrid_cache_capacity(4 * CACHE)
-        .onepass(false)
-        .backtrack(false);
-    let syntax = syntax::Config::new().unicode(false).utf8(false).multi_line(true);
-    meta::Regex::builder().configure(config).syntax(syntax).build(source).ok()
+/// Bytes.
+fn taken(kept: &HashMap<usize, Kept>) -> usize {
+    kept.values().map(|kept| kept.engine.bytes()).sum()
 }
 
 impl Engine {
     /// Whether it matches somewhere in `text`.
     pub fn is_match(&self, text: &[u8]) -> bool {
-        let input = Input::new(text).earliest(true);
-        self.with_cache(|cache| self.regex.search_half_with(cache, &input).is_some())
+        self.set.is_match(text)
     }
 
     /// Its first places in `text`, `most` of them; none overlaps another.
     pub fn places(&self, text: &[u8], most: usize) -> Vec<Range<usize>> {
-        self.with_cache(|cache| {
-            let mut search = Searcher::new(Input::new(text));
-            let next = || search.advance(|input| Ok(self.regex.search_with(cache, input)));
-            std::iter::from_fn(next).take(most).map(|found| found.range()).collect()
-        })
+        if !self.is_match(text) {
+            return Vec::new();
+        }
+        let finder = self.finder.get_or_init(|| Finder::compile(&self.source));
+        finder.as_ref().map(|finder| finder.places(text, most)).unwrap_or_default()
     }
 
-    /// A search with a cache that nobody else has.
-    fn with_cache<T>(&self, search: impl FnOnce(&mut meta::Cache) -> T) -> T {
+    fn bytes(&self) -> usize {
+        let finder = self.finder.get().and_then(Option::as_ref).map_or(0, Finder::bytes);
+        self.set.bytes.load(Ordering::Relaxed) + finder
+    }
+}
+
+impl Finder {
+    /// `None` where the pattern was not checked.
+    fn compile(source: &str) -> Option<Self> {
+        let config = meta::Config::new()
+            .utf8_empty(false)
+            .auto_prefilter(false)
+            .which_captures(WhichCaptures::Implicit)
+            .nfa_size_limit(None)
+            .hybrid_cache_capacity(4 * CACHE)
+            .onepass(false)
+            .backtrack(false);
+        let syntax = syntax::Config::new().unicode(false).utf8(false).multi_line(true);
+        let regex = meta::Regex::builder().configure(config).syntax(syntax).build(source).ok()?;
+        Some(Self { regex, caches: Mutex::default() })
+    }
+
+    fn places(&self, text: &[u8], most: usize) -> Vec<Range<usize>> {
         let free = locked(&self.caches).pop();
-        let before = free.as_ref().map_or(0, meta::Cache::memory_usage);
         let mut cache = free.unwrap_or_else(|| self.regex.create_cache());
-        let found = search(&mut cache);
-        let after = cache.memory_usage();
-        self.bytes.fetch_add(after.saturating_sub(before), Ordering::Relaxed);
+        let mut search = Searcher::new(Input::new(text));
+        let next = || search.advance(|input| Ok(self.regex.search_with(&mut cache, input)));
+        let found = std::iter::from_fn(next).take(most).map(|found| found.range()).collect();
         locked(&self.caches).push(cache);
         found
+    }
+
+    fn bytes(&self) -> usize {
+        self.regex.memory_usage() + locked(&self.caches).iter().map(meta::Cache::memory_usage).sum::<usize>()
     }
 }
 
@@ -311,8 +342,8 @@ mod tests {
             assert_eq!(engine.places(text.as_bytes(), 9).first(), Some(&(2..text.len())));
         }
         let kept = locked(&shelf.kept);
-        assert!(kept.engines.len() < 400, "{} kept", kept.engines.len());
-        assert!(kept.bytes.load(Ordering::Relaxed) < 2 * MOST_BYTES);
+        assert!(kept.len() < 400, "{} kept", kept.len());
+        assert!(taken(&kept) < 2 * MOST_BYTES);
     }
 
     proptest! {

@@ -38,7 +38,7 @@ pub use disclosed::{DISCLOSED, DISCLOSED_BEFORE, Disclosed};
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
 /// the end of the work on a request.
-pub const GENERAL: [&str; 19] = [
+pub const GENERAL: [&str; 21] = [
     "several",
     UNCLEAR,
     CONFIRM,
@@ -54,6 +54,8 @@ pub const GENERAL: [&str; 19] = [
     ERASED,
     CANCELLED,
     CORRECTED,
+    RESTRICTED,
+    UNPUBLISHED,
     COPY,
     CATEGORIES,
     DISCLOSED,
@@ -83,6 +85,12 @@ pub const CANCELLED: &str = "cancelled";
 
 /// The template that tells what was corrected.
 pub const CORRECTED: &str = "corrected";
+
+/// The template that tells that data are kept and not used.
+pub const RESTRICTED: &str = "restricted";
+
+/// The template that tells what was taken down.
+pub const UNPUBLISHED: &str = "unpublished";
 
 /// The template that a copy of the data comes with.
 pub const COPY: &str = "copy";
@@ -183,6 +191,7 @@ struct Values<'a> {
     deadlines: &'a [ShortOfTime],
     alarm: &'a str,
     systems: &'a [SystemInReply<'a>],
+    is_whole: bool,
     withheld: &'a [String],
     categories: &'a [String],
     digest: Option<&'a Digest>,
@@ -196,7 +205,7 @@ struct Values<'a> {
 struct SystemInReply<'a> {
     name: &'a str,
     outcome: &'static str,
-    kept: &'a [Kept],
+    kept: Vec<Kept>,
 }
 
 /// What there is to tell of the work on a request.
@@ -395,7 +404,7 @@ impl Replies {
                     let systems = ["done", "nothing", "kept", "failed"].map(|outcome| SystemInReply {
                         name: "x",
                         outcome,
-                        kept: &kept,
+                        kept: kept.to_vec(),
                     });
                     let names = ["x".to_owned()];
                     let changes = [Edit { field: "x".into(), old: Some("x".into()), new: "x".into() }];
@@ -407,7 +416,8 @@ impl Replies {
                         third_parties: &third_parties,
                         before: "PR-000000",
                     };
-                    // With and without the changes of a correction: the question looks different then.
+                    // With and without the changes of a correction: the question looks different then. So does the
+                    // end of what was done in part.
                     let cases = reasons(template)
                         .into_iter()
                         .flat_map(|reason| [changes.as_slice(), &[]].map(|changes| (reason, changes)));
@@ -421,6 +431,7 @@ impl Replies {
                             deadlines: &deadlines,
                             alarm: "x",
                             systems: &systems,
+                            is_whole: changes.is_empty(),
                             withheld: &names,
                             categories: &names,
                             digest: Some(&digest),
@@ -466,6 +477,7 @@ impl Replies {
             deadlines,
             alarm,
             systems,
+            is_whole,
             withheld,
             categories,
             digest,
@@ -486,6 +498,7 @@ impl Replies {
             deadlines => minijinja::Value::from(minijinja::value::Serde(deadlines)),
             alarm => alarm,
             systems => minijinja::Value::from(minijinja::value::Serde(systems)),
+            is_whole => is_whole,
             withheld => minijinja::Value::from(minijinja::value::Serde(withheld)),
             categories => minijinja::Value::from(minijinja::value::Serde(categories)),
             fields => minijinja::Value::from(minijinja::value::Serde(fields)),
@@ -565,10 +578,17 @@ impl Replies {
             told.status == Status::AwaitingProof && verb == Some(Verb::Correct)
         });
         let data_points = if names_data { self.proof.data_points.join(", ") } else { String::new() };
+        let words = table.language(&language).map(|language| &language.kept);
+        let word = |text: &String| words.and_then(|words| words.get(text)).unwrap_or(text).clone();
+        let said = |kept: &Kept| Kept { what: word(&kept.what), why: word(&kept.why) };
         let systems: Vec<SystemInReply<'_>> = work
             .iter()
             .flat_map(|work| work.parts)
-            .map(|part| SystemInReply { name: &part.source, outcome: part.state.name(), kept: &part.kept })
+            .map(|part| SystemInReply {
+                name: &part.source,
+                outcome: part.state.name(),
+                kept: part.kept.iter().map(said).collect(),
+            })
             .collect();
         let values = self.values(&Values {
             requests: &requests,
@@ -579,6 +599,7 @@ impl Replies {
             deadlines: &[],
             alarm: "",
             systems: &systems,
+            is_whole: systems.iter().all(|system| matches!(system.outcome, "done" | "nothing")),
             withheld: work.map_or(&[], |work| &work.withheld),
             categories: work.map_or(&[], |work| &work.categories),
             digest: None,

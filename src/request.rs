@@ -57,11 +57,19 @@ pub enum Verb {
     Cancel,
     /// Change single fields of a person (GDPR art. 16; Cal. Civ. Code 1798.106).
     Correct,
+    /// Keep what is held of a person and use it no more, or less (GDPR art. 18 and 21; Cal. Civ. Code 1798.121).
+    Restrict,
+    /// Take down what is published of a person, such as a testimonial; not change it.
+    Unpublish,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Collect, Self::Erase, Self::Cancel, Self::Correct];
+    pub const ALL: [Self; 6] =
+        [Self::Collect, Self::Erase, Self::Cancel, Self::Correct, Self::Restrict, Self::Unpublish];
+
+    /// What a source does of which the configuration does not say it.
+    pub const DEFAULT: [Self; 4] = [Self::Collect, Self::Erase, Self::Cancel, Self::Correct];
 
     /// The word for it in rules, configuration and orders.
     pub fn name(self) -> &'static str {
@@ -70,7 +78,14 @@ impl Verb {
             Self::Erase => "erase",
             Self::Cancel => "cancel",
             Self::Correct => "correct",
+            Self::Restrict => "restrict",
+            Self::Unpublish => "unpublish",
         }
+    }
+
+    /// The step of the ladder of proof below which nobody can ask for it. What is restricted can be used again.
+    pub fn least_proof(self) -> u8 {
+        if self == Self::Restrict { 1 } else { 2 }
     }
 
     /// Whether it takes something away that does not come back.
@@ -133,6 +148,8 @@ struct TypeFile {
     no_trade: bool,
     #[serde(default)]
     over: Vec<String>,
+    #[serde(default)]
+    by_hand: BTreeMap<String, Vec<String>>,
     title: BTreeMap<String, String>,
     #[serde(default)]
     phrases: BTreeMap<String, Phrases>,
@@ -181,6 +198,9 @@ pub struct RequestType {
     /// this one and a phrase of theirs share words, the words are this one's ("no more targeted ads"
     /// is no end to all mailings).
     pub over: Vec<usize>,
+    /// Beginnings of words, folded, by language, that tell that a letter may want something else than
+    /// [`RequestType::verb`] does. Empty where a letter cannot.
+    pub by_hand: BTreeMap<String, Vec<String>>,
     /// How a reply names it, by language.
     pub titles: BTreeMap<String, String>,
 }
@@ -189,6 +209,18 @@ impl RequestType {
     /// How a reply in `language` names it; the type's own name when nothing else is known.
     pub fn title(&self, language: &str) -> &str {
         self.titles.get(language).or_else(|| self.titles.get("en")).map_or(&self.name, String::as_str)
+    }
+
+    /// Whether a letter in these words, in which `rules` were found, may want something else than systems do. So it
+    /// is of a letter in a language for which nobody has written down how that is said.
+    pub fn is_by_hand(&self, rules: &[String], words: &str) -> bool {
+        let folded = text::fold(words);
+        let begins = |beginning: &String| {
+            folded.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with(beginning.as_str()))
+        };
+        let languages = rules.iter().filter_map(|rule| rule.split('/').nth(1));
+        let is_clear = |language| self.by_hand.get(language).is_some_and(|list| !list.iter().any(begins));
+        !(self.by_hand.is_empty() || languages.clone().count() > 0 && languages.clone().all(is_clear))
     }
 }
 
@@ -269,6 +301,8 @@ impl Table {
         let mut table = Self { types: Vec::new(), languages, phrases: Vec::new(), laws };
         for (kind, (name, row, shown, text, is_sound)) in rows.into_iter().enumerate() {
             let over = resolve(&row.over, &names, shown, text)?;
+            let folded = |list: Vec<String>| list.iter().map(|word| text::fold(word)).collect();
+            let by_hand = row.by_hand.into_iter().map(|(code, list)| (code, folded(list))).collect();
             for (code, phrases) in &row.phrases {
                 let Some(language) = table.languages.iter().position(|(known, _)| known == code) else {
                     return Err(FileError {
@@ -316,6 +350,7 @@ impl Table {
                 any_mood: row.any_mood,
                 no_trade: row.no_trade,
                 over,
+                by_hand,
                 titles: row.title,
             });
         }
@@ -407,9 +442,10 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
         return wrong(&["proof"], "proof: is a step of the ladder, 0 to 3".into());
     }
     if let Some(verb) = row.verb
-        && (row.proof < 2 || row.action != Action::Open)
+        && (row.proof < verb.least_proof() || row.action != Action::Open)
     {
-        let message = format!("verb: {:?} needs action = \"open\" and a proof of 2 or 3", verb.name());
+        let least = verb.least_proof();
+        let message = format!("verb: {:?} needs action = \"open\" and a proof of {least} to 3", verb.name());
         return wrong(&["verb"], message);
     }
     if row.proof > 0 && matches!(row.action, Action::SuppressMarketing | Action::SuppressAds) {

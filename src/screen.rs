@@ -6,7 +6,7 @@
 use crate::language::LanguageFile;
 use crate::message::Message;
 use crate::patterns::Patterns;
-use crate::sender::Address;
+use crate::sender::{Address, skip_comment};
 use crate::text::{fold, pattern};
 
 /// Why a mail is not answered.
@@ -92,10 +92,7 @@ impl Screen {
     /// from a machine's address is a machine's, whatever else it bears.
     pub fn is_weakly_marked(&self, message: &Message<'_>) -> bool {
         let is_weak = |name: &str, values: &[&str]| {
-            message.values(name).all(|value| {
-                let token = value.split([' ', '\t', ';', '(']).next().unwrap_or_default();
-                values.contains(&token)
-            })
+            message.values(name).all(|value| token(&value).is_some_and(|it| values.contains(&it.as_str())))
         };
         self.report(message).is_none()
             && !message.has_null_return_path()
@@ -206,13 +203,31 @@ fn list(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
     field.map(|field| (Automatic::List, field))
 }
 
-/// The field's first token counts: "no (no robots here)" is a person (RFC 3834 section 5).
+/// The field's first token counts: "no (no robots here)" is a person (RFC 3834 section 5). What cannot be read is
+/// a program's.
 fn auto_submitted(message: &Message<'_>) -> Option<(Automatic, &'static str)> {
-    let is_said = message.values("Auto-Submitted").any(|value| {
-        let token = value.split([' ', '\t', ';', '(']).next().unwrap_or_default();
-        !token.is_empty() && token != "no"
-    });
+    let is_said = message
+        .values("Auto-Submitted")
+        .any(|value| token(&value).is_none_or(|token| !token.is_empty() && token != "no"));
     is_said.then_some((Automatic::AutoReply, "Auto-Submitted"))
+}
+
+/// The first token of a field, comments left out wherever they stand (RFC 5322 section 3.2.2); `None` if one
+/// does not end.
+fn token(value: &str) -> Option<String> {
+    let mut bare = Vec::with_capacity(value.len());
+    let mut bytes = value.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'(' => {
+                skip_comment(&mut bytes)?;
+                bare.push(b' ');
+            }
+            byte => bare.push(byte),
+        }
+    }
+    let bare = String::from_utf8(bare).ok()?;
+    Some(bare.trim_start().split([' ', '\t', ';']).next().unwrap_or_default().to_owned())
 }
 
 /// Precedence was never standardised and says less than the fields before it: vacation programs set

@@ -202,7 +202,8 @@ fn skip_quoted(bytes: &mut impl Iterator<Item = u8>) -> Option<()> {
     }
 }
 
-fn skip_comment(bytes: &mut impl Iterator<Item = u8>) -> Option<()> {
+/// Goes behind the comment whose parenthesis has just been read; `None` if it does not end.
+pub(crate) fn skip_comment(bytes: &mut impl Iterator<Item = u8>) -> Option<()> {
     let mut depth = 1;
     loop {
         match bytes.next()? {

@@ -1,8 +1,8 @@
 //! The company's systems that hold people's data, and what they are asked to do.
 //!
 //! Every system speaks the same two sentences: an [`Order`] and a [`Report`], each one JSON object. An
-//! order may come twice with the same reference, after a crash or a lost answer; a system must do it once
-//! and report the same. What a system says is the operator's, and goes into the completion mail; it never
+//! order may come twice, after a crash or a lost answer: it is the same one by its reference, verb and attempt, and
+//! a system must do it once and report the same. What a system says is the operator's, and goes into the completion mail; it never
 //! goes into the log.
 
 use std::time::Duration;
@@ -30,8 +30,11 @@ pub struct Order {
     pub version: u32,
     /// What to do.
     pub verb: Verb,
-    /// The public reference of the request: an order with the same reference and verb is the same order.
+    /// The public reference of the request. An order with the same reference, verb and attempt is the same order.
     pub reference: String,
+    /// 1, and one more each time that the request is carried out anew, because a person has approved it again. 0 in
+    /// an order of `requests copy`.
+    pub attempt: u32,
     /// The type of the request.
     #[serde(rename = "type")]
     pub kind: String,
@@ -90,6 +93,23 @@ pub struct Kept {
     pub why: String,
 }
 
+/// What may be kept, in words that every letter knows in its own language (`[kept]` in `rules/languages/`). A person
+/// who does a system's part says it in these alone; a system may say it in others, which stand in the letter as they
+/// are.
+pub const KEPT_WHAT: [&str; 8] = [
+    "invoices",
+    "orders",
+    "contracts",
+    "payments",
+    "correspondence",
+    "account",
+    "security_logs",
+    "other_records",
+];
+
+/// Why something may be kept, likewise (GDPR art. 17(3); Cal. Civ. Code 1798.105(d)).
+pub const KEPT_WHY: [&str; 5] = ["tax_law", "other_law", "legal_claims", "running_contract", "security"];
+
 /// Of what a system keeps no more than so many entries and characters each go into a mail.
 const MOST_KEPT: usize = 50;
 const LONGEST_KEPT: usize = 300;
@@ -146,7 +166,7 @@ pub struct Ended {
     pub data: Option<serde_json::Value>,
 }
 
-/// How a task ended.
+/// How a task ended, or that the systems have done with it and a person has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskState {
     /// Everything was done.
@@ -155,7 +175,9 @@ pub enum TaskState {
     Nothing,
     /// Done, but for what is kept.
     Kept,
-    /// Given up.
+    /// No system does it, or one has given up: a person does it, and says what has become of it.
+    ByHand,
+    /// Not done, and a person has said so.
     Failed,
 }
 
@@ -166,13 +188,16 @@ impl TaskState {
             Self::Done => "done",
             Self::Nothing => "nothing",
             Self::Kept => "kept",
+            Self::ByHand => "by_hand",
             Self::Failed => "failed",
         }
     }
 
     /// Reads what [`TaskState::name`] says.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Done, Self::Nothing, Self::Kept, Self::Failed].into_iter().find(|state| state.name() == name)
+        [Self::Done, Self::Nothing, Self::Kept, Self::ByHand, Self::Failed]
+            .into_iter()
+            .find(|state| state.name() == name)
     }
 }
 
@@ -236,9 +261,16 @@ impl Source {
         Ok(Self { name: config.name.clone(), verbs: config.verbs.clone(), way })
     }
 
+    /// Whether it may hold what `verb` is about.
+    pub fn concerns(&self, verb: Verb) -> bool {
+        // Contacts have no account that could be closed, and nothing of them is published.
+        !(matches!(self.way, Way::Local) && matches!(verb, Verb::Cancel | Verb::Unpublish))
+    }
+
     /// Whether it does `verb`.
     pub fn does(&self, verb: Verb) -> bool {
-        // Contacts have no account that could be closed.
-        self.verbs.contains(&verb) && !(verb == Verb::Cancel && matches!(self.way, Way::Local))
+        // Our own contacts are erased, and marked as restricted, with every such request.
+        let is_always = matches!(self.way, Way::Local) && matches!(verb, Verb::Erase | Verb::Restrict);
+        self.concerns(verb) && (is_always || self.verbs.contains(&verb))
     }
 }

@@ -108,7 +108,7 @@ impl Reader {
             |reading: &Reading| automatic.is_some() || matches!(reading.verdict, Verdict::Requests(_));
         let reading = match reading {
             Some(reading) if may_be_theirs(&reading) && is_agents() => {
-                let candidates = reading.verdict.candidates();
+                let candidates = reading.verdict.candidates().to_vec();
                 let why = "a service asks for somebody else and has to show its authority";
                 Some(Reading { verdict: Verdict::Unclear { why, candidates }, ..reading })
             }
@@ -118,12 +118,12 @@ impl Reader {
         let from = message.from();
         let sender = from.as_ref().ok().cloned();
         let in_reply_to = message.in_reply_to();
-        let (codes, named) = match automatic {
-            Some(_) => (Vec::new(), Vec::new()),
-            None => (codes(&message, &text), named(message.subject(), &text)),
+        let (code, named) = match automatic {
+            Some(_) => (None, Vec::new()),
+            None => (code(&message, &text), named(message.subject(), &text)),
         };
         let wording = wording(&folded).filter(|_| automatic.is_none());
-        let is_answer = !(codes.is_empty() && in_reply_to.is_empty());
+        let is_answer = code.is_some() || !in_reply_to.is_empty();
         let (said, changes) = match automatic {
             None => self.answer(&own_words, is_answer),
             Some(_) => (Said::Unclear, Vec::new()),
@@ -141,7 +141,7 @@ impl Reader {
             message_id: message.message_id(),
             references: message.references(),
             in_reply_to,
-            codes,
+            code,
             named,
             wording,
             said,
@@ -149,6 +149,7 @@ impl Reader {
             is_addressed: self.screen.is_addressed(&message),
             names_another: self.names_another(&own_words, sender.as_ref()),
             words: Sha256::digest(&folded).into(),
+            subject: subject.to_owned(),
             own_words,
         }))
     }
@@ -180,7 +181,7 @@ impl Reader {
     ) -> Reading {
         let mut reading = self.classifier.read(subject, folded);
         if let Some(why) = message.doubt(text) {
-            let candidates = reading.verdict.candidates();
+            let candidates = reading.verdict.candidates().to_vec();
             reading.verdict = Verdict::Unclear { why, candidates };
         }
         if reading.verdict == Verdict::Nothing && message.is_undecoded() {
@@ -237,18 +238,13 @@ impl Reader {
     }
 }
 
-/// The one-time codes in a mail, wherever they came back: address and subject; else the topmost in the text,
+/// The one-time code in a mail, wherever it came back: address and subject; else the topmost in the text,
 /// quoted or not. An older question may be quoted below, and a yes to one is none to the other.
-fn codes(message: &Message<'_>, text: &str) -> Vec<Code> {
+fn code(message: &Message<'_>, text: &str) -> Option<Code> {
     let mut carriers: String = message.recipients().filter(|word| word.contains("+c.")).collect();
     carriers.push(' ');
     carriers.push_str(message.subject());
-    let mut found = Code::find(&carriers);
-    if found.is_empty() {
-        found = Code::find(text);
-    }
-    found.truncate(1);
-    found
+    Code::find(&carriers).or_else(|| Code::find(text))
 }
 
 /// Digest of the letters in folded words.

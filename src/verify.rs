@@ -47,7 +47,8 @@ use rules::{Fields, fault, forbids, with_crlf};
 /// How long the name servers have for one mail.
 pub const MAIL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the mails of one visit are held up at the most; what is not checked by then is not authenticated.
+/// How long the mails that were fetched at once are held up at the most, all in all; what is not checked by then is
+/// not authenticated.
 pub const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// So many mails are checked at once.
@@ -69,7 +70,7 @@ pub struct Verifier {
 
 impl Verifier {
     /// Asks `resolver`, or the name servers of the system's configuration; takes no longer than these for
-    /// a mail and for the mails of one visit.
+    /// a mail and for the mails that were fetched at once.
     ///
     /// # Errors
     /// The system's configuration cannot be read.
@@ -107,14 +108,24 @@ impl Verifier {
         bail!("Cannot check DKIM signatures: {why}; name a server that does with authentication.resolver")
     }
 
-    /// Checks the mails that are `asked` for by their place in `mails`, many at once; answers in any order.
+    /// How long the mails that were fetched at once may be held up.
+    pub fn window_timeout(&self) -> Duration {
+        self.window_timeout
+    }
+
+    /// Checks the mails that are `asked` for by their place in `mails`, many at once; answers in any order. No more
+    /// time is spent than is left of that for all that was fetched with them.
     pub async fn check_all(
         self: &Arc<Self>,
         mails: &Arc<Vec<Fetched>>,
         asked: Vec<(usize, Address)>,
         now: Timestamp,
+        time_left: &mut Duration,
     ) -> Vec<(usize, Evidence)> {
-        let deadline = Instant::now() + self.window_timeout;
+        let begun = Instant::now();
+        let deadline = begun + *time_left;
+        // A near name server may be faster than a timer that is over when it begins.
+        let is_over = time_left.is_zero();
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut checks = JoinSet::new();
         let mut answers = Vec::with_capacity(asked.len());
@@ -122,6 +133,9 @@ impl Verifier {
             let (verifier, mails, places) = (Arc::clone(self), Arc::clone(mails), Arc::clone(&places));
             checks.spawn(async move {
                 let check = async {
+                    if is_over {
+                        return Err(NO_ANSWER[0]);
+                    }
                     let _place = places.acquire().await;
                     match mails.get(index).map(|mail| &mail.body) {
                         Some(Body::Whole(bytes)) => verifier.prove(bytes, &from, now).await,
@@ -135,6 +149,7 @@ impl Verifier {
         while let Some(answer) = checks.join_next().await {
             answers.extend(answer.ok());
         }
+        *time_left = time_left.saturating_sub(begun.elapsed());
         let unanswered = answers.iter().filter(|(_, it)| it.is_err_and(|why| NO_ANSWER.contains(&why)));
         match unanswered.count() {
             0 => {}

@@ -1,10 +1,10 @@
 //! Loop 3, the work: approved requests are carried out in the company's systems, and their end is told.
 //!
-//! An approved request whose type has a verb becomes a task for every system that does it. Tasks are asked
-//! with retries until all of them are over; then the person is told, system by system, what was done and
-//! what is kept and why, in the transaction that closes the request. Requests of types without a verb, and
-//! those that no configured system can do, wait for a person. What was passed on to third parties is told from
-//! the configuration alone.
+//! An approved request whose type has a verb becomes a task for every system that may hold what it is about. Systems
+//! are asked with retries; what one does not do, or has given up, a person does and says what has become of it. When
+//! all tasks are over, the person is told, system by system, what was done and what is kept and why, in the
+//! transaction that closes the request. Requests of types without a verb wait for a person. What was passed on to
+//! third parties is told from the configuration alone.
 
 mod disclose;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -22,19 +22,27 @@ use crate::correction::Edit;
 use crate::decide::Answer;
 use crate::intake::{Intake, no_panic};
 use crate::ladder::Status;
-use crate::outbox::next_attempt;
+use crate::outbox::{GIVE_UP_AFTER, next_before};
 use crate::random::random;
 use crate::reply::{
-    Attachment, CANCELLED, CATEGORIES, COPY, CORRECTED, ERASED, More, Outgoing, Stamp, Thread, Told,
-    Work as Words,
+    Attachment, CANCELLED, CATEGORIES, COPY, CORRECTED, ERASED, More, Outgoing, RESTRICTED, Stamp, Thread,
+    Told, UNPUBLISHED, Work as Words,
 };
 use crate::request::{RequestType, Verb};
 use crate::source::{Ended, Order, Outcome, Report, Source, Subject, TaskState, VERSION, Way, command};
 use crate::stop::Stop;
-use crate::store::tasks::{Job, Task};
+use crate::store::tasks::{Job, Part, Task, Teller};
 
 /// So many systems are asked at once.
 const AT_ONCE: usize = 4;
+
+/// A system is asked for so long at least, however soon the request is due.
+const ASKED_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Why a person must do a system's part, as `requests show` tells it.
+const WITHOUT_VERB: &str = "the configuration does not say that this system does it";
+const WITHOUT_SYSTEM: &str = "the configuration names no system that may hold it";
+const WHOLLY_BY_HAND: &str = "the letter may ask for more than a system does: read it";
 
 /// Why a person must see to a request, in its history and in the log.
 const ON_HOLD: &str = "the contact is on legal hold: a person must decide";
@@ -48,22 +56,29 @@ pub struct Work {
     copy: CopyConfig,
     disclosure: Disclosure,
     withheld: Withheld,
+    company: String,
     tombstone_key: [u8; 32],
+}
+
+/// What never leaves in a copy.
+pub fn withheld(config: &Config) -> Withheld {
+    // That somebody's data are on hold is not theirs to know.
+    let words: Vec<String> =
+        config.copy.withhold.iter().chain([&config.erasure.hold_column]).cloned().collect();
+    Withheld::new(&words)
 }
 
 impl Work {
     /// Work on the requests of `intake` in `sources`, as `config` says.
     pub fn new(intake: Arc<Intake>, sources: Vec<Source>, config: &Config, tombstone_key: [u8; 32]) -> Self {
-        // That somebody's data are on hold is not theirs to know.
-        let hold = &config.erasure.hold_column;
-        let words: Vec<String> = config.copy.withhold.iter().chain([hold]).cloned().collect();
         Self {
             intake,
             sources,
             erasure: config.erasure.clone(),
             copy: config.copy.clone(),
             disclosure: config.disclosure.clone(),
-            withheld: Withheld::new(&words),
+            withheld: withheld(config),
+            company: config.company.name.clone(),
             tombstone_key,
         }
     }
@@ -75,10 +90,9 @@ impl Work {
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
     pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
+        self.intake.store.truncate_due_log().await?;
         let told = self.disclose(now).await?;
-        let is_able = |(_, verb): &(&RequestType, Verb)| self.sources.iter().any(|source| source.does(*verb));
-        let able: Vec<&str> = self.kinds().filter(is_able).map(|(kind, _)| kind.name.as_str()).collect();
-        if !self.intake.store.has_work(&able, now).await? {
+        if !self.intake.store.has_work(&self.names_of(|_| true), now).await? {
             return Ok(told);
         }
         // Orders take their time; each is given and settled, and each end told, at its own.
@@ -104,9 +118,39 @@ impl Work {
         })
     }
 
-    /// The names of the systems that `are`.
-    fn names(&self, are: impl Fn(&Source) -> bool) -> Vec<&str> {
-        self.sources.iter().filter(|source| are(source)).map(|source| source.name.as_str()).collect()
+    /// The names of those types whose verb `is`.
+    fn names_of(&self, is: impl Fn(Verb) -> bool) -> Vec<&str> {
+        self.kinds().filter(|(_, verb)| is(*verb)).map(|(kind, _)| kind.name.as_str()).collect()
+    }
+
+    /// The names of privacyd's own systems.
+    fn local_names(&self) -> Vec<&str> {
+        let local = self.sources.iter().filter(|source| matches!(source.way, Way::Local));
+        local.map(|source| source.name.as_str()).collect()
+    }
+
+    /// What every system has to do with `job`, or a person in its place.
+    fn parts(&self, job: &Job, verb: Verb) -> Vec<Part<'_>> {
+        let concerned = self.sources.iter().filter(|source| source.concerns(verb));
+        let part = |source: &Source| match () {
+            () if job.by_hand => Some(WHOLLY_BY_HAND),
+            () if !source.does(verb) => Some(WITHOUT_VERB),
+            () => None,
+        };
+        let parts: Vec<Part<'_>> =
+            concerned.map(|source| Part { source: &source.name, by_hand: part(source) }).collect();
+        if parts.is_empty() {
+            return vec![Part { source: &self.company, by_hand: Some(WITHOUT_SYSTEM) }];
+        }
+        parts
+    }
+
+    /// Until when a system is asked for its part of a task: some days, and not into the day on which the request is
+    /// due, so that a person has one left.
+    fn asked_until(&self, task: &Task) -> Timestamp {
+        let after = |time| task.begun.saturating_add(time).unwrap_or(Timestamp::MAX);
+        let last = self.intake.policy.clock.calendar().begin_of(task.job.due);
+        after(GIVE_UP_AFTER).min(last).max(after(ASKED_FOR))
     }
 
     fn verb(&self, kind: &str) -> Option<Verb> {
@@ -116,19 +160,13 @@ impl Work {
     /// Whoever took an erasure back in time must not find it done because we had not read it: it begins only
     /// as far as every mailbox has been read.
     async fn begin(&self, now: Timestamp, read: Option<Timestamp>) -> Result<()> {
-        let kinds: Vec<&str> = self.kinds().map(|(kind, _)| kind.name.as_str()).collect();
-        let copies: Vec<&str> = self
-            .kinds()
-            .filter(|(_, verb)| *verb == Verb::Collect)
-            .map(|(kind, _)| kind.name.as_str())
-            .collect();
+        // What is no longer used can be erased as well, and it is no longer used from the first moment on.
+        let before = self.names_of(|verb| verb != Verb::Restrict);
+        let copies = self.names_of(|verb| verb == Verb::Collect);
         let (mut held, mut begun) = (Vec::new(), Vec::new());
         let mut visit = self.intake.store.visit(now).await?;
         for (kind, verb) in self.kinds() {
-            let able = self.names(|source| source.does(verb));
-            if able.is_empty() {
-                continue;
-            }
+            let kinds = if verb == Verb::Restrict { &[][..] } else { &before };
             let approved_before = match (verb.destroys(), read) {
                 (false, _) => now,
                 (true, None) => continue,
@@ -136,13 +174,18 @@ impl Work {
                     read.min(now).saturating_sub(self.erasure.delay).unwrap_or(Timestamp::MIN)
                 }
             };
-            for job in visit.ready(&kind.name, verb, &kinds, &copies, approved_before).await? {
+            for job in visit.ready(&kind.name, verb, kinds, &copies, approved_before).await? {
                 if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
                     visit.end_work(&job, Status::Held, ON_HOLD, None).await?;
                     held.push(job);
                 } else {
-                    visit.begin_work(&job, &able).await?;
-                    begun.push((job, able.len()));
+                    let parts = self.parts(&job, verb);
+                    visit.begin_work(&job, &parts).await?;
+                    if verb == Verb::Restrict {
+                        visit.restrict(&job).await?;
+                    }
+                    let by_hand = parts.iter().filter(|part| part.by_hand.is_some()).count();
+                    begun.push((job, parts.len(), by_hand));
                 }
             }
         }
@@ -150,15 +193,15 @@ impl Work {
         for job in held {
             warn!(request.id = job.reference, request.type = job.kind, reason = ON_HOLD, "request is held");
         }
-        for (job, systems) in begun {
-            info!(request.id = job.reference, request.type = job.kind, systems, "request is being carried out");
+        for (job, systems, by_hand) in begun {
+            info!(request.id = job.reference, request.type = job.kind, systems, by_hand, "request is being carried out");
         }
         Ok(())
     }
 
     /// privacyd's own contacts: done in the transaction that records it. Answers whether something was erased.
     async fn local(&self, now: Timestamp) -> Result<bool> {
-        let names = self.names(|source| matches!(source.way, Way::Local));
+        let names = self.local_names();
         if names.is_empty() {
             return Ok(false);
         }
@@ -170,12 +213,13 @@ impl Work {
                 Some(Verb::Collect) => visit.collect(&task.job.subject).await?,
                 Some(Verb::Erase) => {
                     erased = true;
-                    visit.erase(&task.job, &self.tombstone_key).await?
+                    visit.erase(task.job.request, &task.job.subject, &self.tombstone_key).await?
                 }
                 Some(Verb::Correct) => visit.correct(&task.job).await?,
-                Some(Verb::Cancel) | None => unable(),
+                Some(Verb::Restrict) => visit.restrict(&task.job).await?,
+                Some(Verb::Cancel | Verb::Unpublish) | None => unable(),
             };
-            let ended = visit.settle_task(&task, &report, None).await?;
+            let ended = visit.settle_task(&task.open(), &report, Teller::System { next: None }).await?;
             done.push((task, report, ended));
         }
         visit.close().await?;
@@ -187,7 +231,7 @@ impl Work {
 
     /// Asks the other systems, some at once, and writes each answer down when it comes.
     async fn ask(&self, time: &impl Fn() -> Timestamp, stop: &Stop) -> Result<()> {
-        let local = self.names(|source| matches!(source.way, Way::Local));
+        let local = self.local_names();
         let mut tasks = self.intake.store.due_tasks(&local, time()).await?.into_iter();
         let mut asked = JoinSet::new();
         loop {
@@ -199,6 +243,10 @@ impl Work {
                     self.sources.iter().find(|source| source.name == task.source).map(|it| it.way.clone());
                 let order = self.order(&task).await?;
                 let now = time();
+                // A person may have held or settled it meanwhile.
+                if !self.intake.store.mark_asked(&task, now).await? {
+                    continue;
+                }
                 asked.spawn(async move {
                     let report = match (way, order) {
                         (Some(Way::Command { command, timeout }), Some(order)) => {
@@ -219,9 +267,9 @@ impl Work {
                 };
             }
             let now = time();
-            let next = next_attempt(task.begun, task.attempts + 1, now);
+            let next = next_before(self.asked_until(&task), task.attempts + 1, now);
             let mut visit = self.intake.store.visit(now).await?;
-            let ended = visit.settle_task(&task, &report, next).await?;
+            let ended = visit.settle_task(&task.open(), &report, Teller::System { next }).await?;
             visit.close().await?;
             log(&task, &report, ended);
         }
@@ -231,12 +279,13 @@ impl Work {
         let Some(verb) = self.verb(&task.job.kind) else { return Ok(None) };
         let changes = match verb {
             Verb::Correct => self.intake.store.changes(&task.job.reference).await?,
-            Verb::Collect | Verb::Erase | Verb::Cancel => Vec::new(),
+            Verb::Collect | Verb::Erase | Verb::Cancel | Verb::Restrict | Verb::Unpublish => Vec::new(),
         };
         Ok(Some(Order {
             version: VERSION,
             verb,
             reference: task.job.reference.clone(),
+            attempt: task.job.begun,
             kind: task.job.kind.clone(),
             subject: Subject { address: task.job.subject.normalised() },
             changes,
@@ -249,7 +298,15 @@ impl Work {
             let now = time();
             let mut visit = self.intake.store.visit(now).await?;
             let Some((job, ended)) = visit.through().await? else { return Ok(closed) };
-            let (status, reason, reply) = match self.verb(&job.kind) {
+            let verb = self.verb(&job.kind);
+            let is_erasure = verb == Some(Verb::Erase);
+            let (status, reason, reply) = match verb {
+                // Since it has begun.
+                Some(_)
+                    if is_erasure && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? =>
+                {
+                    (Status::Held, ON_HOLD, None)
+                }
                 Some(verb) => {
                     let changes = visit.changes(&job.reference).await?;
                     match no_panic(|| self.end(&job, verb, &ended, changes, now)) {
@@ -259,14 +316,21 @@ impl Work {
                 }
                 None => (Status::Held, "its type has no verb any more: a person must go on", None),
             };
+            // Whatever the configuration names: nobody is told of a mark that is not there.
+            if is_erasure && status.is_closed() {
+                visit.erase(job.request, &job.subject, &self.tombstone_key).await?;
+            }
             visit.end_work(&job, status, reason, reply.as_ref()).await?;
             visit.close().await?;
+            if is_erasure && status.is_closed() {
+                self.intake.store.truncate_log().await?;
+            }
             closed += u64::from(status.is_closed());
             info!(request.id = job.reference, request.type = job.kind, outcome = status.name(), reason, "request carried out");
         }
     }
 
-    /// How a request ends of which every system has done its part.
+    /// How a request ends of which everybody has done their part.
     fn end(
         &self,
         job: &Job,
@@ -275,13 +339,6 @@ impl Work {
         changes: Vec<Edit>,
         now: Timestamp,
     ) -> Result<(Status, &'static str, Option<Outgoing>)> {
-        // Nobody is told that it is done before it is.
-        if ended.iter().any(|part| part.state == TaskState::Failed) {
-            return Ok((Status::Held, "a system failed for good, see its task: a person must go on", None));
-        }
-        if verb != Verb::Cancel && self.sources.iter().any(|source| !source.does(verb)) {
-            return Ok((Status::Held, "not every system does this: a person must do the rest", None));
-        }
         let is_whole = ended.iter().all(|part| matches!(part.state, TaskState::Done | TaskState::Nothing));
         let mut words = Words {
             parts: ended,
@@ -296,9 +353,20 @@ impl Work {
             Verb::Cancel => CANCELLED,
             Verb::Correct => CORRECTED,
             Verb::Collect => COPY,
+            Verb::Restrict => RESTRICTED,
+            Verb::Unpublish => UNPUBLISHED,
         };
         let mut is_partly = !is_whole;
         if verb == Verb::Collect {
+            // What was collected is gone where its person has been erased meanwhile.
+            let is_gone = |part: &Ended| part.state == TaskState::Done && part.data.is_none();
+            let is_void = ended.iter().all(|part| part.data.is_none())
+                && ended.iter().any(|part| part.state != TaskState::Nothing);
+            if is_void || ended.iter().any(is_gone) {
+                let why =
+                    "there is no copy to send: a person must deny it, or approve it to have it made again";
+                return Ok((Status::Held, why, None));
+            }
             let collected = ended.iter().filter_map(|part| Some((part.source.clone(), part.data.clone()?)));
             let copy = copy(collected.collect(), &self.withheld);
             if job.proof_given < job.proof_needed {
@@ -325,11 +393,11 @@ impl Work {
             }
         }
         let (status, reason) = match is_partly {
-            false => (Status::Completed, "every system has done its part"),
+            false => (Status::Completed, "everything is done"),
             true if template == CATEGORIES => {
                 (Status::PartlyCompleted, "the categories were told: more was not proven")
             }
-            true => (Status::PartlyCompleted, "a system keeps something: see its tasks"),
+            true => (Status::PartlyCompleted, "not everything was done: see its tasks"),
         };
         let reply = self.tell(job, template, status, More::Work(&words), now)?;
         Ok(match reply {
@@ -384,7 +452,7 @@ fn log(task: &Task, report: &Report, ended: Option<TaskState>) {
     let (id, kind, system) = (&task.job.reference, &task.job.kind, &task.source);
     let attempt = task.attempts + 1;
     match ended {
-        Some(TaskState::Failed) => {
+        Some(TaskState::ByHand) => {
             // What a command says is not logged: it may name people. `requests show` has it.
             error!(request.id = id, request.type = kind, system, attempt, "system failed for good: a person must see to it");
         }

@@ -6,11 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use jiff::Timestamp;
 use privacyd::chain::{Event, Hash, START, link};
 use privacyd::config::{Cutoffs, Retention};
+use privacyd::message::Message;
 use privacyd::operator::audit::as_text;
 use privacyd::operator::dossier::write_evidence;
+use privacyd::operator::hand::{Verb, act};
 use privacyd::operator::report::make;
 use privacyd::report::Report;
 use privacyd::store::audit::Verified;
+use privacyd::store::lookup::Retry;
 use privacyd::store::purge::Purged;
 
 #[path = "support/corridor.rs"]
@@ -66,7 +69,9 @@ async fn every_event_is_in_the_chain() {
     // Many mails in one transaction, and those that time brings.
     let mails = (1..=40).map(|n| (100 + n, letter(&format!("many{n}@example.net"), DELETE))).collect();
     house.receive_at(at("2026-11-23T11:00:00Z"), 1, mails).await;
-    assert!(house.intake.sweep(at("2027-01-20T10:00:00Z")).await.is_ok());
+    for day in ["2027-01-10T10:00:00Z", "2027-01-20T10:00:00Z"] {
+        assert!(house.intake.sweep(at(day)).await.is_ok());
+    }
     let expired: i64 = house.scalar("SELECT count(*) FROM request_events WHERE event = 'expired'").await;
     assert!(expired > 0);
     let found = verify(&house).await;
@@ -110,6 +115,10 @@ async fn each_kind_of_tampering_is_found_and_the_first_bad_event_named() {
         (put_in, (11, "has no link in the chain: it was put in, or its link was taken out")),
         (linked, (11, "does not follow the one before it: it was put in, moved or linked anew")),
         ("UPDATE event_links SET purged_at = 1 WHERE event_id = 5", (5, "is there although it was purged")),
+        (
+            "DELETE FROM request_events WHERE id = 5; UPDATE event_links SET purged_at = 1 WHERE event_id = 5",
+            (5, "is missing: it is marked as purged, and no purge tells of it"),
+        ),
         (
             "UPDATE event_links SET hash = zeroblob(32) WHERE event_id = 5",
             (5, "does not follow the one before it: it was put in, moved or linked anew"),
@@ -213,12 +222,12 @@ async fn what_is_closed_is_purged_and_what_is_open_stays() {
     assert_eq!(done, Purged { texts: 2, ..Purged::default() });
     let texts: i64 = house.scalar("SELECT count(*) FROM outbox WHERE length(raw) > 0").await;
     assert_eq!(texts, 3);
-    assert!(house.store.retry(2, at("2026-12-24T10:00:00Z")).await.unwrap().is_none());
+    assert!(house.store.retry(2, at("2026-12-24T10:00:00Z")).await.unwrap() == Retry::Nothing);
     assert!(purge(&house, "2028-11-23T09:59:59Z").await.is_nothing());
 
     let expected = Purged { requests: 2, events: 4, texts: 0, replies: 2, messages: 2 };
     let now = "2028-11-23T10:00:00Z";
-    assert_eq!(house.store.would_purge(&cutoffs(now), at(now)).await.unwrap(), expected);
+    assert_eq!(house.store.would_purge(&cutoffs(now)).await.unwrap(), expected);
     assert_eq!(house.counts().await, (5, 5, 5));
     let before = head(&house).await;
     assert_eq!(purge(&house, now).await, expected);
@@ -226,8 +235,12 @@ async fn what_is_closed_is_purged_and_what_is_open_stays() {
     assert!(purge(&house, now).await.is_nothing());
 
     let found = house.store.verify_chain(Some(&before)).await.unwrap();
-    assert_eq!((found.damage, found.walk.links, found.walk.purged), (None, 10, 4));
-    assert_eq!(found.since_head, Some(0));
+    // The purge is an event itself.
+    assert_eq!((found.damage, found.walk.links, found.walk.purged), (None, 11, 4));
+    assert_eq!(found.since_head, Some(1));
+    let told =
+        "SELECT count(*) FROM request_events WHERE id = 11 AND request_id IS NULL AND event = 'purged'";
+    assert_eq!(house.scalar(told).await, 1);
     // Those who wanted no more mail still get none.
     assert_eq!(
         house.suppressed(["p2@example.org", "p4@example.org", "p1@example.org"]).await,
@@ -235,6 +248,11 @@ async fn what_is_closed_is_purged_and_what_is_open_stays() {
     );
     // A year later the open ones are still there.
     assert!(purge(&house, "2030-11-23T10:00:00Z").await.is_nothing());
+    // Who takes out one more makes no purge of it.
+    house
+        .tamper("DELETE FROM request_events WHERE id = 2; UPDATE event_links SET purged_at = 1 WHERE event_id = 2")
+        .await;
+    assert_eq!(damage(&house).await, (2, "is missing: it is marked as purged, and no purge tells of it"));
 }
 
 #[tokio::test]
@@ -277,7 +295,13 @@ async fn nothing_of_what_was_purged_is_left_in_the_files() {
 async fn a_purged_mail_is_still_known() {
     let house = house().await;
     all_sent(&house).await;
+    // A Maildir has no UIDs: its files are known by their names.
+    house
+        .execute("UPDATE messages SET validity = 0, mail_id = 'a.file' WHERE sender = 'p2@example.org'")
+        .await;
     purge(&house, "2028-11-23T10:00:00Z").await;
+    let known = house.store.known_files(["box", "box/Held"], &["a.file"]).await.unwrap();
+    assert_eq!((known.len(), house.scalar("SELECT count(*) FROM messages WHERE mail_id = ''").await), (1, 1));
     let before = (house.counts().await, head(&house).await);
     house.execute("DELETE FROM suppressions").await;
     // The same bytes in a renumbered mailbox.
@@ -313,7 +337,9 @@ async fn a_request_goes_with_all_that_hangs_on_it() {
     all_sent(&house).await;
     house.execute("INSERT INTO tasks (request_id, source, state, next_attempt_at, updated_at) VALUES (1, 'local', 'done', 0, 0)").await;
     house.execute("INSERT INTO tombstones (address_hmac, request_id, created_at) VALUES (x'01', 1, 0)").await;
-    assert!(house.intake.sweep(at("2027-01-20T10:00:00Z")).await.is_ok());
+    for day in ["2027-01-10T10:00:00Z", "2027-01-20T10:00:00Z"] {
+        assert!(house.intake.sweep(at(day)).await.is_ok());
+    }
     all_sent(&house).await;
     let challenges: i64 = house.scalar("SELECT count(*) FROM challenges").await;
     assert!(challenges > 0);
@@ -323,14 +349,14 @@ async fn a_request_goes_with_all_that_hangs_on_it() {
         "SELECT count(*) FROM challenges",
         "SELECT count(*) FROM deadlines",
         "SELECT count(*) FROM tasks",
-        "SELECT count(*) FROM request_events",
+        "SELECT count(*) FROM request_events WHERE request_id IS NOT NULL",
         "SELECT count(*) FROM outbox",
     ] {
         assert_eq!(house.scalar(table).await, 0, "{table}");
     }
     assert_eq!(house.scalar("SELECT count(*) FROM tombstones WHERE request_id IS NULL").await, 1);
     let found = verify(&house).await;
-    assert_eq!((found.damage, found.walk.links), (None, found.walk.purged));
+    assert_eq!((found.damage, found.walk.links), (None, found.walk.purged + 1));
 }
 
 #[tokio::test]
@@ -397,6 +423,43 @@ async fn the_evidence_of_a_request_is_whole_and_its_owners_alone() {
     // Once.
     let again = write_evidence(&house.store, clock, &request.reference, &folder, now).await.unwrap_err();
     assert!(again.to_string().contains("Cannot make the folder"), "{again}");
+}
+
+#[tokio::test]
+async fn the_evidence_has_the_mail_that_proved_a_request_and_no_code() {
+    let house = House::new().await;
+    let received = at("2026-11-23T10:00:00Z");
+    house.deliver(received, 1, letter("jane@example.org", DELETE)).await;
+    house.deliver(received, 2, letter("ann@example.org", OPT_OUT)).await;
+    let (_, _, raw) = house.letters().await.remove(0);
+    let subject = Message::parse(raw.as_bytes()).unwrap().subject().to_owned();
+    let reference = house.store.requests(Some("awaiting_proof"), 1).await.unwrap().remove(0).reference;
+    let home = tempfile::tempdir().unwrap();
+    let clock = &house.intake.policy.clock;
+    // The question is still to be sent, with its code.
+    let folder = home.path().join("before");
+    assert!(write_evidence(&house.store, clock, &reference, &folder, received).await.unwrap());
+    let mut words = raw.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+    let code = words.find(|word| word.starts_with("c.") && word.len() == 28).unwrap();
+    let shown = std::fs::read_to_string(folder.join("replies/1.eml")).unwrap();
+    assert!(!shown.contains(code) && shown.contains("jane@example.org"), "{shown}");
+
+    let yes = format!(
+        "From: jane@example.org\nTo: privacy@example.com\nSubject: Re: {subject}\nMessage-ID: <yes@example.org>\n\nYES\n"
+    );
+    house.deliver(received, 3, yes.into_bytes()).await;
+    // What an operator writes names no mail.
+    let tools = house.intake.tools();
+    let note = Verb::Note { text: "as in (message 2)".into() };
+    act(&house.store, tools, &reference, &note, received).await.unwrap();
+    let folder = home.path().join("after");
+    assert!(write_evidence(&house.store, clock, &reference, &folder, received).await.unwrap());
+    let about = std::fs::read_to_string(folder.join("request.json")).unwrap();
+    let about: serde_json::Value = serde_json::from_str(&about).unwrap();
+    assert_eq!(about["request"]["status"], "approved");
+    let further: Vec<_> = about["further_mails"].as_array().unwrap().iter().map(|mail| &mail["id"]).collect();
+    assert_eq!(further, [3]);
+    assert_eq!(about["further_mails"][0]["sender"], "jane@example.org");
 }
 
 #[tokio::test]

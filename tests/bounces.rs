@@ -103,6 +103,42 @@ async fn a_question_that_comes_back_is_a_matter_for_a_person() {
 }
 
 #[tokio::test]
+async fn a_letter_about_one_request_says_nothing_of_the_others_of_its_mail() {
+    for template in ["corrected", "disclosed", "disclosed_before", "copy", "erased"] {
+        let house = House::new().await;
+        house
+            .deliver(
+                now(),
+                1,
+                letter("jane@example.net", "Please send me a copy of my data. Please delete all my data."),
+            )
+            .await;
+        house.sent().await;
+        house.execute("UPDATE requests SET status = 'approved'").await;
+        // Of the first of them.
+        let statement = format!(
+            "INSERT INTO outbox (message_id, reference, proven, recipient, template, language, rfc_message_id, in_thread,
+                raw, state, created_at, next_attempt_at, updated_at)
+             SELECT message_id, reference, proven, recipient, '{template}', language, '<PR-1@example.com>', 2, raw, 'sent',
+                created_at, next_attempt_at, updated_at FROM outbox WHERE template = 'confirm'"
+        );
+        house.execute(Box::leak(statement.into_boxed_str())).await;
+        house
+            .report_at(later(1), 1, report(1, "<PR-1@example.com>", "jane@example.net", "failed", "5.1.1"))
+            .await;
+        let of = |kind: &str, status: &str| -> &'static str {
+            let told = "EXISTS (SELECT 1 FROM request_events e WHERE e.request_id = r.id AND e.event = 'undelivered')";
+            let query = format!(
+                "SELECT count(*) * 2 + coalesce(sum({told}), 0) FROM requests r WHERE kind = '{kind}' AND status = '{status}'"
+            );
+            Box::leak(query.into_boxed_str())
+        };
+        assert_eq!(house.scalar(of("access", "held")).await, 3, "{template}");
+        assert_eq!(house.scalar(of("deletion", "approved")).await, 2, "{template}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_completed_stays_so_and_says_that_nobody_heard_of_it() {
     let house = House::new().await;
     house.deliver(now(), 1, letter("jane@example.net", STOP)).await;

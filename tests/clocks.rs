@@ -1,10 +1,15 @@
 //! The legal clocks in the corridor: by when a request is due, what puts that off, who is warned, and what
 //! of it survives a restart. The time is the test's own.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use privacyd::clock::Reason;
+use privacyd::config::CanaryConfig;
+use privacyd::mailer::Outcome;
 use privacyd::operator::clocks::{Refusal, as_json, as_text, extend};
+use privacyd::store::reconcile::Reconciled;
 
 #[path = "support/corridor.rs"]
 mod support;
@@ -198,6 +203,21 @@ async fn an_extension_and_its_notice_are_one() {
 }
 
 #[tokio::test]
+async fn what_a_person_must_read_is_due_as_early_as_anything_found_in_it() {
+    let house = House::with(&laws("\"gdpr\", \"bulk_senders\"")).await;
+    // Who wants it is not known; that somebody wants no more mail is.
+    let mut mail = b"From: Ann <ann@example.org>\n".to_vec();
+    mail.extend(letter("jane@example.org", "Please unsubscribe me from your newsletter."));
+    house.receive_at(at("2026-11-23T10:00:00Z"), 1, vec![(1, mail)]).await;
+    let request = house.store.requests(None, 10).await.unwrap().remove(0);
+    assert_eq!((request.kind.as_str(), request.status.as_str()), ("unclear", "held"));
+    assert_eq!(due(&house).await, ("2026-11-25".into(), "Gmail and Yahoo sender guidelines".into()));
+    let case = house.store.case(&request.reference).await.unwrap().unwrap();
+    let text = as_text(&case, &house.intake.policy.clock);
+    assert!(text.contains("It may be of a type that is due earlier"), "{text}");
+}
+
+#[tokio::test]
 async fn proof_starts_the_month_of_the_uk_and_leaves_that_of_others() {
     for (names, expected, moved) in [("\"uk_gdpr\"", "2026-12-30", true), ("\"gdpr\"", "2026-12-23", false)] {
         let house = House::with(&laws(names)).await;
@@ -298,6 +318,7 @@ async fn nothing_is_warned_of_that_is_closed() {
     house.deliver(at("2026-11-23T10:00:00Z"), 1, opt_out).await;
     house.deliver(at("2026-11-23T10:00:00Z"), 2, letter("ann@example.org", DELETE)).await;
     // Nobody has answered the question: the deletion expires on 7 December, before half of the 30 days.
+    assert_eq!(house.intake.sweep(at("2026-11-30T10:30:00Z")).await.unwrap(), 1, "the reminder");
     assert_eq!(house.intake.sweep(at("2026-12-07T10:30:00Z")).await.unwrap(), 1);
     assert_eq!(house.intake.warn(at("2026-12-24T10:00:00Z")).await.unwrap(), 0);
     assert!(!house.store.has_warnings(at("2027-12-24T10:00:00Z")).await.unwrap());
@@ -382,4 +403,42 @@ async fn explain_says_what_was_done_and_what_was_told() {
     let other = House::with(&laws("\"ccpa\"")).await;
     let text = as_text(&case, &other.intake.policy.clock);
     assert!(text.contains("Tue 23 Feb 2027 (GDPR art. 12(3)) is what was recorded and told"), "{text}");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_silences_nothing_once_it_is_right() {
+    let keys = "[admin]\nnotify = \"dpo@example.com\"\ndigest_at = \"08:00\"\n";
+    let house = House::with(&format!("{}{keys}", laws("\"gdpr\""))).await;
+    let start = at("2026-11-23T10:00:00Z");
+    let ahead = start + SignedDuration::from_hours(400 * 24);
+    assert_eq!(house.store.set_back(start).await.unwrap(), None);
+    house.receive_at(ahead, 1, vec![(1, letter("jane@example.org", DELETE))]).await;
+    let (_, claim) = house.store.settle_and_claim(&[], 1, ahead).await.unwrap();
+    let deferred: Vec<_> =
+        claim.rows.into_iter().map(|row| (row, Outcome::Deferred("busy".to_owned()))).collect();
+    assert_eq!(deferred.len(), 1);
+    house.store.settle_and_claim(&deferred, 0, ahead).await.unwrap();
+    assert!(house.intake.warn(ahead).await.unwrap() > 0, "it is overdue, by that clock");
+    assert!(house.intake.digest(ahead).await.unwrap());
+    let canaries = CanaryConfig { every: Duration::from_secs(6 * 3600), within: Duration::from_secs(1800) };
+    house.intake.canary(&canaries, start, ahead).await.unwrap();
+    house.store.record_reconciliation(&Reconciled::default(), ahead).await.unwrap();
+
+    let right = start + SignedDuration::from_mins(1);
+    assert_eq!(house.store.due(right).await.unwrap().0, 0);
+    let newest = house.store.set_back(right).await.unwrap();
+    assert_eq!(newest, Some(ahead));
+    assert_eq!(house.store.set_back(right).await.unwrap(), None, "once is enough");
+    // The reply, and what the operator was to be told.
+    assert_eq!(house.store.due(right).await.unwrap().0, 4);
+    let until = house.scalar("SELECT proof_until FROM requests").await;
+    assert_eq!(until, right.as_second() + 14 * 86400);
+    assert_eq!(house.store.reconciliation().await.unwrap().unwrap().at, Some(right));
+    assert!(house.intake.digest(right).await.unwrap());
+    house.intake.canary(&canaries, start, right + SignedDuration::from_hours(6)).await.unwrap();
+    let of =
+        async |template: &str| house.letters().await.into_iter().filter(|(_, it, _)| it == template).count();
+    assert_eq!((of("digest").await, of("canary").await), (2, 2));
+    assert_eq!(house.intake.warn(right).await.unwrap(), 0, "nothing runs short of time yet");
+    assert_eq!(house.intake.warn(at("2026-12-09T10:00:00Z")).await.unwrap(), 1);
 }

@@ -7,6 +7,7 @@ use privacyd::mailbox::{Body, Fetched, Kind, MailId, Window};
 use privacyd::mailer::{Mailer, MemoryBox, Outcome};
 use privacyd::outbox::Outbox;
 use privacyd::stop::Stop;
+use privacyd::store::lookup::Retry;
 use privacyd::store::outbox::Settled;
 
 #[path = "support/corridor.rs"]
@@ -182,14 +183,17 @@ async fn machines_get_no_answer_and_start_nothing() {
 #[tokio::test]
 async fn a_right_is_not_lost_to_a_mark_that_ticket_systems_write_on_people() {
     const DELETE: &str = "Please delete all my personal data.";
-    const WEAK: [&str; 4] = [
+    const WEAK: [&str; 5] = [
         "Auto-Submitted: auto-generated",
+        "Auto-Submitted: (a ticket) auto-generated",
         "Precedence: bulk",
         "X-Auto-Response-Suppress: All",
         "Auto-Submitted: auto-generated (ticket)\nPrecedence: bulk\nX-Auto-Response-Suppress: OOF",
     ];
-    const STRONG: [&str; 6] = [
+    const STRONG: [&str; 8] = [
         "Auto-Submitted: auto-replied",
+        "Auto-Submitted: (vacation (away)) auto-replied",
+        "Auto-Submitted: (vacation auto-replied",
         "Auto-Submitted: auto-generated\nX-Autoreply: yes",
         "Auto-Submitted: auto-generated\nReturn-Path: <>",
         "Precedence: bulk\nList-Id: <news.example.org>",
@@ -304,8 +308,51 @@ async fn a_reply_that_was_being_sent_when_the_process_ended_is_never_sent_again(
     let reply = house.store.replies(Some("unknown"), 10).await.unwrap();
     assert_eq!(reply.len(), 1);
     // Only a person may send it again.
-    assert_eq!(house.store.retry(reply.first().unwrap().id, now).await.unwrap().as_deref(), Some("unknown"));
+    let retried = house.store.retry(reply.first().unwrap().id, now).await.unwrap();
+    assert_eq!(retried, Retry::Queued("unknown".into()));
     assert_eq!(outbox.drain(&Stop::never()).await.unwrap().sent, 1);
+}
+
+#[tokio::test]
+async fn a_code_is_kept_only_while_its_letter_is_still_to_be_sent() {
+    const DELETE: &str = "Please delete all my personal data.";
+    for outcome in ["250 sent", "451 put off", "550 bounced", "lost", "killed"] {
+        let house = House::new().await;
+        house.receive(1, vec![(1, letter("jane@example.org", DELETE))]).await;
+        let blank = privacyd::code::Code::BLANK.to_string();
+        let with_code = |raw: &str| raw.contains(" c.") && !raw.contains(&blank);
+        assert!(with_code(&house.letters().await[0].2), "{}", house.letters().await[0].2);
+        let now = Timestamp::now();
+        let (_, claim) = house.store.settle_and_claim(&[], 8, now).await.unwrap();
+        let settled = match outcome {
+            "250 sent" => Some(Outcome::Sent("250".into())),
+            "451 put off" => Some(Outcome::Deferred("451".into())),
+            "550 bounced" => Some(Outcome::Bounced("550".into())),
+            "lost" => Some(Outcome::Unknown("lost".into())),
+            _ => None,
+        };
+        match settled {
+            Some(settled) => {
+                let results = [(claim.rows[0].clone(), settled)];
+                house.store.settle_and_claim(&results, 0, now).await.unwrap();
+            }
+            None => assert_eq!(house.store.flag_interrupted(now).await.unwrap(), 1),
+        }
+        let is_to_be_sent = outcome == "451 put off";
+        assert_eq!(with_code(&house.letters().await[0].2), is_to_be_sent, "{outcome}");
+        assert_eq!(
+            house.scalar("SELECT count(*) FROM outbox WHERE kept IS NOT NULL").await > 0,
+            is_to_be_sent
+        );
+        // What has no code any more is not sent again: it would ask for nothing that can be given.
+        let reply = house.store.replies(None, 1).await.unwrap().remove(0);
+        let expected = match outcome {
+            "250 sent" => Retry::Nothing,
+            "451 put off" => Retry::Queued("deferred".into()),
+            _ => Retry::WithoutCode(reply.reference.clone()),
+        };
+        assert_eq!(house.store.retry(reply.id, now).await.unwrap(), expected, "{outcome}");
+    }
 }
 
 #[tokio::test]
@@ -447,18 +494,130 @@ async fn the_daily_cap_is_of_the_address_that_is_written_to() {
 }
 
 #[tokio::test]
+async fn of_whom_reply_to_names_nothing_is_proven_in_the_senders_own_domain_either() {
+    // Everybody is at a provider's domain: the bounds for whom nothing authenticates hold.
+    let house = House::with(&format!("{BELIEVING}[limits]\nunproven_replies_per_domain = 2\n")).await;
+    let mail = |uid: u32, to: &str| {
+        let fields = format!("{to}\nReferences: <victim.{uid}@example.org>");
+        (uid, judged(&[DMARC], &fields, &format!("{STOP} This is mail {uid}.")))
+    };
+    let victims = (1..=4).map(|uid| mail(uid, &format!("victim{uid}@example.org")));
+    house.receive(1, victims.collect()).await;
+    house.receive(1, vec![mail(5, "victim5@example.org")]).await;
+    let recipients: Vec<String> = house.replies().await.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(recipients, ["victim1@example.org", "victim2@example.org"]);
+    // Whoever wishes answers where they write from is who is proven.
+    house.receive(1, vec![mail(6, "Jane@example.org")]).await;
+    let letters = house.letters().await;
+    assert_eq!(letters.last().unwrap().0, "jane@example.org");
+    let copied: Vec<bool> = letters.iter().map(|(_, _, raw)| raw.contains("<victim.")).collect();
+    assert_eq!(copied, [false, false, true]);
+}
+
+#[tokio::test]
+async fn whoever_wishes_every_answer_elsewhere_has_no_more_of_them() {
+    let house = House::with(&format!("{BELIEVING}[limits]\nreplies_per_day = 2\n")).await;
+    let mail = |uid: u32, to: &str| {
+        let words = format!("{STOP} This is mail {uid}.");
+        (uid, judged(&[DMARC], to, &words))
+    };
+    let victims = (1..=3).map(|uid| mail(uid, &format!("victim{uid}@example{uid}.net")));
+    house.receive(1, victims.collect()).await;
+    house.receive(1, vec![mail(4, "victim4@example4.net")]).await;
+    let recipients: Vec<String> = house.replies().await.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(recipients, ["victim1@example1.net", "victim2@example2.net"]);
+    assert_eq!(house.store.unanswered(10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_program_that_wishes_answers_elsewhere_ends_in_its_thread_and_upon_its_words() {
+    let keys = format!("{BELIEVING}[limits]\nreplies_per_thread = 3\nreplies_per_day = 1000\n");
+    for is_tied in [true, false] {
+        let house = House::with(&keys).await;
+        let mut tie = String::new();
+        for round in 1..=6 {
+            let fields = format!("desk+{round}@example.net{tie}");
+            // What is tied by its thread is worded anew each time; what is not, by nothing but its number.
+            let words = if is_tied { "indeed ".repeat(round) } else { format!("Ticket {round}") };
+            let mail = judged(&[DMARC], &fields, &format!("{STOP} {words}"));
+            house.receive(1, vec![(round as u32, mail)]).await;
+            if is_tied {
+                let (_, _, raw) = house.letters().await.pop().unwrap();
+                let id = raw.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap();
+                tie = format!("\nIn-Reply-To: {id}");
+            }
+        }
+        assert_eq!(house.replies().await.len(), 3, "{is_tied}");
+    }
+}
+
+/// An answer by `from` to the last letter of ours, with these header fields besides.
+async fn answer_to_last(house: &House, from: &str, fields: &str, words: &str) -> Vec<u8> {
+    let (_, _, raw) = house.letters().await.pop().unwrap();
+    let raw = raw.replace("\r\n ", " ");
+    let field = |name: &str| raw.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+    let (id, subject) = (field("Message-ID: "), field("Subject: "));
+    format!(
+        "{fields}From: {from}\nTo: privacy@example.com\nSubject: Re: {subject}\nMessage-ID: <again.{from}>\n\
+         In-Reply-To: {id}\n\n{words}\n"
+    )
+    .into_bytes()
+}
+
+async fn status_of(house: &House, kind: &str) -> String {
+    let requests = house.store.requests(None, 10).await.unwrap();
+    requests.into_iter().find(|request| request.kind == kind).unwrap().status
+}
+
+#[tokio::test]
+async fn what_one_person_answers_is_no_word_on_anothers_request_of_the_same_mail() {
+    let house = house_with_tokens(true).await;
+    let fields = "From: zebedee@example.org\nMessage-ID: <x@example.org>\n";
+    house.receive(1, vec![(1, to_token(fields, "Please delete all my personal data.\n"))]).await;
+    assert_eq!(status_of(&house, "deletion").await, "awaiting_proof");
+    let last = house.replies().await.pop().unwrap();
+    assert_eq!(last, ("jane@example.com".into(), "opt_out".into()));
+    let words = "No, I did not ask for this.";
+    house.receive(1, vec![(2, answer_to_last(&house, "jane@example.com", "", words).await)]).await;
+    assert_eq!(status_of(&house, "deletion").await, "awaiting_proof");
+}
+
+#[tokio::test]
+async fn whoever_reply_to_names_takes_nothing_back_but_stops_it_for_a_person() {
+    for (words, folder, status) in [
+        ("I changed my mind.", "Held", "held"),
+        ("Please unsubscribe me.", "Opt-out", "held"),
+        ("Yes.", "Held", "approved"),
+    ] {
+        let house = House::with(BELIEVING).await;
+        let delete = "Please delete all my personal data.";
+        house.receive(1, vec![(1, judged(&[DMARC], "home@example.net", delete))]).await;
+        let fields = format!("Authentication-Results: mx.example.com; {DMARC}\nReply-To: home@example.net\n");
+        house.receive(1, vec![(2, answer_to_last(&house, "jane@example.org", &fields, "Yes.").await)]).await;
+        assert_eq!(status_of(&house, "deletion").await, "approved");
+        let last = house.replies().await.pop().unwrap();
+        assert_eq!(last, ("home@example.net".into(), "confirmed".into()));
+        let answer = answer_to_last(&house, "home@example.net", "", words).await;
+        let filed = house.receive(1, vec![(3, answer)]).await;
+        assert_eq!(filed, [(MailId::Uid(3), folder.to_owned())], "{words}");
+        assert_eq!(status_of(&house, "deletion").await, status, "{words}");
+    }
+}
+
+#[tokio::test]
 async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
     let house = House::with(BELIEVING).await;
     let both = "Please take me off your mailing list. Please delete all my personal data.";
     let shared =
         "To which third parties did you disclose my personal information for their direct marketing?";
-    let mails = [both, "Please delete all my personal data.", shared, "Lovely weather today."];
+    let comment = "Please remove the comment that I left on your blog.";
+    let mails = [both, "Please delete all my personal data.", shared, "Lovely weather today.", comment];
     let mails =
         mails.iter().zip(1..).map(|(words, uid)| (uid, judged(&[DMARC, NO_DMARC], "x@example.net", words)));
     let filed = house.receive(1, mails.collect()).await;
     assert!(filed.iter().all(|(_, folder)| folder == "Held"), "{filed:?}");
     let messages = house.store.messages(Some("review"), 10).await.unwrap();
-    assert_eq!(messages.len(), 4);
+    assert_eq!(messages.len(), 5);
     let why = "mx.example.com: dmarc=pass, but mx.example.com: dmarc=fail";
     assert!(messages.iter().all(|message| message.proof == "conflict" && message.proof_why == why));
     let mut requests = house.store.requests(None, 10).await.unwrap();
@@ -476,13 +635,14 @@ async fn contradicting_evidence_waits_for_a_person_and_opt_outs_do_not() {
             (1, "opt_out", "completed", "2026-12-23"),
             (2, "deletion", "held", "2026-12-23"),
             (3, "disclosure", "held", "2026-12-23"),
+            (5, "blog_comment", "held", "2026-12-23"),
         ]
     );
     let replies = house.store.replies(None, 10).await.unwrap();
     assert!(replies.iter().all(|reply| reply.recipient == "jane@example.org"), "{replies:?}");
     let mut templates: Vec<&str> = replies.iter().map(|reply| reply.template.as_str()).collect();
     templates.sort_unstable();
-    assert_eq!(templates, ["several", "unclear", "unclear"]);
+    assert_eq!(templates, ["several", "unclear", "unclear", "unclear"]);
 }
 
 #[tokio::test]

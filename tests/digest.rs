@@ -124,7 +124,7 @@ async fn it_tells_what_waits_what_is_due_and_what_failed_and_nobodys_name() {
     assert_eq!(subject, "Privacy requests on Tue 24 Nov 2026: 2 waiting, 1 failed, 1 undelivered, 1 held");
     assert!(text.contains(&format!("- {asked}  question: held, due on Wed 23 Dec 2026\n")), "{text}");
     let failed = house.store.requests(None, 100).await.unwrap();
-    let failed = failed.iter().find(|row| row.kind == "deletion" && row.status == "held").unwrap();
+    let failed = failed.iter().find(|row| row.kind == "deletion" && row.status == "executing").unwrap();
     let line = format!("Systems that failed for good: 1\n- {}  deletion: Shop\n", failed.reference);
     assert!(text.contains(&line), "{text}");
     assert!(text.contains(&format!("- reply 1, question ({asked}): bounced\n")), "{text}");
@@ -147,14 +147,18 @@ async fn it_tells_what_waits_what_is_due_and_what_failed_and_nobodys_name() {
 }
 
 #[tokio::test]
-async fn what_no_system_carries_out_waits_for_a_person() {
-    for (source, waits) in
-        [("", "1 waiting"), ("[[source]]\nname = \"Contacts\"\nlocal = true\n", "nothing waits")]
-    {
+async fn what_no_system_carries_out_waits_for_a_person_once_it_may_begin() {
+    for (source, hours, waits) in [
+        ("", 1, "nothing waits"),
+        ("", 24, "1 waiting"),
+        ("[[source]]\nname = \"Contacts\"\nlocal = true\n", 24, "nothing waits"),
+    ] {
         let house = House::with(&format!("{KEYS}{source}")).await;
         let received = at("2026-11-23T10:00:00Z");
         house.deliver(received, 1, letter("ann@example.org", DELETE)).await;
         house.execute("UPDATE requests SET status = 'approved'").await;
+        let later = received + jiff::SignedDuration::from_hours(hours);
+        house.work.pass(later, Some(later), &Stop::never()).await.unwrap();
         assert!(house.intake.digest(at("2026-11-24T07:00:00Z")).await.unwrap());
         let (_, subject, ..) = digests(&house).await.remove(0);
         assert!(subject.ends_with(waits), "{subject}");

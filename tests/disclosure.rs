@@ -2,6 +2,7 @@
 //! a calendar year; everybody else waits for a person.
 
 use jiff::Timestamp;
+use privacyd::mailer::Outcome;
 use privacyd::message::Message;
 use privacyd::operator::hand::{Verb, act};
 use privacyd::stop::Stop;
@@ -134,7 +135,9 @@ async fn nobody_is_told_whom_nothing_proves_until_a_person_says_so() {
 
 async fn approve(exchange: &Exchange, reference: &str, now: &str) {
     let tools = exchange.house.intake.tools();
-    let done = act(&exchange.house.store, tools, reference, &Verb::Approve { proof: None }, at(now)).await;
+    let done =
+        act(&exchange.house.store, tools, reference, &Verb::Approve { proof: None, subject: None }, at(now))
+            .await;
     assert_eq!(done.unwrap().status, "approved");
 }
 
@@ -163,6 +166,32 @@ async fn once_a_year_a_person() {
     exchange.asks("2027-01-02T10:00:00Z", "jane@example.org", true, &format!("{ASKS} Hello!")).await;
     let (_, template, text) = exchange.last().await;
     assert!(template == "disclosed" && text.contains("calendar year 2026"), "{text}");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_back_was_not_given() {
+    let mut exchange = Exchange::with(YEAR).await;
+    let (first, later) = ("2026-03-02T10:00:00Z", "2026-06-02T10:00:00Z");
+    exchange.asks(first, "jane@example.org", true, ASKS).await;
+    let store = &exchange.house.store;
+    let (_, claim) = store.settle_and_claim(&[], 10, at(first)).await.unwrap();
+    let results: Vec<_> = claim
+        .rows
+        .into_iter()
+        .map(|row| match row.template.as_str() {
+            "disclosed" => (row, Outcome::Bounced("550 5.1.1".into())),
+            _ => (row, Outcome::Sent("250".into())),
+        })
+        .collect();
+    store.settle_and_claim(&results, 0, at(first)).await.unwrap();
+    let (reference, status) = exchange.statuses().await.remove(0);
+    assert_eq!(status, "held", "it is open again");
+    // A person closes it, by whatever way; what never arrived is nothing to refer to.
+    let tools = exchange.house.intake.tools();
+    act(&exchange.house.store, tools, &reference, &Verb::Complete, at(first)).await.unwrap();
+    exchange.asks(later, "jane@example.org", true, &format!("{ASKS} Thank you.")).await;
+    let (_, template, text) = exchange.last().await;
+    assert!(template == "disclosed" && text.contains("Example Mailings"), "{template}: {text}");
 }
 
 #[tokio::test]

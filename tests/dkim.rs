@@ -456,7 +456,9 @@ async fn a_window_of_mails_is_checked_at_once_and_has_an_end() {
     for (count, verifier) in [(40, verifier(500, 60_000)), (300, verifier(5000, 700))] {
         let (mails, asked) = window_of(count);
         let begun = std::time::Instant::now();
-        let answers = std::sync::Arc::new(verifier).check_all(&mails, asked, Timestamp::now()).await;
+        let verifier = std::sync::Arc::new(verifier);
+        let mut time_left = verifier.window_timeout();
+        let answers = verifier.check_all(&mails, asked, Timestamp::now(), &mut time_left).await;
         assert_eq!(answers.len(), mails.len());
         for (_, evidence) in answers {
             assert_eq!(evidence.proof.name(), "none");
@@ -464,6 +466,36 @@ async fn a_window_of_mails_is_checked_at_once_and_has_an_end() {
         }
         // One after the other the first would take 20 seconds; the others, 64 at once, 25.
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn mails_that_are_taken_alone_after_a_crash_have_one_end_together() {
+    const SLOW: &str = "slow._domainkey.example.org";
+    let server = Dns::scripted(&[(SLOW, Answer::Silence), (KEY, rsa_record())]);
+    let slow = DkimSigner::from_key(rsa()).domain("example.org").selector("slow");
+    let slow = sign(&slow.headers(["From", "To", "Subject", "Date"]), &LETTER.replace("<1@", "<slow@"));
+    for (window, proofs) in [(700, ["none", "none"]), (60_000, ["none", "dkim"])] {
+        let house = House::with("").await;
+        drop(house.work);
+        let mut intake = house.intake;
+        let window = Duration::from_millis(window);
+        let verifier = Verifier::new(Some(server.socket()), MAIL_TIMEOUT, window).unwrap();
+        std::sync::Arc::get_mut(&mut intake).unwrap().verifier = Some(std::sync::Arc::new(verifier));
+        let mails = [slow.clone(), signed()].into_iter().zip(1..).map(|(mail, uid)| Fetched {
+            id: MailId::Uid(uid),
+            size: 1000,
+            received: "2026-11-23T10:00:00Z".parse().unwrap(),
+            body: Body::Whole(mail.into_bytes()),
+        });
+        let mails: Vec<Fetched> = mails.collect();
+        let ids: Vec<&MailId> = mails.iter().map(|mail| &mail.id).collect();
+        house.store.count_attempts("box", 1, &ids).await.unwrap();
+        intake.receive("box", Window { validity: 1, mails }, Timestamp::now()).await.unwrap();
+        let mut messages = house.store.messages(None, 10).await.unwrap();
+        messages.sort_by_key(|message| message.id);
+        let found: Vec<&str> = messages.iter().map(|message| message.proof.as_str()).collect();
+        assert_eq!(found, proofs, "{window:?}");
     }
 }
 

@@ -4,6 +4,9 @@
 //!
 //! The border is mx.example.com; from there mail goes by LMTP to imap.example.com. What is called
 //! "genuine" has the shape of a known server's work.
+//!
+//! Forged answers need a question of ours first, which no mail of a corpus can have had: guessed, replayed and
+//! swapped codes, behind a plus, in the subject and in the text, are in `tests/ladder.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

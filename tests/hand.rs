@@ -151,7 +151,7 @@ async fn an_approval_is_what_a_proof_by_mail_is() {
         let desk = Desk::new("[clock]\nlaws = [\"uk_gdpr\"]\n", words).await;
         assert_eq!(desk.status().await, before);
         let mails = desk.mails().await;
-        let done = desk.once(7, Verb::Approve { proof }).await;
+        let done = desk.once(7, Verb::Approve { proof, subject: None }).await;
         assert_eq!((done.status, done.reply), ("approved", None));
         assert_eq!((desk.status().await.as_str(), desk.request().await.4), ("approved", given), "{words}");
         assert_eq!(desk.mails().await, mails);
@@ -176,7 +176,7 @@ async fn an_approval_is_what_a_proof_by_mail_is() {
 async fn nothing_is_done_with_what_is_closed_or_at_work() {
     let every = || {
         [
-            Verb::Approve { proof: None },
+            Verb::Approve { proof: None, subject: None },
             Verb::Deny { reason: Denial::Other },
             Verb::Hold { reason: None },
             Verb::Release,
@@ -205,10 +205,16 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
     }
     let desk = Desk::new("", DELETE).await;
     desk.house.execute("UPDATE requests SET status = 'executing'").await;
+    desk.house
+        .execute(
+            "INSERT INTO tasks (request_id, source, state, next_attempt_at, asked_at, updated_at)
+             SELECT id, 'Shop', 'waiting', 0, 0, 0 FROM requests",
+        )
+        .await;
     for verb in every().into_iter().skip(1) {
         desk.refused(1, verb, "is executing: wait").await;
     }
-    assert!(!desk.act(1, Verb::Approve { proof: None }).await.unwrap().changed);
+    assert!(!desk.act(1, Verb::Approve { proof: None, subject: None }).await.unwrap().changed);
     let nobody = Desk { reference: "PR-000000".into(), ..desk };
     nobody.refused(1, Verb::Withdraw, "There is no request PR-000000").await;
 }
@@ -216,7 +222,7 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
 #[tokio::test]
 async fn what_a_person_has_carried_out_is_completed_without_a_mail() {
     let desk = Desk::new("", DELETE).await;
-    desk.once(1, Verb::Approve { proof: None }).await;
+    desk.once(1, Verb::Approve { proof: None, subject: None }).await;
     let mails = desk.mails().await;
     let done = desk.once(2, Verb::Complete).await;
     assert_eq!((done.status, desk.mails().await), ("completed", mails));
@@ -249,7 +255,7 @@ async fn a_denial_says_why_in_fixed_words_and_where_to_complain() {
             if reason == Denial::NoMatch {
                 // To a stranger it would say that somebody is no customer.
                 desk.refused(3, Verb::Deny { reason }, "insufficient_verification").await;
-                desk.act(3, Verb::Approve { proof: None }).await.unwrap();
+                desk.act(3, Verb::Approve { proof: None, subject: None }).await.unwrap();
             }
             let done = desk.once(3, Verb::Deny { reason }).await;
             assert_eq!((done.status, done.reply.as_deref()), ("denied", Some("denied")));
@@ -283,7 +289,7 @@ async fn a_denial_and_its_reply_are_one_and_somebody_without_an_address_gets_non
         .execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'full'); END")
         .await;
     let tools = desk.house.intake.tools();
-    let verb = Verb::Deny { reason: Denial::NoMatch };
+    let verb = Verb::Deny { reason: Denial::Other };
     assert!(act(&desk.house.store, tools, &desk.reference, &verb, after(1)).await.is_err());
     assert_eq!(desk.state().await, before);
 
@@ -295,6 +301,65 @@ async fn a_denial_and_its_reply_are_one_and_somebody_without_an_address_gets_non
     let done = desk.once(1, Verb::Deny { reason: Denial::NoMatch }).await;
     assert_eq!((done.reply, desk.mails().await), (None, mails));
     assert!(done.said.contains("it has no address, so nobody is told"), "{}", done.said);
+}
+
+#[tokio::test]
+async fn nobody_unproven_is_told_that_nothing_matches_whatever_the_type_asks_for() {
+    for words in [DELETE, QUESTION, UNCLEAR] {
+        let desk = Desk::new("", words).await;
+        desk.refused(1, Verb::Deny { reason: Denial::NoMatch }, "insufficient_verification").await;
+        // A person vouches for it.
+        if words != UNCLEAR {
+            desk.act(1, Verb::Approve { proof: None, subject: None }).await.unwrap();
+            assert_eq!(desk.act(1, Verb::Deny { reason: Denial::NoMatch }).await.unwrap().status, "denied");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_denial_is_an_appeal_with_a_date_of_its_own() {
+    let answers = [
+        // What is said, the types of its requests in the order of their rows, and the letter that answers it.
+        (
+            "I do not agree with that. Please look at it again.",
+            vec!["deletion", "follow_up"],
+            Some("follow_up"),
+        ),
+        // The same is not asked for anew.
+        (DELETE, vec!["deletion", "follow_up"], Some("follow_up")),
+        (
+            "I do not agree. And please send me a copy of all the personal data you hold about me.",
+            vec!["deletion", "access", "follow_up"],
+            Some("confirm"),
+        ),
+        ("", vec!["deletion"], None),
+    ];
+    for (words, kinds, reply) in answers {
+        let desk = Desk::new("", DELETE).await;
+        desk.once(1, Verb::Deny { reason: Denial::Other }).await;
+        let mails = desk.mails().await;
+        let ids = desk.rows("SELECT rfc_message_id FROM outbox WHERE template = 'denied'").await;
+        let mail = format!(
+            "From: {JANE}\nTo: privacy@example.com\nSubject: Re: denied\nMessage-ID: <appeal@example.org>\n\
+             In-Reply-To: {}\n\n{words}\n",
+            ids[0]
+        );
+        desk.house.deliver(after(5), 2, mail.into_bytes()).await;
+        assert_eq!(desk.rows("SELECT kind FROM requests ORDER BY id").await, kinds, "{words}");
+        assert_eq!(desk.mails().await - mails, usize::from(reply.is_some()), "{words}");
+        assert_eq!(desk.status().await, "denied");
+        let Some(reply) = reply else { continue };
+        assert_eq!(desk.mail().await.1, reply, "{words}");
+        let appeal = "SELECT concat_ws(' ', status, due_on, (SELECT count(*) FROM deadlines d WHERE d.request_id = r.id
+            AND d.due_on = r.due_on AND d.warn_at IS NOT NULL)) FROM requests r WHERE kind = 'follow_up'";
+        assert_eq!(desk.rows(appeal).await, ["held 2026-12-28 1"], "30 days from then");
+        let reference = desk.rows("SELECT reference FROM requests WHERE kind = 'follow_up'").await.remove(0);
+        let events = desk.events().await;
+        let of_old = format!("sender appealed by {reference} (message 2)");
+        let of_new = format!("rule received asks to look again at {}, which was denied", desk.reference);
+        assert!(events.contains(&of_old) && events.contains(&of_new), "{events:?}");
+        assert_eq!(desk.rows("SELECT folder FROM messages WHERE id = 2").await, ["Held"]);
+    }
 }
 
 #[tokio::test]
@@ -328,7 +393,7 @@ async fn what_is_released_is_what_it_was() {
     let last = desk.events().await.pop().unwrap();
     assert_eq!(last, "person approved released");
     let desk = Desk::new("", COPY).await;
-    desk.once(1, Verb::Approve { proof: Some(2) }).await;
+    desk.once(1, Verb::Approve { proof: Some(2), subject: None }).await;
     desk.once(2, Verb::Hold { reason: None }).await;
     desk.once(3, Verb::Release).await;
     assert_eq!((desk.status().await.as_str(), desk.request().await.4), ("approved", 2));
@@ -339,7 +404,9 @@ async fn what_never_was_asked_is_asked_at_its_release_and_what_cannot_be_is_refu
     let another = "Please delete all my personal data. My address is bob.jones@example.net.";
     let desk = Desk::new("", another).await;
     assert_eq!((desk.request().await.0.as_str(), desk.status().await.as_str()), ("deletion", "held"));
-    let done = desk.once(2, Verb::Release).await;
+    desk.refused(1, Verb::Release, "--for").await;
+    let hers = Verb::Approve { proof: None, subject: Some("jane@example.org".parse().unwrap()) };
+    let done = desk.once(2, hers).await;
     assert_eq!((done.status, done.reply.as_deref()), ("awaiting_proof", Some("confirm")));
     desk.says_yes(3, 2).await;
     assert_eq!(desk.status().await, "approved");
@@ -349,7 +416,7 @@ async fn what_never_was_asked_is_asked_at_its_release_and_what_cannot_be_is_refu
     desk.refused(1, Verb::Release, "approve it or deny it").await;
     let desk = Desk::new("", UNCLEAR).await;
     desk.refused(1, Verb::Release, "reclassify").await;
-    desk.refused(1, Verb::Approve { proof: None }, "reclassify").await;
+    desk.refused(1, Verb::Approve { proof: None, subject: None }, "reclassify").await;
     assert!(!desk.act(1, Verb::Hold { reason: None }).await.unwrap().changed);
 }
 

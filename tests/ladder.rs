@@ -308,6 +308,28 @@ async fn asked_again_it_is_one_request_and_the_question_goes_out_again_but_not_f
 }
 
 #[tokio::test]
+async fn a_question_that_goes_out_again_names_the_day_on_which_it_really_ends() {
+    let mut x = Exchange::new().await;
+    for (day, end, named) in [
+        (0, 14, "7 December 2026"),
+        (10, 24, "17 December 2026"),
+        // Twice the time of the first question, and no more.
+        (20, 28, "21 December 2026"),
+        (27, 28, "21 December 2026"),
+    ] {
+        x.mail(day, "jane@example.org", "Data", "", DELETE).await;
+        let ends = x.house.scalar("SELECT proof_until FROM requests").await;
+        assert_eq!(ends, after(end).as_second(), "{day}");
+        let letter = x.letter().await;
+        assert!(letter.raw.contains(named), "{day}: {}", letter.raw);
+    }
+    // Nothing that is over is asked about once more.
+    x.mail(29, "jane@example.org", "Data", "", DELETE).await;
+    assert_eq!(x.requests().await.len(), 2);
+    assert!(x.letter().await.raw.contains("5 January 2027"));
+}
+
+#[tokio::test]
 async fn a_thread_belongs_to_whom_our_mail_went_to() {
     let mut x = Exchange::new().await;
     x.mail(0, "jane@example.org", "Data", "", DELETE).await;
@@ -365,7 +387,7 @@ async fn a_new_wish_in_an_old_thread_is_heard() {
             "completed",
         ),
         ("", "Please close my account.", "Cancel-account", "cancel_account", "awaiting_proof"),
-        ("", "Perhaps I will want to delete my account one day.", "Held", "unclear", "held"),
+        ("", "Maybe you could delete my data some day?", "Held", "unclear", "held"),
     ] {
         let filed = x.mail(2, "jane@example.org", &subject, fields, &format!("{words}{quoted}")).await;
         assert_eq!(filed, folder, "{words}");
@@ -444,9 +466,11 @@ async fn several_rights_of_one_mail_are_proven_by_one_code() {
 
 #[tokio::test]
 async fn a_copy_of_the_data_needs_data_points_as_well() {
-    let keys = "[proof]\ndata_points = [\"postcode\", \"phone\", \"customer_number\"]\n";
+    let keys = "[proof]\ndata_points = [\"postcode\", \"phone\", \"customer_number\", \"area\"]\n";
+    let guesses: String = (1..=25).map(|number| format!(" 4700{number:02}")).collect();
+    let guesses = format!("Yes. My postcode is 10115 X and my number is{guesses}");
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(
-        r#"{"postcode": "10115 X", "phone": "+49 30 1234567", "customer_number": 470011, "name": "Jane"}"#,
+        r#"{"postcode": "10115 X", "phone": "+49 30 1234567", "customer_number": 470011, "area": "10115", "name": "Jane"}"#,
     )
     .unwrap();
     for (words, proof) in [
@@ -454,6 +478,10 @@ async fn a_copy_of_the_data_needs_data_points_as_well() {
         ("Yes. Postcode 10115 X, phone +49 (30) 12345-67", 3),
         ("Yes. My number is 470 011 and my postcode 10115X", 3),
         ("Yes. My name is Jane", 2),
+        // A part of a number is none, one text counts once, and whoever names them all has named none.
+        ("Yes. My number is 94700112 and my postcode 10115X", 2),
+        ("Yes. My postcode is 10115 X", 2),
+        (&guesses, 2),
     ] {
         let mut x = Exchange::with(keys).await;
         let jane = "jane@example.org".parse().unwrap();
@@ -563,9 +591,55 @@ async fn a_reminder_that_a_bound_swallows_shows() {
     let row = x.house.store.requests(Some("awaiting_proof"), 1).await.unwrap().remove(0);
     let (_, events) = x.house.store.request(&row.reference).await.unwrap().unwrap();
     assert_eq!(events.last().unwrap().reason, format!("half of the time has gone by; no letter: {bound}"));
-    // The end is told: there is room again.
-    assert_eq!(x.house.intake.sweep(after(14)).await.unwrap(), 1);
+    // It goes out when there is room again, and the end is told.
+    for (day, template) in [(8, "reminder"), (14, "expired")] {
+        assert_eq!(x.house.intake.sweep(after(day)).await.unwrap(), 1);
+        assert_eq!(x.letter().await.template, template);
+    }
+}
+
+#[tokio::test]
+async fn who_could_not_be_reminded_in_time_is_reminded_before_the_end() {
+    let mut x = Exchange::new().await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    // Nobody was there for a while.
+    assert_eq!(x.house.intake.sweep(after(40)).await.unwrap(), 1);
+    let reminder = x.letter().await;
+    assert_eq!((x.status().await.as_str(), reminder.template.as_str()), ("awaiting_proof", "reminder"));
+    assert!(reminder.raw.contains("9 January 2027"), "{}", reminder.raw);
+    for (day, letters, status) in [(46, 0, "awaiting_proof"), (47, 1, "expired"), (48, 0, "expired")] {
+        assert_eq!(x.house.intake.sweep(after(day)).await.unwrap(), letters);
+        assert_eq!(x.status().await, status);
+    }
     assert_eq!(x.letter().await.template, "expired");
+}
+
+#[tokio::test]
+async fn a_reminder_that_is_always_swallowed_does_not_keep_a_request_for_ever() {
+    let mut x = Exchange::with("[limits]\nreplies_per_day = 1\n").await;
+    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+    for day in 7..=28 {
+        let words = format!("Please unsubscribe me. {}", "Indeed. ".repeat(usize::try_from(day).unwrap()));
+        x.mail(day, "jane@example.org", "News", "", &words).await;
+        assert_eq!(x.letter().await.template, "opt_out");
+        assert_eq!(x.house.intake.sweep(after(day)).await.unwrap(), 0);
+        let deletion = x.requests().await.into_iter().find(|row| row.0 == "deletion").unwrap();
+        assert_eq!(deletion.1, if day < 28 { "awaiting_proof" } else { "expired" }, "{day}");
+    }
+}
+
+#[tokio::test]
+async fn a_reminder_to_whom_the_mail_has_proven_is_under_no_bound_of_strangers() {
+    let keys =
+        "[authentication]\nauthserv_ids = [\"mx.example.com\"]\n[limits]\nunproven_replies_in_all = 1\n";
+    let mut x = Exchange::with(keys).await;
+    let results = "Authentication-Results: mx.example.com; dmarc=pass header.from=example.org\n";
+    x.mail(0, "jane@example.org", "Data", results, DELETE).await;
+    x.mail(7, "stranger@example.net", "News", "", "Please unsubscribe me.").await;
+    assert_eq!(x.count().await, 2);
+    assert_eq!(x.house.intake.sweep(after(7)).await.unwrap(), 1);
+    let reminder = x.letter().await;
+    assert_eq!((reminder.to.as_str(), reminder.template.as_str()), ("jane@example.org", "reminder"));
 }
 
 #[tokio::test]
@@ -586,7 +660,7 @@ async fn every_letter_is_marked_as_automatic_and_bears_nothing_of_the_senders() 
         for words in [
             "Please unsubscribe me. Brontosaurus.",
             "Please unsubscribe me and do not sell my personal data. Brontosaurus.",
-            "Perhaps I will want to delete my account one day. Brontosaurus.",
+            "Maybe you could delete my data some day? Brontosaurus.",
         ] {
             x.mail(2, "jane@example.org", "Xylophone", "References: <brontosaurus@example.org>\n", words)
                 .await;

@@ -209,7 +209,7 @@ impl World {
         }
         let reference = request.get(&requests).reference.clone();
         let verb = match verb {
-            0 => Verb::Approve { proof: None },
+            0 => Verb::Approve { proof: None, subject: None },
             1 => Verb::Deny { reason: Denial::NoMatch },
             2 => Verb::Hold { reason: None },
             3 => Verb::Release,
@@ -288,7 +288,8 @@ impl World {
             }
             let orders = done.get(&reference).copied().unwrap_or_default();
             assert!(orders <= history.executions, "{reference} was carried out {orders} times: {events:?}");
-            if kind == "deletion" && history.executions > 0 {
+            let by_person = events.iter().any(|(actor, event)| actor == "person" && event == "completed");
+            if kind == "deletion" && (history.executions > 0 || by_person) {
                 may_be_erased.insert(subject);
             }
         }
@@ -325,7 +326,8 @@ impl History {
             let may = match event.as_str() {
                 "received" => before.is_empty(),
                 "asked" | "reminded" | "expired" => ["approved", "awaiting_proof"].contains(&before),
-                "approved" | "denied" | "withdrawn" | "reclassified" => is_open,
+                "approved" | "withdrawn" | "reclassified" => is_open,
+                "denied" => is_open || before == "executing",
                 "released" => before == "held",
                 "executing" => {
                     before == "approved" && (history.approved_by_sender || history.approved_by_person)
@@ -335,6 +337,7 @@ impl History {
                 "completed" => is_open || before == "executing",
                 "held" => !is_closed || was_undelivered && before.ends_with("completed"),
                 "note" | "undelivered" | "asked_again" | "extended" => true,
+                "appealed" => before == "denied",
                 _ => false,
             };
             if !may {

@@ -12,7 +12,7 @@ use privacyd::operator::import_from;
 use privacyd::operator::notice::queue;
 use privacyd::reply::POLICY_CHANGE;
 use privacyd::stop::Stop;
-use privacyd::store::notices::Progress;
+use privacyd::store::notices::{OpenNotice, Progress};
 use privacyd::token::Tokens;
 
 #[path = "support/corridor.rs"]
@@ -42,9 +42,24 @@ impl Post {
     }
 
     async fn send(&self, name: &str, per_minute: u32) -> u64 {
+        let notice = self.open(name, per_minute).await;
+        queue(&self.house.store, notice, Timestamp::now(), |_| {}).await.unwrap()
+    }
+
+    async fn open(&self, name: &str, per_minute: u32) -> i64 {
+        match self.house.store.open_notice(name, POLICY_CHANGE, per_minute, Timestamp::now()).await.unwrap() {
+            OpenNotice::Open(notice) => notice,
+            refused => panic!("{refused:?}"),
+        }
+    }
+
+    /// The unfinished notice that stands in the way of one of this name, if one does.
+    async fn in_the_way_of(&self, name: &str) -> Option<String> {
         let now = Timestamp::now();
-        let notice = self.house.store.open_notice(name, POLICY_CHANGE, per_minute, now).await.unwrap();
-        queue(&self.house.store, notice.unwrap(), now, |_| {}).await.unwrap()
+        match self.house.store.open_notice(name, POLICY_CHANGE, 6000, now).await.unwrap() {
+            OpenNotice::Unfinished(other) => Some(other),
+            _ => None,
+        }
     }
 
     fn notices(&self, keys: &[&str]) -> Notices {
@@ -68,6 +83,10 @@ impl Post {
 
     async fn progress(&self, name: &str) -> Progress {
         self.house.store.notices(Some(name)).await.unwrap().remove(0)
+    }
+
+    async fn progress_of_all(&self) -> Vec<String> {
+        self.house.store.notices(None).await.unwrap().into_iter().map(|progress| progress.name).collect()
     }
 
     async fn count(&self, name: &str, state: &str) -> i64 {
@@ -119,7 +138,8 @@ async fn everybody_gets_it_once_in_their_language_whatever_they_opted_out_of() {
     // Without keys there is no token.
     assert!(to == "new@example.org" && !raw.contains("List-Unsubscribe"));
     // And a name belongs to one template.
-    assert_eq!(post.house.store.open_notice("p", "breach-notice", 1, Timestamp::now()).await.unwrap(), None);
+    let other = post.house.store.open_notice("p", "breach-notice", 1, Timestamp::now()).await.unwrap();
+    assert_eq!(other, OpenNotice::OtherTemplate);
 }
 
 #[tokio::test]
@@ -127,8 +147,8 @@ async fn a_process_that_ends_on_the_way_sends_nobody_a_second_one() {
     let mut post = Post::with(20).await;
     // It ends while it queues, and is called again.
     let now = Timestamp::now();
-    let notice = post.house.store.open_notice("p", POLICY_CHANGE, 6000, now).await.unwrap().unwrap();
-    assert_eq!(post.house.store.queue_notice(notice, 0, 5, now).await.unwrap().unwrap().1, 5);
+    let notice = post.open("p", 6000).await;
+    assert_eq!(post.house.store.queue_notice(notice, 5, now).await.unwrap(), Some((5, 5)));
     assert_eq!(post.send("p", 6000).await, 15);
     // It ends while it sends to three.
     let due = post.house.store.next_notice(now).await.unwrap().unwrap();
@@ -142,6 +162,36 @@ async fn a_process_that_ends_on_the_way_sends_nobody_a_second_one() {
     got.extend(claimed.iter().map(|to| to.address.to_string()));
     assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), 20);
     assert_eq!(got.len(), 20);
+}
+
+#[tokio::test]
+async fn a_notice_whose_queueing_was_broken_off_is_not_done_and_stands_in_the_way_of_another() {
+    let mut post = Post::with(20).await;
+    let now = Timestamp::now();
+    let notice = post.open("policy-change-2026-11-28", 6000).await;
+    assert_eq!(post.house.store.queue_notice(notice, 5, now).await.unwrap(), Some((5, 5)));
+    post.house = post.house.restarted().await;
+    // All that were queued get it; that is not all.
+    assert_eq!(post.minute().await, 5);
+    let progress = post.progress("policy-change-2026-11-28").await;
+    assert_eq!((progress.state.as_str(), progress.people, progress.to_queue), ("queueing", 5, 15));
+    // Without --name, and a day later.
+    let other = Some("policy-change-2026-11-28".to_owned());
+    assert_eq!(post.in_the_way_of("policy-change-2026-11-29").await, other);
+    let unfinished =
+        post.house.store.unfinished_notice("policy-change-2026-11-29", POLICY_CHANGE).await.unwrap();
+    assert_eq!(unfinished, other);
+    assert_eq!(post.progress_of_all().await, ["policy-change-2026-11-28"]);
+    assert_eq!(post.send("policy-change-2026-11-28", 6000).await, 15);
+    assert_eq!(post.in_the_way_of("policy-change-2026-11-29").await, other, "it is still to be sent");
+    assert_eq!(post.minute().await, 15);
+    let progress = post.progress("policy-change-2026-11-28").await;
+    assert_eq!((progress.state.as_str(), progress.people, progress.to_queue), ("done", 20, 0));
+    assert_eq!(post.in_the_way_of("policy-change-2026-11-29").await, None);
+    // What is cancelled stands in nobody's way, and does not go on beside another.
+    assert!(post.house.store.cancel_notice("policy-change-2026-11-29").await.unwrap());
+    assert_eq!(post.in_the_way_of("third").await, None);
+    assert_eq!(post.in_the_way_of("policy-change-2026-11-29").await, Some("third".to_owned()));
 }
 
 #[tokio::test]
@@ -235,7 +285,7 @@ async fn a_bounce_finds_its_notice_and_whoever_is_erased_is_gone() {
     assert_eq!((post.count("p", "bounced").await, post.count("p", "sent").await), (1, 2));
     assert_eq!(post.house.counts().await, (2, 0, 0));
     let address = to.parse().unwrap();
-    post.house.store.bury(&address, None, Timestamp::now()).await.unwrap();
+    post.house.bury(&address, Timestamp::now()).await;
     post.house.store.erase_again(&[address], Timestamp::now()).await.unwrap();
     assert_eq!(post.progress("p").await.people, 2);
     receive(3, report(3, &to)).await;

@@ -126,6 +126,8 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     let said = house.done(&["reconcile"]);
     assert_eq!(said, "4 mails looked at, 0 unaccounted; 0 requests found among junk\n");
     assert_eq!(house.list(&["messages", "list"]).len(), 4);
+    // Whether they are done is for a person to find out.
+    assert_eq!(house.list(&["messages", "list", "--disposition", "review"]).len(), 2);
     // So the same bytes once more are nothing new.
     house.put("", "jane", OPT_OUT);
     house.read();
@@ -138,6 +140,39 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     assert_eq!(house.statuses()[2], pair("dan", "completed"));
     assert_eq!(house.statuses()[..2], [pair("bob", "held"), pair("cat", "held")]);
     assert_eq!(house.run(&["recovery", "end"]).status.code(), Some(1));
+
+    // An opt-out that was held is carried out when a person lets it be.
+    let rows = house.list(&["requests", "list"]);
+    let bob = rows.iter().find(|row| row["subject"] == "bob@example.org").expect("bob's is open");
+    let reference = bob["reference"].as_str().expect("a reference");
+    let done = house.done(&["requests", "release", reference]);
+    assert!(done.contains("is completed; the reply is queued"), "{done}");
+    assert_eq!(house.run(&["suppressions", "check", "bob@example.org"]).status.code(), Some(0));
+    house.read();
+    assert_eq!((house.sent(), house.statuses()[0].clone()), (4, pair("bob", "completed")));
+}
+
+#[test]
+fn what_an_older_copy_had_queued_is_not_sent_before_the_mailbox_is_looked_at() {
+    let house = Binary::new();
+    let (database, copy) = (house.path("privacyd.db"), house.path("copy.db"));
+    house.put("", "jane", OPT_OUT);
+    // No letter can be written here.
+    std::fs::write(house.path("replies"), "").unwrap();
+    house.run(&["run", "--once"]);
+    assert_eq!(house.list(&["outbox", "list", "--state", "sent"]).len(), 0);
+    std::fs::copy(&database, &copy).unwrap();
+    std::fs::remove_file(house.path("replies")).unwrap();
+    house.read();
+    house.put("", "bob", OPT_OUT);
+    house.read();
+    assert_eq!(house.sent(), 2);
+
+    house.remove_database();
+    std::fs::copy(&copy, &database).unwrap();
+    house.read();
+    assert!(house.recovery().is_some());
+    assert_eq!(house.sent(), 2, "jane has her answer");
 }
 
 #[test]
@@ -201,6 +236,56 @@ fn a_backup_is_private_whole_and_says_that_it_is_one() {
     assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
 }
 
+#[test]
+fn a_backup_is_restored_and_what_was_there_is_kept() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    let (file, database) = (house.path("backup.db"), house.path("privacyd.db"));
+    let name = file.display().to_string();
+    house.done(&["backup", &name]);
+    assert!(!house.path("backup.db.part").exists());
+    house.put("", "bob", OPT_OUT);
+    house.read();
+    // As after a crash: a log lies beside the database, and is not that of the copy.
+    std::fs::write(house.path("privacyd.db-wal"), "of the other").unwrap();
+    std::fs::write(house.path("privacyd.db-shm"), "of the other").unwrap();
+
+    let sole = privacyd::store::Sole::claim(&database).unwrap();
+    let refused = house.run(&["restore", &name]);
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("another privacyd already works on"),
+        "{refused:?}"
+    );
+    drop(sole);
+    // A copy that was made otherwise would answer at once.
+    let other = house.path("other.db");
+    std::fs::copy(&database, &other).unwrap();
+    let refused = house.run(&["restore", &other.display().to_string()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stdout).contains("does not say that it is a copy"),
+        "{refused:?}"
+    );
+    let before = std::fs::read(&database).unwrap();
+
+    let said = house.done(&["restore", &name]);
+    assert!(said.contains("with 1 mails and 1 requests"), "{said}");
+    assert_eq!(std::fs::metadata(&database).unwrap().permissions().mode() & 0o777, 0o600);
+    let kept: Vec<PathBuf> = std::fs::read_dir(house.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.display().to_string().contains("privacyd.db.before-"))
+        .collect();
+    assert_eq!(kept.len(), 2, "the database and its log: {kept:?}");
+    assert!(kept.iter().any(|path| std::fs::read(path).unwrap() == before));
+    assert!(house.recovery().unwrap().starts_with("restored from the backup of 2"));
+    assert_eq!(house.statuses(), [pair("jane", "completed")]);
+    house.put("", "cat", OPT_OUT);
+    house.read();
+    assert_eq!((house.sent(), house.statuses()[0].clone()), (2, pair("cat", "held")));
+}
+
 /// Overwrites the second half.
 fn damage(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
@@ -218,6 +303,10 @@ async fn what_a_backup_had_queued_is_not_sent_again_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let later = now + SignedDuration::from_mins(1);
     assert_eq!(house.store.due(later).await.unwrap().0, 2);
+    house.store.hold_back(true);
+    assert_eq!(house.store.due(later).await.unwrap().0, 0);
+    assert!(house.store.settle_and_claim(&[], 8, later).await.unwrap().1.letters.is_empty());
+    house.store.hold_back(false);
     for (is_up_to_date, due, ended) in
         [(false, 0, Ended { held: 1, unknown: 2 }), (true, 2, Ended::default())]
     {
@@ -232,6 +321,38 @@ async fn what_a_backup_had_queued_is_not_sent_again_by_itself() {
         copy.close().await;
     }
     assert_eq!(house.store.due(later).await.unwrap().0, 2, "the original goes on");
+}
+
+#[tokio::test]
+async fn a_reply_of_unknown_fate_is_wrong_until_a_person_settles_it() {
+    let house = support::House::new().await;
+    let now = Timestamp::now();
+    house.deliver(now, 1, support::letter("jane@example.org", OPT_OUT)).await;
+    house.deliver(now, 2, support::letter("ann@example.org", DELETE)).await;
+    house.execute("UPDATE outbox SET state = 'unknown', updated_at = 0").await;
+    let unknown = async || {
+        house
+            .store
+            .standing(now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date(), now)
+            .await
+            .unwrap()
+            .replies_unknown
+    };
+    assert_eq!(unknown().await, 2, "however long ago");
+    let ids: Vec<i64> =
+        house.store.replies(None, 10).await.unwrap().into_iter().map(|reply| reply.id).collect();
+    let (to_jane, to_ann) = (*ids.iter().min().unwrap(), *ids.iter().max().unwrap());
+    assert_eq!(house.store.settle_by_hand(to_jane, true, now).await.unwrap(), Some(Vec::new()));
+    assert_eq!(house.store.settle_by_hand(to_jane, false, now).await.unwrap(), None, "once");
+    let held = house.store.settle_by_hand(to_ann, false, now).await.unwrap().unwrap();
+    let (request, _) = house.store.request(&held[0]).await.unwrap().unwrap();
+    assert_eq!((held.len(), request.status.as_str()), (1, "held"), "her question never came");
+    let states =
+        house.store.replies(None, 10).await.unwrap().into_iter().map(|reply| (reply.id, reply.state));
+    let expected = [(to_jane, "sent".to_owned()), (to_ann, "bounced".to_owned())];
+    assert_eq!(states.collect::<std::collections::BTreeMap<_, _>>(), expected.into());
+    assert_eq!(unknown().await, 0);
+    assert!(house.store.verify_chain(None).await.unwrap().damage.is_none());
 }
 
 #[tokio::test]
@@ -281,6 +402,31 @@ fn mail_that_nobody_accounts_for_is_told_and_recorded() {
     let status = String::from_utf8(house.run(&["status"]).stdout).unwrap();
     assert!(status.contains("1 mails were not accounted for"), "{status}");
     assert_eq!(house.done(&["reconcile"]), "3 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+}
+
+#[test]
+fn a_mail_that_was_only_glanced_at_is_read_once_somebody_puts_it_into_the_inbox() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    house.put(".Opt-out", "stray", OPT_OUT);
+    house.put(".Held", "other", DELETE);
+    house.run(&["reconcile"]);
+    assert_eq!(house.statuses(), [pair("jane", "completed")]);
+    let moved = |from: &str, name: &str| {
+        let root = house.path("Maildir");
+        std::fs::rename(root.join(from).join("new").join(name), root.join("new").join(name)).unwrap();
+    };
+    moved(".Opt-out", "stray");
+    moved(".Held", "other");
+    house.read();
+    let all = [pair("jane", "completed"), pair("other", "awaiting_proof"), pair("stray", "completed")];
+    assert_eq!((house.statuses(), house.sent()), (all.to_vec(), 3));
+    assert_eq!(house.list(&["messages", "list"]).len(), 3, "each has its one row");
+    // Read once, it is read: the same bytes again are nothing new.
+    house.put("", "stray", OPT_OUT);
+    house.read();
+    assert_eq!((house.statuses().len(), house.sent()), (3, 3));
 }
 
 #[tokio::test]

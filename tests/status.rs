@@ -134,7 +134,7 @@ fn status_tells_what_runs_and_what_is_wrong() {
 
     house.deliver("jane", "Please unsubscribe me from your newsletter.");
     let daemon = house.start();
-    let told = daemon.told("WATCHDOG=1");
+    let told = daemon.told("all read by 2");
     assert!(told.contains("READY=1\nSTATUS=1 mailboxes, "), "{told}");
     assert!(told.contains("STATUS=1 mailboxes, all read by 2"), "{told}");
     let (status, code) = house.status();
@@ -200,7 +200,7 @@ fn a_second_daemon_refuses_and_takes_over_at_once_after_a_kill() {
     let next = house.start();
     next.told("READY=1");
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-    next.told("WATCHDOG=1");
+    next.told("all read by 2");
     next.kill();
     assert_eq!(house.done(&["outbox", "list", "--json"]).lines().count(), 1);
 }
@@ -224,7 +224,7 @@ fn numbers_are_to_be_had_on_this_machine() {
     let house = House::with(&format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n"));
     house.deliver("jane", "Please unsubscribe me from your newsletter.");
     let daemon = house.start();
-    daemon.told("WATCHDOG=1");
+    daemon.told("all read by 2");
     let ask = |path: &str| {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();

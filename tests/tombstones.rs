@@ -10,10 +10,15 @@ use sha2::{Digest, Sha256};
 #[path = "support/corridor.rs"]
 mod support;
 
-use support::House;
+use support::{House, letter};
 
 fn address(text: &str) -> Address {
     text.parse().unwrap()
+}
+
+/// Leaves somebody's tombstone.
+async fn bury(house: &House, text: &str, at: Timestamp) {
+    house.bury(&address(text), at).await;
 }
 
 async fn import(house: &House, csv: &str) -> privacyd::operator::Imported {
@@ -24,18 +29,17 @@ async fn import(house: &House, csv: &str) -> privacyd::operator::Imported {
 async fn an_erased_address_is_refused_by_every_import() {
     let house = House::new().await;
     let now = Timestamp::now();
-    assert!(house.store.bury(&address("Jane@Example.org"), None, now).await.unwrap());
-    assert!(!house.store.bury(&address("jane@example.org"), None, now).await.unwrap());
+    bury(&house, "Jane@Example.org", now).await;
     let done =
         import(&house, "email,name\nJANE@example.org,J\nann@example.org,A\nbad,B\njane@example.ORG,K\n")
             .await;
     assert_eq!((done.new, done.updated, done.erased, done.bad), (1, 0, 2, 1));
-    assert_eq!(house.store.contact_count().await.unwrap(), 1);
-    assert!(house.store.is_buried(&address("jane@EXAMPLE.org")).await.unwrap());
-    assert!(!house.store.is_buried(&address("ann@example.org")).await.unwrap());
+    assert_eq!(house.scalar("SELECT count(*) FROM contacts").await, 1);
+    assert!(house.store.buried(&address("jane@EXAMPLE.org")).await.unwrap().is_some());
+    assert!(house.store.buried(&address("ann@example.org")).await.unwrap().is_none());
     // Also for a database that is opened anew; and what is kept is no plain hash.
     let house = house.restarted().await;
-    assert!(house.store.is_buried(&address("jane@example.org")).await.unwrap());
+    assert!(house.store.buried(&address("jane@example.org")).await.unwrap().is_some());
     let kept = house.store.tombstones(&[], 10).await.unwrap();
     assert_eq!(kept.len(), 1);
     assert_ne!(kept[0].0, Sha256::digest("jane@example.org").to_vec());
@@ -51,7 +55,7 @@ async fn what_a_backup_brings_back_is_found_and_erased_again() {
     let gone = ["user0@example.org", "user4999@example.org", "user5000@example.org", "user11999@example.org"];
     for text in gone {
         house.store.suppress(&address(text), "marketing", now).await.unwrap();
-        house.store.bury(&address(text), None, now).await.unwrap();
+        bury(&house, text, now).await;
     }
     let mut named = Vec::new();
     let found = replay(&house.store, true, |text| {
@@ -61,10 +65,43 @@ async fn what_a_backup_brings_back_is_found_and_erased_again() {
     .await
     .unwrap();
     assert_eq!((found, named.as_slice()), (4, gone.map(str::to_owned).as_slice()));
-    assert_eq!(house.store.contact_count().await.unwrap(), 12_000);
+    assert_eq!(house.scalar("SELECT count(*) FROM contacts").await, 12_000);
     assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 4);
-    assert_eq!(house.store.contact_count().await.unwrap(), 11_996);
+    assert_eq!(house.scalar("SELECT count(*) FROM contacts").await, 11_996);
     assert_eq!(house.suppressed([gone[0], gone[3]]).await, [true, true]);
+    assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_a_backup_brings_back_of_requests_and_replies_is_emptied_too() {
+    let house = House::new().await;
+    let received: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    for (number, person) in [(1, "jane@example.org"), (2, "ann@example.org"), (3, "bob@example.org")] {
+        house.deliver(received, number, letter(person, "Please delete all my personal data.")).await;
+    }
+    house.execute("UPDATE outbox SET state = 'sent', updated_at = created_at").await;
+    house
+        .execute("INSERT INTO corrections (request_id, field, new) SELECT id, 'name', 'Jan' FROM requests")
+        .await;
+    // None of them is a contact. Bob has asked after he was erased.
+    let erased: Timestamp = "2026-12-01T10:00:00Z".parse().unwrap();
+    bury(&house, "jane@example.org", erased).await;
+    bury(&house, "bob@example.org", "2026-01-01T10:00:00Z".parse().unwrap()).await;
+    assert_eq!(replay(&house.store, true, |_| Ok(())).await.unwrap(), 1);
+    let left = |what: &str| -> &'static str {
+        Box::leak(format!("SELECT count(*) FROM {what} AND address = 'jane@example.org'").into_boxed_str())
+    };
+    let letters = left("(SELECT recipient AS address, raw FROM outbox) WHERE length(raw) > 0");
+    let changes = left(
+        "(SELECT r.subject AS address FROM corrections c JOIN requests r ON r.id = c.request_id) WHERE true",
+    );
+    assert_eq!((house.scalar(letters).await, house.scalar(changes).await), (1, 1));
+    assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 1);
+    assert_eq!((house.scalar(letters).await, house.scalar(changes).await), (0, 0));
+    assert_eq!(house.scalar("SELECT count(*) FROM outbox WHERE length(raw) > 0").await, 2);
+    // The text of a reply may be all that is back.
+    house.execute("UPDATE outbox SET raw = x'41' WHERE recipient = 'jane@example.org'").await;
+    assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 1);
     assert_eq!(replay(&house.store, false, |_| Ok(())).await.unwrap(), 0);
 }
 
@@ -72,7 +109,7 @@ async fn what_a_backup_brings_back_is_found_and_erased_again() {
 async fn tombstones_kept_outside_outlive_the_backup() {
     let house = House::new().await;
     import(&house, "email\njane@example.org\n").await;
-    house.store.bury(&address("jane@example.org"), None, Timestamp::now()).await.unwrap();
+    bury(&house, "jane@example.org", Timestamp::now()).await;
     let kept: Vec<([u8; 32], i64)> = house
         .store
         .tombstones(&[], 10)

@@ -5,10 +5,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
+use privacyd::ladder::Denial;
 use privacyd::mailer::Outcome;
 use privacyd::message::Message;
+use privacyd::operator::copy::{Handed, write_copy};
+use privacyd::operator::hand::{Became, Done, NotDone, Refusal, Verb, act};
+use privacyd::source::{KEPT_WHAT, KEPT_WHY, Kept};
 use privacyd::stop::Stop;
 use serde_json::json;
+use sqlx::Connection;
 
 #[path = "support/corridor.rs"]
 mod support;
@@ -92,7 +97,7 @@ impl Exchange {
     async fn last(&self) -> (String, String, usize) {
         let letters = self.house.letters().await;
         let (_, template, raw) = letters.last().unwrap().clone();
-        let text = Message::parse(raw.as_bytes()).unwrap().text();
+        let text = Message::parse(raw.as_bytes()).unwrap().text().replace('\r', "");
         (template, text, letters.len())
     }
 
@@ -102,8 +107,33 @@ impl Exchange {
         parsed.attachments().map(|part| String::from_utf8(part.contents().to_vec()).unwrap()).collect()
     }
 
+    /// What a person does with the last request.
+    async fn hand(&self, at: Timestamp, verb: Verb) -> Result<Done, Refusal> {
+        let reference = self.house.store.requests(None, 100).await.unwrap().pop().unwrap().reference;
+        let tools = self.house.intake.tools();
+        act(&self.house.store, tools, &reference, &verb, at).await.map_err(|not_done| match not_done {
+            NotDone::Refused(refusal) => refusal,
+            NotDone::Broken(error) => panic!("{error:#}"),
+        })
+    }
+
+    async fn says_done(&self, at: Timestamp, system: &str, became: Became) -> Result<Done, Refusal> {
+        self.hand(at, Verb::Done { system: system.into(), became }).await
+    }
+
+    /// The systems of the last request, and how far each is.
+    async fn tasks(&self) -> Vec<(String, String)> {
+        let reference = self.house.store.requests(None, 100).await.unwrap().pop().unwrap().reference;
+        let rows = self.house.store.tasks(&reference).await.unwrap();
+        rows.into_iter().map(|row| (row.source, row.state)).collect()
+    }
+
+    async fn tombstones(&self) -> i64 {
+        self.house.scalar("SELECT count(*) FROM tombstones").await
+    }
+
     async fn contacts(&self) -> i64 {
-        self.house.store.contact_count().await.unwrap()
+        self.house.scalar("SELECT count(*) FROM contacts").await
     }
 }
 
@@ -165,7 +195,43 @@ async fn nothing_is_carried_out_before_its_proof_or_where_no_system_is_named() {
     let mut exchange = Exchange::with("").await;
     exchange.approved("jane@example.org", DELETE, "Yes").await;
     assert_eq!(exchange.work(hours(100)).await, 0);
-    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("approved", 2));
+    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("executing", 2));
+    assert_eq!(exchange.tasks().await, [("Example".into(), "by_hand".into())]);
+    exchange.says_done(hours(101), "Example", DONE).await.unwrap();
+    assert_eq!(exchange.work(hours(101)).await, 1);
+    assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("completed", 1));
+    assert!(exchange.last().await.1.contains("- Example: erased\n"));
+}
+
+const DONE: Became = Became::Done { data: None };
+
+#[tokio::test]
+async fn every_erasure_takes_our_own_contact_along_and_leaves_its_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) = system(folder.path(), "shop", "echo '{\"outcome\":\"done\"}'");
+    let mut exchange = Exchange::with(&shop).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert_eq!((exchange.contacts().await, exchange.tombstones().await), (1, 1));
+    // A person who says that it is done does not leave it either.
+    let mut exchange = Exchange::with("").await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    exchange.hand(hours(1), Verb::Complete).await.unwrap();
+    assert_eq!((exchange.contacts().await, exchange.tombstones().await), (1, 1));
+    // Nothing of somebody on legal hold is erased, whoever says so.
+    let mut exchange = Exchange::with("").await;
+    exchange.approved("ann@example.org", DELETE, "Yes").await;
+    let refusal = exchange.hand(hours(1), Verb::Complete).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::OnHold(_)), "{refusal}");
+    assert_eq!((exchange.contacts().await, exchange.tombstones().await), (2, 0));
+    // Nor when the hold comes while a person is at work on it.
+    let mut exchange = Exchange::with("").await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    exchange.work(hours(24)).await;
+    exchange.house.execute("UPDATE contacts SET fields = json_set(fields, '$.legal_hold', 'yes')").await;
+    exchange.says_done(hours(25), "Example", DONE).await.unwrap();
+    assert_eq!(exchange.work(hours(25)).await, 0);
+    assert_eq!((exchange.status().await.as_str(), exchange.tombstones().await), ("held", 0));
 }
 
 #[tokio::test]
@@ -177,6 +243,16 @@ async fn a_legal_hold_is_for_a_person_and_no_system_is_asked() {
     assert_eq!(exchange.work(hours(24)).await, 0);
     assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("held", 2));
     assert_eq!(calls(&shop_calls).len(), 0);
+    // However the column is written in the list that was imported.
+    for column in ["Legal_Hold", "LEGAL_HOLD", " legal_hold"] {
+        let mut exchange = Exchange::with(LOCAL).await;
+        let fields = json!({ column: "yes" }).as_object().unwrap().clone();
+        let bob = ("bob@example.org".parse().unwrap(), fields);
+        exchange.house.store.upsert_contacts(&[bob], start()).await.unwrap();
+        exchange.approved("bob@example.org", DELETE, "Yes").await;
+        assert_eq!(exchange.work(hours(24)).await, 0);
+        assert_eq!((exchange.status().await.as_str(), exchange.contacts().await), ("held", 3), "{column}");
+    }
 }
 
 #[tokio::test]
@@ -226,6 +302,101 @@ async fn an_erasure_waits_for_a_copy_of_another_mail_and_for_no_objection() {
     assert!(kinds.contains(&"objection".to_owned()) && kinds.contains(&"deletion".to_owned()), "{kinds:?}");
     assert_eq!(exchange.work(hours(48)).await, 1);
     assert_eq!(exchange.contacts().await, 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_too_large_for_a_mail_is_written_to_files_and_handed_over() {
+    let home = tempfile::tempdir().unwrap();
+    let shop = "echo '{\"outcome\":\"done\",\"data\":{\"order\":\"boots\"}}'";
+    let (shop, calls_of_shop) = system(home.path(), "shop", shop);
+    let keys = format!(
+        "{LOCAL}{shop}[copy]\nmax_attachment_size = \"1B\"\n[proof]\ndata_points = [\"postcode\"]\ndata_points_needed = 1\n"
+    );
+    let mut exchange = Exchange::with(&keys).await;
+    exchange.mail(start(), "jane@example.org", "My data", "", COPY).await;
+    let reference = exchange.house.store.requests(None, 1).await.unwrap().remove(0).reference;
+    let folder = home.path().join("copy");
+    let hand = async |exchange: &Exchange, reference: &str| {
+        let house = &exchange.house;
+        write_copy(&house.store, house.config(), reference, &folder, start()).await.unwrap()
+    };
+    let refused = |handed: Handed, words: &str| match handed {
+        Handed::Refused(why) => assert!(why.contains(words), "{why}"),
+        written => panic!("{written:?}"),
+    };
+    refused(hand(&exchange, &reference).await, "needs proof of step 3, and has step 0");
+    refused(hand(&exchange, "PR-000000").await, "There is no request");
+    exchange.answer(start(), "Yes. 10115").await;
+    exchange.work(start()).await;
+    assert_eq!(exchange.status().await, "held");
+    assert!(!folder.exists());
+    let letters = exchange.last().await.2;
+    let written = hand(&exchange, &reference).await;
+    // card_number is among what never leaves.
+    let expected = Handed::Written { withheld: vec!["card_number".into()], left_out: vec![] };
+    assert_eq!(written, expected);
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read("your-data.json")).unwrap();
+    assert_eq!(
+        (&json["Contacts"]["contact"]["postcode"], &json["shop"]["order"]),
+        (&"10115".into(), &"boots".into())
+    );
+    assert!(read("your-data.txt").contains("postcode: 10115") && !read("your-data.json").contains("4111"));
+    for (path, mode) in [
+        (folder.clone(), 0o700),
+        (folder.join("your-data.json"), 0o600),
+        (folder.join("your-data.txt"), 0o600),
+    ] {
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
+    }
+    assert_eq!(calls(&calls_of_shop).len(), 2, "once for the mail, once for the files");
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("held", letters));
+    let noted = "SELECT count(*) FROM request_events WHERE event = 'note' AND actor = 'person' AND reason LIKE '%written to files%'";
+    assert_eq!(exchange.house.scalar(noted).await, 1);
+    let tools = exchange.house.intake.tools();
+    act(&exchange.house.store, tools, &reference, &Verb::Complete, start()).await.unwrap();
+    refused(hand(&exchange, &reference).await, "is completed");
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_a_copy_that_its_owner_is_still_to_confirm() {
+    let proven = "Authentication-Results: mx.example.com; dmarc=pass header.from=example.org\n";
+    for (fields, waits) in [(proven, true), ("", false)] {
+        let keys = format!("[authentication]\nauthserv_ids = [\"mx.example.com\"]\n{LOCAL}");
+        let mut exchange = Exchange::with(&keys).await;
+        exchange.approved("jane@example.org", DELETE, "Yes").await;
+        let mail = format!(
+            "{fields}From: jane@example.org\nTo: privacy@example.com\nSubject: Copy\nMessage-ID: <copy@example.org>\n\n{COPY}\n"
+        );
+        exchange.house.deliver(hours(1), 9, mail.into_bytes()).await;
+        // Whoever is not proven could put it off in her name.
+        assert_eq!(exchange.work(hours(48)).await, u64::from(!waits));
+        assert_eq!(exchange.contacts().await, 1 + i64::from(waits));
+        if waits {
+            // Nobody confirms it.
+            exchange.house.intake.sweep(hours(24 * 16)).await.unwrap();
+            assert_eq!(exchange.work(hours(24 * 16)).await, 1);
+            assert_eq!(exchange.contacts().await, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_in_the_way_of_the_emptied_log_only_puts_it_off() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    let wal = exchange.house.database().with_extension("db-wal");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(exchange.house.database());
+    let mut reader = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM contacts").execute(&mut reader).await.unwrap();
+    assert_eq!(exchange.work(hours(24)).await, 1);
+    assert!(std::fs::metadata(&wal).unwrap().len() > 0);
+    sqlx::raw_sql("ROLLBACK").execute(&mut reader).await.unwrap();
+    // Nothing is to be done but that.
+    assert_eq!(exchange.work(hours(25)).await, 0);
+    assert_eq!(exchange.house.scalar("SELECT count(*) FROM meta WHERE name = 'log_due'").await, 0);
+    let bytes = [std::fs::read(exchange.house.database()).unwrap(), std::fs::read(&wal).unwrap()].concat();
+    assert!(!bytes.windows(5).any(|window| window == b"10115"), "her postcode");
 }
 
 #[tokio::test]
@@ -345,7 +516,279 @@ async fn what_a_system_fails_at_for_good_is_given_to_a_person() {
     exchange.approved("jane@example.org", "Please cancel my account.", "Yes").await;
     let told = exchange.last().await.2;
     assert_eq!(exchange.work(hours(24)).await, 0);
-    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("held", told));
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("executing", told));
+    assert_eq!(exchange.tasks().await, [("shop".into(), "by_hand".into())]);
+    // And it is not asked again.
+    assert_eq!(exchange.work(hours(48)).await, 0);
+    let kept = vec![Kept { what: "invoices".into(), why: "tax_law".into() }];
+    exchange.says_done(hours(49), "shop", Became::Kept { kept, data: None }).await.unwrap();
+    assert_eq!(exchange.work(hours(49)).await, 1);
+    assert_eq!(exchange.status().await, "partly_completed");
+    let (template, text, _) = exchange.last().await;
+    assert_eq!(template, "cancelled");
+    assert!(
+        text.contains("- shop: closed; what is kept is named below\n  Kept: invoices. Why: tax law\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) = system(folder.path(), "shop", "echo '{\"outcome\":\"failed\"}'");
+    let mut exchange = Exchange::with(&format!("{LOCAL}{shop}")).await;
+    exchange
+        .approved("jane@example.org", "Bitte löschen Sie alle meine personenbezogenen Daten.", "Ja")
+        .await;
+    exchange.work(hours(24)).await;
+    // A denial would be untrue: the contact is gone. So would be "done" twice.
+    let refusal = exchange.hand(hours(25), Verb::Deny { reason: Denial::Other }).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::PartlyDone(..)), "{refusal}");
+    for (name, became, words) in [
+        ("Contacts", Became::Nothing, "is over: done"),
+        ("Till", DONE, "nothing to do in \"Till\", but in Contacts, shop"),
+        ("shop", Became::Done { data: Some(json!({})) }, "only a copy has --data"),
+    ] {
+        let refusal = exchange.says_done(hours(25), name, became).await.unwrap_err().to_string();
+        assert!(refusal.contains(words), "{refusal}");
+    }
+    assert!(!exchange.says_done(hours(25), "Contacts", DONE).await.unwrap().changed);
+    assert!(exchange.says_done(hours(25), "shop", Became::Failed).await.unwrap().changed);
+    assert!(!exchange.says_done(hours(25), "shop", Became::Failed).await.unwrap().changed);
+    assert_eq!(exchange.work(hours(25)).await, 1);
+    assert_eq!(exchange.status().await, "partly_completed");
+    let (_, text, _) = exchange.last().await;
+    assert!(text.contains("- Contacts: gelöscht\n- shop: konnte nicht gelöscht werden\n"), "{text}");
+    let (_, _, raw) = exchange.house.letters().await.pop().unwrap();
+    assert!(!Message::parse(raw.as_bytes()).unwrap().subject().contains("sind gelöscht"));
+    assert_eq!(exchange.tombstones().await, 1);
+}
+
+#[tokio::test]
+async fn an_account_is_closed_when_every_system_that_may_hold_it_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) = system(folder.path(), "shop", "echo '{\"outcome\":\"done\"}'");
+    let (crm, crm_calls) = system(folder.path(), "crm", "echo '{\"outcome\":\"done\"}'");
+    let mut exchange = Exchange::with(&format!("{LOCAL}{shop}{crm}verbs = [\"collect\", \"erase\"]\n")).await;
+    exchange.approved("jane@example.org", "Please cancel my account.", "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 0);
+    assert_eq!(exchange.tasks().await, [("shop".into(), "done".into()), ("crm".into(), "by_hand".into())]);
+    assert_eq!(calls(&crm_calls).len(), 0);
+    exchange.says_done(hours(25), "crm", Became::Nothing).await.unwrap();
+    assert_eq!(exchange.work(hours(25)).await, 1);
+    let (template, text, _) = exchange.last().await;
+    assert_eq!((template.as_str(), exchange.status().await.as_str()), ("cancelled", "completed"));
+    assert!(text.contains("- shop: closed\n- crm: there was no account of yours\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_copy_that_a_person_makes_goes_out_with_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) =
+        system(folder.path(), "shop", "echo '{\"outcome\":\"done\",\"data\":{\"orders\":[\"boots\"]}}'");
+    let mut exchange = Exchange::with(&format!(
+        "{shop}[[source]]\nname = \"Till\"\ncommand = [\"/bin/false\"]\nverbs = [\"erase\"]\n{PROVEN}"
+    ))
+    .await;
+    exchange.approved("jane@example.org", COPY, "Yes. 10115").await;
+    assert_eq!(exchange.work(start()).await, 0);
+    let refusal = exchange.says_done(hours(1), "Till", DONE).await.unwrap_err();
+    assert!(refusal.to_string().contains("--data FILE"), "{refusal}");
+    let data = Some(json!({ "receipts": 3, "password": "x" }));
+    exchange.says_done(hours(1), "Till", Became::Done { data }).await.unwrap();
+    assert_eq!(exchange.work(hours(1)).await, 1);
+    let attached = exchange.attachments().await;
+    let copy: serde_json::Value = serde_json::from_str(attached.first().unwrap()).unwrap();
+    assert_eq!(copy["shop"]["orders"], json!(["boots"]));
+    assert_eq!(copy["Till"], json!({ "receipts": 3 }));
+    // No letter without a copy says that it is attached.
+    let mut exchange = Exchange::with(PROVEN).await;
+    exchange.approved("jane@example.org", COPY, "Yes. 10115").await;
+    exchange.work(start()).await;
+    exchange.says_done(hours(1), "Example", Became::Failed).await.unwrap();
+    assert_eq!(exchange.work(hours(1)).await, 0);
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.0.as_str()), ("held", "confirmed"));
+}
+
+#[tokio::test]
+async fn systems_are_asked_until_the_day_before_the_request_is_due() {
+    for (due, last_asked, given_up) in [
+        ("2026-11-25", 37, 38),
+        // Approved on its last day: for an hour.
+        ("2026-11-24", 24, 25),
+        ("2026-12-23", 24 * 6 - 1, 24 * 6),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (shop, _) = system(folder.path(), "shop", "exit 1");
+        let mut exchange = Exchange::with(&shop).await;
+        exchange.approved("jane@example.org", DELETE, "Yes").await;
+        exchange
+            .house
+            .execute(Box::leak(format!("UPDATE requests SET due_on = '{due}'").into_boxed_str()))
+            .await;
+        for hour in 24..=last_asked {
+            exchange.work(hours(hour)).await;
+        }
+        assert_eq!(exchange.tasks().await, [("shop".into(), "waiting".into())], "{due}");
+        exchange.work(hours(given_up)).await;
+        assert_eq!(exchange.tasks().await, [("shop".into(), "by_hand".into())], "{due}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_can_stop_what_is_tried_again_but_not_what_is_being_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, shop_calls) = system(folder.path(), "shop", "exit 1");
+    let mut exchange = Exchange::with(&shop).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    exchange.work(hours(24)).await;
+    exchange.house.execute("UPDATE tasks SET asked_at = 0").await;
+    for verb in [Verb::Hold { reason: None }, Verb::Deny { reason: Denial::Other }] {
+        let refusal = exchange.hand(hours(25), verb).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Asked(..)), "{refusal}");
+    }
+    let refusal = exchange.says_done(hours(25), "shop", DONE).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Asked(..)), "{refusal}");
+    // The process that asked it is gone; it is asked again, and answers.
+    exchange.work(hours(25)).await;
+    exchange.hand(hours(26), Verb::Hold { reason: None }).await.unwrap();
+    exchange.work(hours(48)).await;
+    assert_eq!((calls(&shop_calls).len(), exchange.status().await.as_str()), (2, "held"));
+    // Approved again it is another order; tried again, the same.
+    exchange.hand(hours(49), Verb::Release).await.unwrap();
+    exchange.work(hours(74)).await;
+    exchange.work(hours(75)).await;
+    let attempts: Vec<i64> = calls(&shop_calls)
+        .iter()
+        .map(|order| serde_json::from_str::<serde_json::Value>(order).unwrap()["attempt"].as_i64().unwrap())
+        .collect();
+    assert_eq!(attempts, [1, 1, 2, 2]);
+    exchange.hand(hours(76), Verb::Deny { reason: Denial::ClaimNotCovered }).await.unwrap();
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.0.as_str()), ("denied", "denied"));
+    assert_eq!((exchange.work(hours(100)).await, calls(&shop_calls).len()), (0, 4));
+    assert_eq!((exchange.contacts().await, exchange.tombstones().await), (2, 0));
+    let waiting =
+        exchange.house.scalar("SELECT count(*) FROM tasks WHERE state IN ('waiting', 'by_hand')").await;
+    assert_eq!(waiting, 0);
+}
+
+const OBJECTION: &str =
+    "I object to the processing of my personal data on grounds relating to my particular situation.";
+
+#[tokio::test]
+async fn an_objection_is_marked_at_once_and_told_when_every_system_has_heard_of_it() {
+    for (words, kind) in [
+        (OBJECTION, "objection"),
+        ("Please restrict the processing of my personal data under Art. 18 GDPR.", "restriction"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (shop, _) = system(folder.path(), "shop", "echo '{\"outcome\":\"done\"}'");
+        let (crm, crm_calls) = system(folder.path(), "crm", "echo '{\"outcome\":\"done\"}'");
+        let mut exchange = Exchange::with(&format!("{LOCAL}{shop}{crm}verbs = [\"restrict\"]\n")).await;
+        exchange.mail(start(), "jane@example.org", "My data", "", words).await;
+        assert_eq!(exchange.requests().await, [(kind.to_owned(), "held".to_owned())]);
+        assert_eq!(exchange.work(start()).await, 0);
+        exchange.hand(start(), Verb::Approve { proof: None, subject: None }).await.unwrap();
+        assert_eq!(exchange.work(start()).await, 0);
+        let list = exchange.house.store.suppressed(&"jane@example.org".parse().unwrap()).await.unwrap();
+        let list: Vec<&str> = list.iter().map(|row| row.kind.as_str()).collect();
+        assert_eq!(list, ["marketing", "restricted", "targeted_ads"]);
+        // A system that does not say so is not told words that it does not know.
+        let states = [("Contacts", "done"), ("shop", "by_hand"), ("crm", "done")];
+        assert_eq!(exchange.tasks().await, states.map(|(name, state)| (name.to_owned(), state.to_owned())));
+        let order: serde_json::Value = serde_json::from_str(calls(&crm_calls).first().unwrap()).unwrap();
+        assert_eq!((&order["verb"], &order["type"]), (&json!("restrict"), &json!(kind)));
+        exchange.says_done(hours(1), "shop", DONE).await.unwrap();
+        assert_eq!(exchange.work(hours(1)).await, 1);
+        let (template, text, _) = exchange.last().await;
+        assert_eq!((template.as_str(), exchange.status().await.as_str()), ("restricted", "completed"));
+        assert!(
+            text.contains("- Contacts: restricted: your data are kept there and not used\n- shop:"),
+            "{text}"
+        );
+        assert_eq!(exchange.contacts().await, 2);
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_does_not_wait_for_an_objection_that_a_person_works_on() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange
+        .approved("jane@example.org", &format!("{OBJECTION} Please delete all my personal data."), "Yes")
+        .await;
+    exchange.house.execute("UPDATE requests SET status = 'approved' WHERE kind = 'objection'").await;
+    exchange.house.execute("UPDATE requests SET by_hand = 1 WHERE kind = 'objection'").await;
+    exchange.work(start()).await;
+    assert!(exchange.requests().await.contains(&("objection".into(), "executing".into())));
+    assert_eq!(exchange.work(hours(48)).await, 1);
+    assert!(exchange.requests().await.contains(&("deletion".into(), "completed".into())));
+}
+
+#[tokio::test]
+async fn a_system_takes_a_testimonial_down_and_a_person_changes_it() {
+    for (words, state) in [
+        ("Please take my testimonial off your website.", "done"),
+        ("Please take my name off the testimonial on your website.", "by_hand"),
+        ("Could you update my testimonial, please? I am quoted as a lecturer.", "by_hand"),
+        ("Bitte entfernen Sie mein Kundenzitat von Ihrer Website.", "done"),
+        ("Bitte ändern Sie mein Kundenzitat auf Ihrer Website.", "by_hand"),
+        // Nobody has written down how a change is asked for in this language.
+        ("Odstraňte prosím z webu moji referenci v sekci Co říkají zákazníci.", "by_hand"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (site, site_calls) = system(folder.path(), "site", "echo '{\"outcome\":\"done\"}'");
+        let mut exchange = Exchange::with(&format!("{LOCAL}{site}verbs = [\"unpublish\"]\n")).await;
+        exchange.approved("jane@example.org", words, "Yes").await;
+        assert_eq!(exchange.requests().await, [("testimonial".to_owned(), "approved".to_owned())], "{words}");
+        let closed = exchange.work(start()).await;
+        assert_eq!(exchange.tasks().await, [("site".into(), state.into())], "{words}");
+        assert_eq!(
+            (closed == 1, calls(&site_calls).len() == 1),
+            (state == "done", state == "done"),
+            "{words}"
+        );
+        if state == "by_hand" {
+            exchange.says_done(hours(1), "site", DONE).await.unwrap();
+            assert_eq!(exchange.work(hours(1)).await, 1);
+        }
+        assert_eq!(
+            (exchange.status().await.as_str(), exchange.last().await.0.as_str()),
+            ("completed", "unpublished")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_names_somebody_else_is_that_persons_request() {
+    let words = "Please delete all my personal data. My address is ann@example.net.";
+    let approve = |proof, to: &str| Verb::Approve { proof, subject: Some(to.parse().unwrap()) };
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.mail(start(), "jane@example.org", "My data", "", words).await;
+    assert_eq!(exchange.status().await, "held");
+    for verb in [
+        Verb::Approve { proof: None, subject: None },
+        Verb::Approve { proof: Some(3), subject: None },
+        Verb::Release,
+    ] {
+        let refusal = exchange.hand(hours(1), verb).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Whose(_)), "{refusal}");
+    }
+    exchange.hand(hours(1), approve(None, "Ann@example.net")).await.unwrap();
+    assert_eq!(exchange.status().await, "awaiting_proof");
+    assert_eq!(exchange.house.letters().await.pop().unwrap().0, "ann@example.net");
+    // Only their own yes counts.
+    exchange.answer(hours(2), "Yes").await;
+    assert_eq!(exchange.status().await, "approved");
+    assert_eq!(exchange.work(hours(48)).await, 1);
+    assert_eq!(exchange.house.letters().await.pop().unwrap().0, "ann@example.net");
+    assert_eq!(exchange.contacts().await, 2, "Jane is still there");
+    // Seen otherwise, it is carried out without a question; or it was the sender's own after all.
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.mail(start(), "jane@example.org", "My data", "", words).await;
+    exchange.hand(hours(1), approve(Some(2), "jane@example.org")).await.unwrap();
+    assert_eq!(exchange.status().await, "approved");
+    assert_eq!(exchange.work(hours(48)).await, 1);
+    assert_eq!(exchange.contacts().await, 1);
 }
 
 #[tokio::test]
@@ -356,7 +799,7 @@ async fn nobody_is_told_that_all_is_done_while_a_system_cannot() {
     exchange.approved("jane@example.org", DELETE, "Yes").await;
     let told = exchange.last().await.2;
     assert_eq!(exchange.work(hours(24)).await, 0);
-    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("held", told));
+    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("executing", told));
     assert_eq!((exchange.contacts().await, calls(&shop_calls).len()), (1, 0));
 }
 
@@ -473,7 +916,8 @@ async fn what_is_at_work_ends_even_when_its_system_is_gone() {
     let house = exchange.house.reconfigured("").await;
     house.work.pass(hours(30), Some(hours(30)), &Stop::never()).await.unwrap();
     let request = house.store.requests(None, 1).await.unwrap().remove(0);
-    assert_eq!(request.status, "held");
+    let task = house.store.tasks(&request.reference).await.unwrap().remove(0);
+    assert_eq!((request.status.as_str(), task.state.as_str()), ("executing", "by_hand"));
 }
 
 #[tokio::test]
@@ -484,4 +928,16 @@ async fn a_system_that_says_done_and_gives_no_data_is_asked_again() {
     exchange.approved("jane@example.org", COPY, "Yes. 10115").await;
     assert_eq!(exchange.work(start()).await, 0);
     assert_eq!(exchange.status().await, "executing");
+}
+
+#[test]
+fn every_language_of_our_letters_names_what_is_kept_and_why() {
+    let table = privacyd::request::Table::load(None).unwrap();
+    for code in ["en", "de", "fr", "es", "it", "pt", "nl"] {
+        let words = &table.language(code).unwrap().kept;
+        let known: Vec<&str> = words.keys().map(String::as_str).collect();
+        let mut named = [&KEPT_WHAT[..], &KEPT_WHY[..]].concat();
+        named.sort_unstable();
+        assert_eq!(known, named, "{code}");
+    }
 }

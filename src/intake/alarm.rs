@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
-use tracing::error;
 
-use super::{Intake, no_panic};
+use super::{Intake, composed};
 use crate::random::random;
 use crate::reply::Stamp;
 
@@ -16,16 +15,10 @@ impl Intake {
     pub(super) async fn alarm(&self, what: &str, now: Timestamp) -> Result<()> {
         let Some(to) = &self.notify else { return Ok(()) };
         let stamp = Stamp { unique: random()?, now };
-        let reason = match no_panic(|| self.replies.alarm(to, what, stamp)) {
-            Some(Ok(letter)) => {
-                self.store.queue_to_operator(&letter, now).await?;
-                self.queued.notify_one();
-                return Ok(());
-            }
-            Some(Err(error)) => error.to_string(),
-            None => "a fault of privacyd's own".to_owned(),
-        };
-        error!(reason, "an alarm could not be written: see the log");
+        if let Some(letter) = composed("an alarm", || self.replies.alarm(to, what, stamp)) {
+            self.store.queue_to_operator(&letter, now).await?;
+            self.queued.notify_one();
+        }
         Ok(())
     }
 }

@@ -8,9 +8,9 @@
 use anyhow::Result;
 use jiff::civil::{Date, Time};
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use tracing::{error, info};
+use tracing::info;
 
-use super::{Intake, no_panic};
+use super::{Intake, composed};
 use crate::clock::written;
 use crate::random::random;
 use crate::reply::{Digest, Line, Outgoing, Section, Stamp};
@@ -25,7 +25,7 @@ const DAYS_AHEAD: i64 = 7;
 pub struct DigestPlan {
     /// From this time of the day on.
     pub at: Time,
-    /// The types that the company's systems carry out once they are approved.
+    /// The types whose work begins by itself once they are approved.
     pub carried_out: Vec<String>,
 }
 
@@ -71,13 +71,7 @@ impl Intake {
     /// The mail; `None`, and a line in the log, when it cannot be written.
     fn write_digest(&self, to: &Address, digest: &Digest, now: Timestamp) -> Result<Option<Outgoing>> {
         let stamp = Stamp { unique: random()?, now };
-        let reason = match no_panic(|| self.replies.digest(to, digest, stamp)) {
-            Some(Ok(letter)) => return Ok(Some(letter)),
-            Some(Err(error)) => error.to_string(),
-            None => "a fault of privacyd's own".to_owned(),
-        };
-        error!(reason, "the daily digest could not be written");
-        Ok(None)
+        Ok(composed("the daily digest", || self.replies.digest(to, digest, stamp)))
     }
 }
 

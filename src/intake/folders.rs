@@ -1,5 +1,5 @@
 //! What a person does by moving a mail: one that they put into the folder of a type asks for that, as if they
-//! had said `requests reclassify`.
+//! had said `requests reclassify`; or `requests release`, where it was held and is of that type already.
 //!
 //! Only mails of the ledger count, known by their bytes: what else lies in a folder is left alone. Mail that a
 //! machine wrote, or that is about an earlier request, opens nothing, wherever it is put.
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::{Intake, fresh_references, identity_of};
 use crate::clock::Facts;
 use crate::decide::{Shelf, UNCLEAR};
+use crate::ladder::Status;
 use crate::mailbox::{Body, Fetched, Found, Mailbox, Mark};
 use crate::operator::hand::{self, NotDone, Tools};
 use crate::store::hand::Opened;
@@ -55,7 +56,13 @@ impl Intake {
 
     /// What it takes to do something with a request by hand.
     pub fn tools(&self) -> Tools<'_> {
-        Tools { table: &self.table, replies: &self.replies, clock: &self.policy.clock, proof: &self.proof }
+        Tools {
+            table: &self.table,
+            replies: &self.replies,
+            clock: &self.policy.clock,
+            proof: &self.proof,
+            hold_column: &self.hold_column,
+        }
     }
 
     /// The type of every folder that one type alone is filed in.
@@ -93,6 +100,15 @@ impl Intake {
         let opened = visit.moved(known.id, folder).await?;
         // What was done about it by then is not known here.
         if is_recovering {
+            let references: Vec<&str> =
+                opened.requests.iter().map(|(reference, ..)| reference.as_str()).collect();
+            let references = references.join(" ");
+            warn!(
+                message = known.id,
+                request.id = references,
+                folder,
+                "a mail was moved by hand while a recovery lasts, and nothing is done: use requests reclassify after it"
+            );
             return Ok(false);
         }
         let Some(reference) = self.meant(visit, known.id, &opened, kind).await? else {
@@ -100,10 +116,15 @@ impl Intake {
             return Ok(false);
         };
         let grip = visit.grip(&reference).await?.context("A request of the ledger is gone")?;
-        match hand::reclassify(visit, self.tools(), &grip, kind, HOW, now).await {
+        let (done, what) = if grip.case.kind == kind {
+            (hand::release(visit, self.tools(), &grip, HOW, now).await, "released by folder")
+        } else {
+            (hand::reclassify(visit, self.tools(), &grip, kind, HOW, now).await, "reclassified by folder")
+        };
+        match done {
             Ok(done) => {
                 let (changed, status) = (done.changed, done.status);
-                info!(request.id = reference, request.type = kind, outcome = status, changed, "reclassified by folder");
+                info!(request.id = reference, request.type = kind, outcome = status, changed, what);
                 Ok(changed)
             }
             Err(NotDone::Broken(error)) => Err(error),
@@ -117,8 +138,9 @@ impl Intake {
         }
     }
 
-    /// The request that is meant by moving its mail: the only one of it that is open, or the only one of these
-    /// that waits for a person. Where nothing was found in a mail, one is opened.
+    /// The request that is meant by moving its mail: the one of this type that waits for a person and of which
+    /// nobody was asked anything; or the only one of it that is open, or the only one of these that waits for a
+    /// person. Where nothing was found in a mail, one is opened.
     async fn meant(
         &self,
         visit: &mut Visit,
@@ -136,14 +158,19 @@ impl Intake {
             visit.adopt(message, &reference, &timetable).await?;
             return Ok(Some(reference));
         }
-        if opened.requests.iter().any(|(_, known, status)| known == kind && !status.is_closed()) {
-            return Ok(None);
+        for (reference, known, status) in &opened.requests {
+            if known != kind || status.is_closed() {
+                continue;
+            }
+            let is_still_to_begin =
+                *status == Status::Held && visit.grip(reference).await?.is_some_and(|grip| grip.letters == 0);
+            return Ok(is_still_to_begin.then(|| reference.clone()));
         }
-        let only = |is_it: &dyn Fn(crate::ladder::Status) -> bool| {
+        let only = |is_it: &dyn Fn(Status) -> bool| {
             let mut those = opened.requests.iter().filter(|(_, _, status)| is_it(*status));
             those.next().filter(|_| those.next().is_none()).map(|(reference, ..)| reference.clone())
         };
         let open = only(&|status| !status.is_closed());
-        Ok(open.or_else(|| only(&|status| status == crate::ladder::Status::Held)))
+        Ok(open.or_else(|| only(&|status| status == Status::Held)))
     }
 }

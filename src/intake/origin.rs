@@ -1,5 +1,6 @@
 //! Where a mail was found, and what of a decision stands because of that: of what lies among junk or in a folder
-//! of ours nothing is answered or carried out, and of nothing at all while a recovery lasts.
+//! of ours nothing is answered or carried out, and of nothing at all while a recovery lasts. What a lost database
+//! has filed is a person's to read where it asks for something.
 
 use crate::decide::{Decision, Disposition, Shelf, UNCLEAR};
 use crate::ladder::{Change, Status};
@@ -16,6 +17,7 @@ pub(super) enum Origin<'a> {
 }
 
 const RECOVERY: &str = "it came while a recovery lasted: a person must look";
+const LOST: &str = "what was made of it is lost with the database: a person must look";
 const JUNK: &str = "it lay among junk: a person must look";
 
 /// Of what is unclear among junk, advertising is the most; less sure than this it is left there.
@@ -47,6 +49,9 @@ impl<'a> Origin<'a> {
             Self::Junk(_) => {
                 *decision =
                     Decision::silent(plain(decision), Shelf::Held, "junk: nothing clear is asked in it");
+            }
+            Self::Folder(_) if is_recovering && is_a_request(decision) => {
+                *decision = Decision::silent(Disposition::Review, Shelf::Held, LOST);
             }
             Self::Folder(_) => {
                 let why = "found in this folder, where it did not come by way of the inbox";

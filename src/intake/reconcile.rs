@@ -18,6 +18,10 @@ use crate::mailbox::{Cursor, Fetched, File, Imap, Mailbox, Maildir, Window};
 use crate::stop::Stop;
 use crate::store::reconcile::Reconciled;
 
+/// So often a folder is begun anew in one look, when a mail in it cannot be fetched: in a window with others, and
+/// then as often as a mail is asked for alone, and once more without it.
+const MOST_TRIES: u32 = 5;
+
 impl Intake {
     /// Looks through mailboxes, which must not be those that are being read, and records, logs and alarms what
     /// was found. What was not accounted for is recorded by that, and what lay in the inbox goes through the
@@ -26,7 +30,11 @@ impl Intake {
     /// # Errors
     /// A mailbox or the store does not work; the other mailboxes are looked through all the same, and what was
     /// found is told. What was looked at is not looked at again.
-    pub async fn reconcile(self: &Arc<Self>, mailboxes: &mut [Mailbox], stop: &Stop) -> Result<Reconciled> {
+    pub async fn reconcile(
+        self: &Arc<Self>,
+        mailboxes: Vec<&mut Mailbox>,
+        stop: &Stop,
+    ) -> Result<Reconciled> {
         let mut all = Reconciled::default();
         let mut failure = None;
         for mailbox in mailboxes {
@@ -96,13 +104,21 @@ impl Intake {
         let junk = imap.junk_folder().await?.filter(|junk| *junk != inbox && !own.contains(junk));
         let folders = there.iter().map(|extent| Origin::Folder(&extent.folder));
         let places = [Origin::Inbox].into_iter().chain(folders).chain(junk.as_deref().map(Origin::Junk));
+        let mut failure = None;
         for origin in places {
-            imap.turn_to(origin.home().unwrap_or(&inbox));
-            let done = self.reconcile_folder(imap, name, origin, all, stop).await;
-            imap.turn_to(&inbox);
-            done?;
+            for tries in 1..=MOST_TRIES {
+                imap.turn_to(origin.home().unwrap_or(&inbox));
+                let done = self.reconcile_folder(imap, name, origin, all, stop).await;
+                imap.turn_to(&inbox);
+                let Err(error) = done else { break };
+                // A mail that cannot be had is asked for some times and then passed by.
+                if tries == MOST_TRIES || !imap.has_stumbled() {
+                    failure.get_or_insert(error);
+                    break;
+                }
+            }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// The folder that `imap` is turned to, a window at a time.
@@ -115,7 +131,11 @@ impl Intake {
         stop: &Stop,
     ) -> Result<()> {
         let label = format!("{name}/{}", imap.folder());
-        let mut cursor = imap.look(self.store.cursor(&label).await?).await?;
+        let known = self.store.cursor(&label).await?;
+        let mut cursor = imap.look(known).await?;
+        if cursor.validity == known.validity && cursor.last_uid < known.last_uid {
+            self.store.move_cursor(&label, cursor).await?;
+        }
         let from = if origin == Origin::Inbox { name } else { label.as_str() };
         let mut to_file = match origin {
             Origin::Junk(_) => {
@@ -153,6 +173,18 @@ impl Intake {
         Ok(())
     }
 
+    /// Whether each of these mails is in the ledger: by its bytes, and one without any by when it came and its size.
+    pub(super) async fn accounted(&self, mails: &[Fetched]) -> Result<Vec<bool>> {
+        let identities: Vec<_> = mails.iter().map(identity_of).collect();
+        let mut known = self.store.accounted(&identities).await?;
+        for (mail, known) in mails.iter().zip(&mut known) {
+            if !*known && mail.body.bytes().is_empty() && mail.received != Timestamp::UNIX_EPOCH {
+                *known = self.store.is_accounted(mail.received, mail.size).await?;
+            }
+        }
+        Ok(known)
+    }
+
     /// Records those of `mails` that the ledger does not know; answers those that are to be filed.
     async fn account_for(
         self: &Arc<Self>,
@@ -163,8 +195,7 @@ impl Intake {
         all: &mut Reconciled,
     ) -> Result<Vec<super::Filing>> {
         all.seen += mails.len() as u64;
-        let identities: Vec<_> = mails.iter().map(identity_of).collect();
-        let known = self.store.accounted(&identities).await?;
+        let known = self.accounted(&mails).await?;
         let unknown: Vec<Fetched> =
             mails.into_iter().zip(known).filter(|(_, known)| !known).map(|(mail, _)| mail).collect();
         if unknown.is_empty() {

@@ -11,7 +11,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tracing::error;
 
-use super::{Intake, identity_of};
+use super::Intake;
 use crate::mailbox::{Fetched, Mailbox};
 
 impl Intake {
@@ -70,8 +70,8 @@ impl Intake {
                 newer
             }
         };
-        let identities: Vec<_> = newer.iter().filter(|mail| mail.received >= last).map(identity_of).collect();
-        let known = self.store.accounted(&identities).await?;
+        let newer: Vec<Fetched> = newer.into_iter().filter(|mail| mail.received >= last).collect();
+        let known = self.accounted(&newer).await?;
         let unknown = known.iter().filter(|known| !**known).count();
         Ok((unknown > 0).then(|| {
             format!(

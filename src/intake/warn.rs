@@ -5,7 +5,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tracing::{error, warn};
 
-use super::{Intake, no_panic};
+use super::{Intake, composed};
 use crate::clock::{OVERDUE, Warning, written};
 use crate::random::random;
 use crate::reply::{Outgoing, ShortOfTime, Stamp};
@@ -66,13 +66,7 @@ impl Intake {
             })
             .collect();
         let stamp = Stamp { unique: random()?, now };
-        let reason = match no_panic(|| self.replies.notice(to, &deadlines, stamp)) {
-            Some(Ok(notice)) => return Ok(Some(notice)),
-            Some(Err(error)) => error.to_string(),
-            None => "a fault of privacyd's own".to_owned(),
-        };
-        error!(reason, "notice of due dates could not be written: see the log");
-        Ok(None)
+        Ok(composed("the notice of due dates", || self.replies.notice(to, &deadlines, stamp)))
     }
 }
 

@@ -49,8 +49,8 @@ pub struct Imap {
     known_folders: HashSet<String>,
     /// Mails to fetch with one command: 1 after a failure, then twice as many after each success.
     window_mails: usize,
-    /// Failed attempts by UID, of [`Pass::validity`].
-    failures: HashMap<u32, u8>,
+    /// Failed attempts at mails. They outlast the session, and looks into other folders.
+    failures: HashMap<Which, u8>,
     warned_of_leftovers: bool,
     /// What we have filed since the folders were last looked into.
     filed: folders::Filed,
@@ -66,7 +66,12 @@ struct Pass {
     unlisted: Option<(u32, Option<u32>)>,
     width: u32,
     listed: VecDeque<Listed>,
+    /// Mails that are not handed out yet, at the most.
+    waiting: u64,
 }
+
+/// A mail of a folder: the folder's name, its UIDVALIDITY, and the UID.
+type Which = (String, u32, u32);
 
 /// One command that files mails into one folder.
 struct Filing<'a> {
@@ -137,9 +142,8 @@ impl Imap {
         if selected.read_only {
             warn!(mailbox = %self.settings.name, "the inbox is read-only: mail cannot be filed");
         }
-        if validity != self.pass.validity {
-            self.failures.clear();
-        }
+        let inbox = &self.settings.inbox;
+        self.failures.retain(|(folder, under, _), _| folder != inbox || *under == validity);
         let mut last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
         if selected.uid_next.is_some_and(|next| next <= last_uid) {
             // As after a restored backup: what came since has numbers that we believe to be done with.
@@ -161,7 +165,14 @@ impl Imap {
             self.session.take().context("The mailbox has no session; a pass has to begin first")?;
         let mails = self.fetch_window(&mut session).await?;
         self.session = Some(session);
+        let waiting = self.pass.waiting.saturating_sub(mails.len() as u64);
+        self.pass.waiting = if mails.is_empty() { 0 } else { waiting };
         Ok(Window { validity: self.pass.validity, mails })
+    }
+
+    /// See [`super::Mailbox::waiting`].
+    pub fn waiting(&self) -> u64 {
+        self.pass.waiting
     }
 
     /// See [`super::Mailbox::file`].
@@ -342,7 +353,7 @@ impl Imap {
 
     /// Size and kind of a body that has come.
     fn arrived(&mut self, mail: &Listed, bytes: Vec<u8>) -> (u64, Body) {
-        self.failures.remove(&mail.uid);
+        self.failures.remove(&self.which(mail.uid));
         let length = bytes.len() as u64;
         if length < self.bounds.read_limit {
             (length, Body::Whole(bytes))
@@ -358,12 +369,17 @@ impl Imap {
 
     /// Whether a mail's bytes are to be fetched: that has not failed too often.
     fn is_wanted(&self, mail: &Listed) -> bool {
-        self.failures.get(&mail.uid).is_none_or(|failed| *failed < ATTEMPTS)
+        self.failures.get(&self.which(mail.uid)).is_none_or(|failed| *failed < ATTEMPTS)
+    }
+
+    /// The mail with this UID in the folder that is read.
+    fn which(&self, uid: u32) -> Which {
+        (self.settings.inbox.clone(), self.pass.validity, uid)
     }
 
     fn note_failure(&mut self, uid: u32) {
         self.window_mails = 1;
-        let failed = self.failures.entry(uid).or_default();
+        let failed = self.failures.entry(self.which(uid)).or_default();
         *failed = failed.saturating_add(1);
         warn!(mailbox = %self.settings.name, mail.uid = uid, failed, "a mail could not be fetched");
     }
@@ -529,7 +545,12 @@ impl Pass {
         };
         // There cannot be more answers than mails: few mails are listed at once, however far apart.
         let width = if selected.exists <= *LIST_WIDTH.start() { u32::MAX } else { *LIST_WIDTH.start() };
-        Self { validity, unlisted, width, listed: VecDeque::new() }
+        let waiting = match unlisted {
+            None => 0,
+            Some((first, Some(last))) => last.saturating_sub(first).saturating_add(1).min(selected.exists),
+            Some((_, None)) => selected.exists,
+        };
+        Self { validity, unlisted, width, listed: VecDeque::new(), waiting: waiting.into() }
     }
 
     /// The next range of UIDs to list. Without a last UID it is open.

@@ -241,6 +241,28 @@ async fn what_select_tells_decides_what_is_listed() {
 }
 
 #[tokio::test]
+async fn what_is_still_to_be_read_is_told() {
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(5, Some(13)),
+        list("UID FETCH 11:12 ", &[11, 12]),
+        bodies("UID FETCH 11 ", &[11]),
+        bodies("UID FETCH 12 ", &[12]),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    house.imap.window_mails = 1;
+    house.imap.bounds.window_mails = 1;
+    house.imap.look(SEEN).await.unwrap();
+    let mut told = vec![house.imap.waiting()];
+    for _ in 0..3 {
+        house.imap.next_window().await.unwrap();
+        told.push(house.imap.waiting());
+    }
+    assert_eq!(told, [2, 1, 0, 0], "three lie there from before");
+}
+
+#[tokio::test]
 async fn empty_ranges_grow_and_full_ones_shrink() {
     let dialogue = [
         select(2_001, Some(100_000)),
@@ -402,10 +424,50 @@ async fn failures_are_forgotten_with_the_uidvalidity() {
     let server = Scripted::start([[login("MOVE"), dialogue].concat()]);
     let mut house = house(&server);
     // Of another mail that had this UID.
-    house.imap.failures.insert(11, ATTEMPTS);
-    house.imap.pass.validity = 6;
+    house.imap.failures.insert(("INBOX".into(), 6, 11), ATTEMPTS);
     let (_, mails) = house.pass(SEEN).await.unwrap();
     assert_eq!(mails.first().map(|mail| &mail.body), Some(&hello()));
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_had_is_passed_by_however_often_other_folders_are_looked_into() {
+    let broken = || vec![expect("UID FETCH 11 "), send("* 1 FETCH (UID 11 BODY[]<0> (what))\r\n")];
+    let begin = || [login("MOVE"), select(2, Some(13)), list("UID FETCH 11:12 ", &[11, 12])].concat();
+    let both = || vec![expect("UID FETCH 11:12 "), send("* 1 FETCH (UID 11 BODY[]<0> (what))\r\n")];
+    let server = Scripted::start([
+        [begin(), both()].concat(),
+        [begin(), broken()].concat(),
+        [begin(), broken()].concat(),
+        [begin(), broken()].concat(),
+        [begin(), bodies("UID FETCH 12 ", &[12])].concat(),
+    ]);
+    let mut house = house(&server);
+    for _ in 0..4 {
+        house.imap.turn_to("INBOX");
+        house.pass(SEEN).await.unwrap_err();
+        assert!(house.imap.has_stumbled());
+        house.imap.turn_to("Elsewhere");
+    }
+    house.imap.turn_to("INBOX");
+    let (_, mails) = house.pass(SEEN).await.unwrap();
+    let found: Vec<_> = mails.into_iter().map(|mail| (uid(&mail), mail.body)).collect();
+    assert_eq!(found, [(11, Body::Missing), (12, hello())]);
+    server.assert_followed();
+}
+
+#[tokio::test]
+async fn what_has_come_and_is_gone_is_told_from_what_lay_there_before() {
+    // Five lie there: of three that came after the cursor one or all, and others from before.
+    for (there, is_gone) in [(&[13][..], true), (&[11, 12, 13], false)] {
+        let begin = [login("MOVE"), select(5, Some(14)), list("UID FETCH 11:13 ", there)].concat();
+        let begin = begin.into_iter().map(|step| match step {
+            Step::Expect(text) => Step::Expect(text.replace("SELECT", "EXAMINE")),
+            step => step,
+        });
+        let server = Scripted::start([begin.collect::<Vec<_>>()]);
+        assert_eq!(house(&server).imap.has_given_away(SEEN).await.unwrap(), is_gone);
+        server.assert_followed();
+    }
 }
 
 #[tokio::test]

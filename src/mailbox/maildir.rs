@@ -88,6 +88,11 @@ impl Maildir {
         Ok(Window { validity: 0, mails })
     }
 
+    /// See [`super::Mailbox::waiting`].
+    pub fn waiting(&self) -> u64 {
+        self.pass.as_ref().map_or(0, |pass| pass.waiting.len() as u64)
+    }
+
     /// See [`super::Mailbox::left_unread`].
     pub fn left_unread(&self) -> bool {
         self.failures.values().any(|failed| *failed < ATTEMPTS)

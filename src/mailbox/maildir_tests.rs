@@ -110,6 +110,18 @@ async fn filing_keeps_names_and_flags_and_loses_nothing() {
     house.maildir.file(&[(MailId::Uid(1), "Held".into())]).await.unwrap_err();
 }
 
+#[tokio::test]
+async fn a_filed_mail_that_cannot_be_read_is_passed_by() {
+    let house = house();
+    let sound = house.root.path().join("2.b");
+    fs::write(&sound, "hello").unwrap();
+    let file = |name: &str, path: PathBuf| super::super::File { name: name.to_owned(), path };
+    // "Not a directory": an error that root gets as well.
+    let mut files = vec![file("2.b", sound.clone()), file("1.a", sound.join("1.a"))];
+    let mails = house.maildir.read(&mut files).await.unwrap();
+    assert_eq!((mails.len(), mails[0].id.clone(), files.len()), (1, MailId::File("2.b".into()), 0));
+}
+
 #[test]
 fn an_unreadable_mail_holds_up_nobody_and_is_missing_the_third_time() {
     let root = tempfile::tempdir().unwrap();

@@ -242,6 +242,15 @@ impl Mailbox {
         }
     }
 
+    /// How many mails of this pass are not handed out yet, by what the mailbox said at its beginning; some of them may
+    /// be gone.
+    pub fn waiting(&self) -> u64 {
+        match self {
+            Self::Imap(imap) => imap.waiting(),
+            Self::Maildir(maildir) => maildir.waiting(),
+        }
+    }
+
     /// What kind of ids this mailbox has.
     pub fn kind(&self) -> Kind {
         match self {

@@ -45,7 +45,7 @@ pub(super) async fn purge(store: &Store, config: &Config, dry_run: bool, json: b
     let now = Timestamp::now();
     let cutoffs = config.retention.cutoffs(now)?;
     let purged = match dry_run {
-        true => store.would_purge(&cutoffs, now).await?,
+        true => store.would_purge(&cutoffs).await?,
         false => store.purge(&cutoffs, now, &|| false).await?,
     };
     if json {

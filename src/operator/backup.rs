@@ -13,9 +13,9 @@ use crate::cli::Recovery;
 use crate::config::Config;
 use crate::daemon::{Daemon, Parts};
 use crate::stop::Stop;
-use crate::store::Store;
-use crate::store::backup::look_through;
+use crate::store::backup::{Restored, look_through, restore as restore_into};
 use crate::store::recovery::Ended;
+use crate::store::{Sole, Store};
 
 /// `backup`
 pub(super) async fn backup(store: &Store, file: &Path) -> Result<ExitCode> {
@@ -26,6 +26,24 @@ pub(super) async fn backup(store: &Store, file: &Path) -> Result<ExitCode> {
     }
     store.backup(file, Timestamp::now()).await?;
     println!("Wrote {}. See that it is sound with: privacyd check --backup {0}", file.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `restore`
+pub(super) async fn restore(config: &Config, file: &Path) -> Result<ExitCode> {
+    let database = &config.database;
+    let _sole = Sole::claim(database)?;
+    let Restored { looked, kept } = restore_into(file, database, Timestamp::now()).await?;
+    if !looked.faults.is_empty() {
+        looked.faults.iter().for_each(|fault| println!("Damaged: {fault}"));
+        println!("Nothing was restored");
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("Restored {} with {} mails and {} requests", database.display(), looked.mails, looked.requests);
+    if let Some(kept) = kept {
+        println!("What was there lies in {}", kept.display());
+    }
+    println!("Nothing is answered or carried out until `privacyd recovery end`");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -245,7 +245,7 @@ fn by_words(letter: &Letter) -> Found {
             None | Some(Reading { verdict: Verdict::Nothing, .. }) => {
                 ("automated", Some(automatic.name()), Vec::new())
             }
-            Some(reading) => ("review", Some(automatic.name()), reading.verdict.candidates()),
+            Some(reading) => ("review", Some(automatic.name()), reading.verdict.candidates().to_vec()),
         };
     }
     let verdict = letter.reading.as_ref().map(|reading| &reading.verdict);

@@ -11,7 +11,7 @@ use super::{as_mistake, not_found, print, print_json, time};
 use crate::clock::{Clock, NoExtension, Reason, Timetable, written};
 use crate::config::Config;
 use crate::daemon;
-use crate::decide::Answer;
+use crate::decide::{Answer, UNCLEAR};
 use crate::random::random;
 use crate::reply::{EXTENDED, More, Replies, Stamp, Thread, Told};
 use crate::request::Table;
@@ -109,11 +109,12 @@ pub fn as_json(case: &Case, clock: &Clock) -> Value {
 fn differs(case: &Case, timetable: &Timetable) -> Option<String> {
     let is_same = timetable.answer.due == case.due && timetable.answer.source == case.due_source;
     (!is_same).then(|| {
-        format!(
-            "The laws or the calendar have changed since: {} ({}) is what was recorded and told",
-            written(case.due),
-            case.due_source
-        )
+        // What a person must read runs by the clocks of all that was found in it.
+        let why = match case.kind == UNCLEAR {
+            true => "It may be of a type that is due earlier, or the laws or the calendar have changed since",
+            false => "The laws or the calendar have changed since",
+        };
+        format!("{why}: {} ({}) is what was recorded and told", written(case.due), case.due_source)
     })
 }
 

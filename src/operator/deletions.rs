@@ -1,5 +1,6 @@
 //! `deletions replay` and `deletions export`: what was erased stays erased when a backup comes back.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,9 +11,11 @@ use serde_json::json;
 
 use super::{Mistake, print, print_json};
 use crate::cli::Deletions;
+use crate::sender::Address;
 use crate::store::Store;
+use crate::store::tombstones::Place;
 
-/// Contacts that are looked at in one go.
+/// Rows that are looked at in one go.
 const PAGE: u32 = 5000;
 
 /// `privacyd deletions`
@@ -30,33 +33,36 @@ pub(super) async fn deletions(store: &Store, command: Deletions) -> Result<ExitC
             })
             .await?;
             let done = if dry_run { "would be erased again" } else { "erased again" };
-            eprintln!("{found} contacts {done}");
+            eprintln!("{found} people {done}");
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// Finds the contacts that were erased and are back, names each to `report` and, unless `dry_run`, erases it
-/// again; answers how many. Memory does not grow with the contacts.
+/// Finds who was erased and is back, as a contact or in what is left of requests and replies from before, names
+/// each to `report` and, unless `dry_run`, erases them again; answers how many. Memory grows with those alone.
 ///
 /// # Errors
 /// The database does not work; what was named before is erased.
 pub async fn replay(store: &Store, dry_run: bool, mut report: impl FnMut(&str) -> Result<()>) -> Result<u64> {
-    let (mut after, mut found) = (0, 0);
-    while let Some((last, risen)) = store.risen(after, PAGE).await? {
-        after = last;
-        if !dry_run && !risen.is_empty() {
-            store.erase_again(&risen, Timestamp::now()).await?;
+    let mut found: HashSet<Address> = HashSet::new();
+    for place in Place::ALL {
+        let mut after = 0;
+        while let Some((last, mut risen)) = store.risen(place, after, PAGE).await? {
+            after = last;
+            risen.retain(|address| found.insert(address.normalised()));
+            if !dry_run && !risen.is_empty() {
+                store.erase_again(&risen, Timestamp::now()).await?;
+            }
+            for address in &risen {
+                report(address.as_str())?;
+            }
         }
-        for address in &risen {
-            report(address.as_str())?;
-        }
-        found += risen.len() as u64;
     }
-    if found > 0 && !dry_run {
+    if !found.is_empty() && !dry_run {
         store.truncate_log().await?;
     }
-    Ok(found)
+    Ok(found.len() as u64)
 }
 
 async fn export(store: &Store) -> Result<ExitCode> {

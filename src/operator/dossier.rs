@@ -79,11 +79,12 @@ pub async fn write_evidence(
 }
 
 fn about(dossier: &Dossier) -> Value {
-    let Dossier { request, linked, message, deadlines, challenges, changes, tasks, .. } = dossier;
+    let Dossier { request, linked, message, further, deadlines, challenges, changes, tasks, .. } = dossier;
     json!({
         "request": request,
         "linked_requests": linked,
         "mail": message,
+        "further_mails": further,
         "deadlines": deadlines,
         "questions_sent": challenges,
         "changes": changes,
@@ -105,11 +106,11 @@ async fn chain(store: &Store) -> Result<Value> {
 fn readme(case: &Case, now: Timestamp) -> String {
     format!(
         "Evidence about the request {}, written {now} by privacyd {}.\n\
-         It contains personal data. Letters with a one-time code are as they were sent: while the request awaits\n\
-         proof, the code in them is good.\n\n\
+         It contains personal data. In letters that were sent with a one-time code other words stand in its place.\n\n\
          request.json   all recorded fields of the request; the other requests of the same mail; what the ledger\n\
-         \x20              says of that mail (the mail itself is in the mailbox); what was owed until when; to whom\n\
-         \x20              questions with a code went; what a correction changes; what was done in which system. Times are UTC.\n\
+         \x20              says of that mail and of those that the history names, such as the one that proved it (the\n\
+         \x20              mails themselves are in the mailbox); what was owed until when; to whom questions with a code\n\
+         \x20              went; what a correction changes; what was done in which system. Times are UTC.\n\
          events.json    its history, each event with its hashes, and whether the whole log was sound\n\
          explain.txt    by when it was due, and why, step by step\n\
          replies/       the replies as they were sent, and in outcomes.json what became of each. One without a file\n\
@@ -128,7 +129,8 @@ fn write_json(file: &Path, value: &Value) -> Result<()> {
     write(file, format!("{}\n", serde_json::to_string_pretty(value)?).as_bytes())
 }
 
-fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a new file that its owner alone can read.
+pub(super) fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     open.and_then(|mut out| out.write_all(bytes)).with_context(|| format!("Cannot write {}", file.display()))
 }

@@ -1,5 +1,5 @@
-//! What a person does with a request: `requests approve`, `deny`, `hold`, `release`, `reclassify`, `complete`,
-//! `withdraw` and `note`; the first five also decide what its sender is told.
+//! What a person does with a request: `requests approve`, `deny`, `hold`, `release`, `reclassify`, `done`, `complete`,
+//! `withdraw` and `note`; the first six also decide what its sender is told.
 //!
 //! Each is one transaction, refuses in one sentence what makes no sense as the request is now, and when it
 //! is done already says so and changes nothing. No word of the operator's own goes into a mail.
@@ -20,11 +20,14 @@ use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, Status, begin};
 use crate::random::random;
 use crate::reply::{DENIED, More, Outgoing, Replies, Stamp, Thread, Told};
-use crate::request::{RequestType, Table};
+use crate::request::{self, RequestType, Table};
+use crate::sender::Address;
+use crate::source::{Kept, Outcome, Report, TaskState};
 use crate::store::Store;
 use crate::store::clocks::Case;
 use crate::store::hand::{Asked, Grip, Reclassified};
 use crate::store::proof::{Challenge, question};
+use crate::store::tasks::{Open, Teller};
 use crate::store::visit::Visit;
 
 /// What is to be done.
@@ -34,6 +37,8 @@ pub enum Verb {
     Approve {
         /// The step of the ladder that was seen; otherwise the one its type asks for.
         proof: Option<u8>,
+        /// Whose request it is. Without `proof` they are asked for it.
+        subject: Option<Address>,
     },
     /// It is declined.
     Deny {
@@ -52,6 +57,13 @@ pub enum Verb {
         /// The name of the type.
         kind: String,
     },
+    /// A person says what has become of one system's part of it.
+    Done {
+        /// The system, as the configuration calls it.
+        system: String,
+        /// What.
+        became: Became,
+    },
     /// A person has carried it out.
     Complete,
     /// Its sender has taken it back.
@@ -61,6 +73,51 @@ pub enum Verb {
         /// In the operator's words.
         text: String,
     },
+}
+
+/// What has become of one system's part of a request, in the words of a person.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Became {
+    /// It is done; of a copy, this is what the system holds: a JSON object.
+    Done {
+        /// See above.
+        data: Option<serde_json::Value>,
+    },
+    /// There was nothing of this person.
+    Nothing,
+    /// It is done, but for what is kept, in words of [`crate::source::KEPT_WHAT`] and [`crate::source::KEPT_WHY`];
+    /// of a copy, with what the system hands out nevertheless.
+    Kept {
+        /// What and why.
+        kept: Vec<Kept>,
+        /// See above.
+        data: Option<serde_json::Value>,
+    },
+    /// It cannot be done.
+    Failed,
+}
+
+impl Became {
+    fn state(&self) -> TaskState {
+        match self {
+            Self::Done { .. } => TaskState::Done,
+            Self::Nothing => TaskState::Nothing,
+            Self::Kept { .. } => TaskState::Kept,
+            Self::Failed => TaskState::Failed,
+        }
+    }
+
+    /// The same as a system would say it.
+    fn report(&self) -> Report {
+        match self {
+            Self::Done { data } => Report { data: data.clone(), ..Report::of(Outcome::Done) },
+            Self::Nothing => Report::of(Outcome::Nothing),
+            Self::Kept { kept, data } => {
+                Report { kept: kept.clone(), data: data.clone(), ..Report::of(Outcome::Done) }
+            }
+            Self::Failed => Report { reason: "a person says so".into(), ..Report::of(Outcome::Failed) },
+        }
+    }
 }
 
 /// What has become of a request.
@@ -91,8 +148,43 @@ pub enum Refusal {
     #[error("The request {0} is {1}: it cannot be {2} any more")]
     Closed(String, &'static str, &'static str),
     /// Its work has begun.
-    #[error("The request {0} is executing: wait until its sources are done")]
+    #[error("The request {0} is executing: wait until its systems are done, or hold it first")]
     Executing(String),
+    /// A system has an order, and nobody knows what it has done.
+    #[error("The request {0} is executing: wait until {1} has answered, it is being asked")]
+    Asked(String, String),
+    /// What is done already would make it untrue.
+    #[error(
+        "The request {0} cannot be declined any more, {1} has done its part: say what has become of the rest with privacyd requests done"
+    )]
+    PartlyDone(String, String),
+    /// Nobody is at work on it.
+    #[error("The request {0} is {1}: what a system has done can be said of one that is executing alone")]
+    NotAtWork(String, &'static str),
+    /// It is no matter of this system's.
+    #[error("The request {0} has nothing to do in {1:?}, but in {2}")]
+    NoSystem(String, String, String),
+    /// That was said before.
+    #[error("The part of {1} in the request {0} is over: {2}")]
+    Settled(String, String, &'static str),
+    /// A copy without anything in it, or data where none are asked for.
+    #[error("The request {0} asks for {1}: {2}")]
+    Data(String, String, &'static str),
+    /// Nobody has said whose it is.
+    #[error(
+        "The mail of the request {0} names another address than its sender's: say whose data it is about, with privacyd requests approve {0} --for ADDRESS"
+    )]
+    Whose(String),
+    /// Its type asks nobody.
+    #[error(
+        "The request {0} asks nobody for a proof: say with --proof what shows that it may be carried out for that address"
+    )]
+    Unasked(String),
+    /// Nothing may be erased.
+    #[error(
+        "The contact of the request {0} is on legal hold, so it cannot be completed: deny it, or end the hold first"
+    )]
+    OnHold(String),
     /// Nobody has said what is asked for.
     #[error("Nobody has said yet what the request {0} asks for: privacyd requests reclassify {0} TYPE")]
     Unclear(String),
@@ -137,6 +229,8 @@ pub struct Tools<'a> {
     pub clock: &'a Clock,
     /// How people show that a request is theirs.
     pub proof: &'a ProofConfig,
+    /// The contacts' field that says that nothing of somebody may be erased.
+    pub hold_column: &'a str,
 }
 
 /// The command line's `requests` with one of the verbs.
@@ -144,7 +238,13 @@ pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb
     let table = Table::load(config.rules.as_deref())?;
     let clock = daemon::clock(config, &table).map_err(as_mistake)?;
     let replies = daemon::replies(config, &table).map_err(as_mistake)?;
-    let tools = Tools { table: &table, replies: &replies, clock: &clock, proof: &config.proof };
+    let tools = Tools {
+        table: &table,
+        replies: &replies,
+        clock: &clock,
+        proof: &config.proof,
+        hold_column: &config.erasure.hold_column,
+    };
     match act(store, tools, &one.reference, &verb, Timestamp::now()).await {
         Ok(done) if one.json => print_json(&done),
         Ok(done) => {
@@ -169,23 +269,31 @@ pub async fn act(
     verb: &Verb,
     now: Timestamp,
 ) -> Result<Done, NotDone> {
+    let key = store.tombstone_key().await?;
     let mut visit = store.visit(now).await?;
     let Some(grip) = visit.grip(reference).await? else {
         return Err(Refusal::NotFound(reference.to_owned()).into());
     };
     let hand = Hand { tools, grip: &grip, now };
     let done = match verb {
-        Verb::Approve { proof } => hand.approve(&mut visit, *proof).await?,
+        Verb::Approve { proof, subject: None } => hand.approve(&mut visit, *proof).await?,
+        Verb::Approve { proof, subject: Some(subject) } => {
+            hand.approve_for(&mut visit, *proof, subject, tools).await?
+        }
         Verb::Deny { reason } => hand.deny(&mut visit, *reason).await?,
         Verb::Hold { reason } => hand.hold(&mut visit, reason.as_deref()).await?,
-        Verb::Release => hand.release(&mut visit).await?,
+        Verb::Release => hand.release(&mut visit, "").await?,
         Verb::Reclassify { kind } => hand.reclassify(&mut visit, kind, "").await?,
-        Verb::Complete => hand.complete(&mut visit).await?,
+        Verb::Done { system, became } => hand.settle(&mut visit, system, became).await?,
+        Verb::Complete => hand.complete(&mut visit, &key).await?,
         Verb::Withdraw => hand.withdraw(&mut visit).await?,
         Verb::Note { text } => hand.note(&mut visit, text).await?,
     };
     if done.changed {
         visit.close().await?;
+        if matches!(verb, Verb::Complete) && hand.verb() == Some(request::Verb::Erase) {
+            store.truncate_log().await?;
+        }
     }
     Ok(done)
 }
@@ -203,6 +311,20 @@ pub async fn reclassify(
     now: Timestamp,
 ) -> Result<Done, NotDone> {
     Hand { tools, grip, now }.reclassify(visit, kind, how).await
+}
+
+/// Lets a held request go on inside a visit; `how` is added to its history.
+///
+/// # Errors
+/// As [`act`].
+pub async fn release(
+    visit: &mut Visit,
+    tools: Tools<'_>,
+    grip: &Grip,
+    how: &str,
+    now: Timestamp,
+) -> Result<Done, NotDone> {
+    Hand { tools, grip, now }.release(visit, how).await
 }
 
 /// One request in hand.
@@ -236,6 +358,20 @@ impl Hand<'_> {
         Done { changed: false, ..self.done(self.case().status, said) }
     }
 
+    /// What systems do for it.
+    fn verb(&self) -> Option<request::Verb> {
+        self.tools.table.kind(&self.case().kind).and_then(|kind| kind.verb)
+    }
+
+    /// Refuses what is closed, and what a system is being asked.
+    fn must_be_quiet(&self, verb: &'static str) -> Result<(), Refusal> {
+        match self.grip.tasks.iter().find(|task| task.is_asked) {
+            _ if self.case().status != Status::Executing => self.must_be_open(verb),
+            Some(task) => Err(Refusal::Asked(self.reference(), task.source.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses what is closed or at work.
     fn must_be_open(&self, verb: &'static str) -> Result<(), Refusal> {
         match self.case().status {
@@ -259,6 +395,12 @@ impl Hand<'_> {
         {
             return Err(Refusal::NoAddress(self.reference(), case.kind.clone()).into());
         }
+        if self.grip.names_another {
+            return Err(Refusal::Whose(self.reference()).into());
+        }
+        if let Some(kind) = self.done_at_once() {
+            return self.carry_out(visit, kind, "a person lets it be done", true).await;
+        }
         let proof = proof.unwrap_or(case.proof_needed.max(self.grip.proof_given));
         let answer = self.tools.clock.run(&case.kind, &Facts { proven: Some(self.now), ..case.facts }).answer;
         let later = (answer.due > case.due).then_some(answer);
@@ -270,14 +412,77 @@ impl Hand<'_> {
         Ok(self.done(Status::Approved, format!("is approved; it is due on {}", written(due))))
     }
 
+    /// The same for whoever its mail names: from then on it is theirs.
+    async fn approve_for(
+        &self,
+        visit: &mut Visit,
+        proof: Option<u8>,
+        subject: &Address,
+        tools: Tools<'_>,
+    ) -> Result<Done, NotDone> {
+        let case = self.case();
+        self.must_be_open("approved")?;
+        if case.kind == UNCLEAR {
+            return Err(Refusal::Unclear(self.reference()).into());
+        }
+        if proof.is_none() && case.proof_needed < 2 {
+            return Err(Refusal::Unasked(self.reference()).into());
+        }
+        let is_theirs = !self.grip.names_another && case.subject.as_ref() == Some(&subject.normalised());
+        let is_said = match proof {
+            None => case.status == Status::AwaitingProof && self.grip.letters > 0,
+            Some(proof) => case.status == Status::Approved && self.grip.proof_given >= proof,
+        };
+        if is_theirs && is_said {
+            return Ok(self.already("is that address's already"));
+        }
+        visit.set_subject(case.id, subject).await?;
+        // Whatever was approved was so for somebody else.
+        let case = Case {
+            status: Status::Held,
+            subject: Some(subject.normalised()),
+            is_proven: false,
+            ..case.clone()
+        };
+        let facts = Facts { proven: None, ..case.facts };
+        let grip = Grip {
+            case: Case { facts, ..case },
+            proof_given: 0,
+            is_senders: false,
+            names_another: false,
+            ..self.grip.clone()
+        };
+        let theirs = Hand { tools, grip: &grip, now: self.now };
+        if proof.is_some() {
+            return theirs.approve(visit, proof).await;
+        }
+        let Some(asked) = theirs.ask(&grip.case.kind, grip.case.proof_needed, grip.case.due)? else {
+            return Err(Refusal::Unprovable(self.reference()).into());
+        };
+        visit.release_waiting(&grip, Some(&asked), "").await?;
+        let done = theirs.done(
+            Status::AwaitingProof,
+            "is that address's now: it is asked to confirm it, and the question is queued",
+        );
+        Ok(Done { reply: Some(asked.letter.template), ..done })
+    }
+
     async fn deny(&self, visit: &mut Visit, denial: Denial) -> Result<Done, NotDone> {
         let case = self.case();
         if case.status == Status::Denied {
             let why = self.grip.denied.as_deref().unwrap_or("a reason that is not known");
             return Ok(self.already(format!("is denied already, because of {why}")));
         }
-        self.must_be_open("denied")?;
-        if denial == Denial::NoMatch && case.proof_needed > 1 && self.grip.proof_given < 2 {
+        self.must_be_quiet("denied")?;
+        let is_done = |task: &&Open| matches!(task.state, Some(TaskState::Done | TaskState::Kept));
+        // A copy that was made has told nobody anything yet.
+        if self.verb() != Some(request::Verb::Collect)
+            && let Some(task) = self.grip.tasks.iter().find(is_done)
+        {
+            return Err(Refusal::PartlyDone(self.reference(), task.source.clone()).into());
+        }
+        let is_proven = self.grip.proof_given >= case.proof_needed.clamp(1, 2);
+        if denial == Denial::NoMatch && !is_proven && case.subject.is_some() {
             return Err(Refusal::Telling(self.reference()).into());
         }
         let reply = match self.answer(DENIED) {
@@ -300,19 +505,75 @@ impl Hand<'_> {
         if self.case().status == Status::Held {
             return Ok(self.already("is held already"));
         }
-        self.must_be_open("held")?;
+        self.must_be_quiet("held")?;
         let reason = reason.unwrap_or("a person wants it so").to_owned();
         visit.stop(self.case(), Change::Hold, reason).await?;
         let due = written(self.case().due);
         Ok(self.done(Status::Held, format!("is held; its clock runs on, it is due on {due}")))
     }
 
-    async fn complete(&self, visit: &mut Visit) -> Result<Done, NotDone> {
+    async fn settle(&self, visit: &mut Visit, system: &str, became: &Became) -> Result<Done, NotDone> {
+        let (case, tasks) = (self.case(), &self.grip.tasks);
+        if case.status != Status::Executing {
+            return Err(Refusal::NotAtWork(self.reference(), case.status.name()).into());
+        }
+        let Some(task) = tasks.iter().find(|task| task.source == system) else {
+            let names: Vec<&str> = tasks.iter().map(|task| task.source.as_str()).collect();
+            return Err(Refusal::NoSystem(self.reference(), system.to_owned(), names.join(", ")).into());
+        };
+        if task.is_asked {
+            return Err(Refusal::Asked(self.reference(), task.source.clone()).into());
+        }
+        if let Some(state) = task.state.filter(|state| *state != TaskState::ByHand) {
+            if state == became.state() {
+                return Ok(self.already(format!("is over in {system} already ({})", state.name())));
+            }
+            return Err(Refusal::Settled(self.reference(), task.source.clone(), state.name()).into());
+        }
+        let report = became.report();
+        let is_copy = self.verb() == Some(request::Verb::Collect);
+        let wrong = match (is_copy, &report.data) {
+            (true, _) if report.is_done_without_data() => "give what the system holds with --data FILE",
+            (false, Some(_)) => "only a copy has --data",
+            _ => "",
+        };
+        if !wrong.is_empty() {
+            return Err(Refusal::Data(self.reference(), case.kind.clone(), wrong).into());
+        }
+        let state = visit.settle_task(task, &report, Teller::Person).await?;
+        let is_open =
+            |it: &&Open| it.id != task.id && it.state.is_none_or(|state| state == TaskState::ByHand);
+        let then = match tasks.iter().filter(is_open).count() {
+            0 => "that was the last: its sender is told by the next look at the work".to_owned(),
+            left => format!("{left} more to do"),
+        };
+        let state = state.map_or("waiting", TaskState::name);
+        Ok(self.done(Status::Executing, format!("is over in {system} ({state}); {then}")))
+    }
+
+    async fn complete(&self, visit: &mut Visit, key: &[u8; 32]) -> Result<Done, NotDone> {
         if self.case().status == Status::Completed {
             return Ok(self.already("is completed already"));
         }
         self.must_be_open("completed")?;
-        visit.stop(self.case(), Change::Complete, "a person has carried it out".to_owned()).await?;
+        let how = "a person has carried it out";
+        if let Some(kind) = self.done_at_once() {
+            return self.carry_out(visit, kind, how, false).await;
+        }
+        if let (Some(request::Verb::Erase), Some(subject)) = (self.verb(), &self.case().subject) {
+            // Whoever it was done for, it is not the sender of that mail.
+            if self.grip.names_another {
+                return Err(Refusal::Whose(self.reference()).into());
+            }
+            let is_done = |task: &Open| matches!(task.state, Some(TaskState::Done | TaskState::Kept));
+            match visit.is_on_hold(subject, self.tools.hold_column).await? {
+                false => drop(visit.erase(self.case().id, subject, key).await?),
+                // What systems have erased cannot be denied any more; our own record is kept.
+                true if self.grip.tasks.iter().any(is_done) => {}
+                true => return Err(Refusal::OnHold(self.reference()).into()),
+            }
+        }
+        visit.stop(self.case(), Change::Complete, how.to_owned()).await?;
         Ok(self.done(Status::Completed, "is completed; no mail goes out"))
     }
 
@@ -334,7 +595,7 @@ impl Hand<'_> {
         Ok(self.done(self.case().status, "bears the note"))
     }
 
-    async fn release(&self, visit: &mut Visit) -> Result<Done, NotDone> {
+    async fn release(&self, visit: &mut Visit, how: &str) -> Result<Done, NotDone> {
         let (case, grip) = (self.case(), self.grip);
         self.must_be_open("released")?;
         if case.status != Status::Held {
@@ -343,8 +604,14 @@ impl Hand<'_> {
         if case.kind == UNCLEAR {
             return Err(Refusal::Unclear(self.reference()).into());
         }
+        if grip.names_another {
+            return Err(Refusal::Whose(self.reference()).into());
+        }
+        if let Some(kind) = self.done_at_once() {
+            return self.carry_out(visit, kind, &format!("released{how}"), true).await;
+        }
         if case.facts.proven.is_some() || grip.proof_given >= case.proof_needed {
-            visit.release_approved(case, grip.proof_given).await?;
+            visit.release_approved(case, grip.proof_given, how).await?;
             return Ok(self.done(Status::Approved, "is released: it is approved"));
         }
         // Step 1 rests on the mail itself: there is nothing to ask.
@@ -352,13 +619,13 @@ impl Hand<'_> {
             return Err(Refusal::Unprovable(self.reference()).into());
         }
         if grip.letters > 0 && !grip.is_undelivered {
-            visit.release_waiting(grip, None).await?;
+            visit.release_waiting(grip, None, how).await?;
             return Ok(self.done(Status::AwaitingProof, "is released: it waits for its proof again"));
         }
         let Some(asked) = self.ask(&case.kind, case.proof_needed, case.due)? else {
             return Err(Refusal::Unprovable(self.reference()).into());
         };
-        visit.release_waiting(grip, Some(&asked)).await?;
+        visit.release_waiting(grip, Some(&asked), how).await?;
         let said = "is released: its sender is asked to confirm it, and the question is queued";
         let done = self.done(Status::AwaitingProof, said);
         Ok(Done { reply: Some(asked.letter.template), ..done })
@@ -409,6 +676,34 @@ impl Hand<'_> {
         Ok(Done { kind: kind.name.clone(), reply: letter.map(|letter| letter.template), ..done })
     }
 
+    /// The type of the request, if it is finished when its mail has been received: it was held for where or when
+    /// that came.
+    fn done_at_once(&self) -> Option<&RequestType> {
+        self.tools.table.kind(&self.case().kind).filter(|kind| kind.action.completes())
+    }
+
+    async fn carry_out(
+        &self,
+        visit: &mut Visit,
+        kind: &RequestType,
+        how: &str,
+        is_told: bool,
+    ) -> Result<Done, NotDone> {
+        let case = self.case();
+        if is_told && case.subject.is_none() {
+            return Err(Refusal::NoAddress(self.reference(), kind.name.clone()).into());
+        }
+        let told = self.told(&kind.name, Status::Completed, case.due);
+        let reply = match self.answer(&kind.name).filter(|_| is_told) {
+            Some(answer) => Some(self.compose(&answer, told, More::Nothing)?),
+            None => None,
+        };
+        visit.carry_out(case, kind.action, how, reply.as_ref()).await?;
+        let told = if reply.is_some() { "the reply is queued" } else { "no mail goes out" };
+        let done = self.done(Status::Completed, format!("is completed; {told}"));
+        Ok(Done { reply: reply.map(|reply| reply.template), ..done })
+    }
+
     /// What proves that the mail is its request's owner's.
     fn proof(&self) -> Proof {
         match self.grip.proof {
@@ -437,6 +732,9 @@ impl Hand<'_> {
             held_because,
             subject: None,
             changes: Vec::new(),
+            // Nobody has read it for more than its type.
+            by_hand: !kind.by_hand.is_empty(),
+            appeals: Vec::new(),
         }
     }
 
@@ -457,7 +755,7 @@ impl Hand<'_> {
         let Some(answer) = self.answer(CONFIRM) else { return Ok(None) };
         let valid_for = self.tools.proof.valid_for;
         let question = question(valid_for, self.now)?;
-        let challenge = Challenge::first(&question.code, valid_for, self.now);
+        let challenge = Challenge::new(&question.code, valid_for, self.now);
         let told = Told { proof_needed, ..self.told(kind, Status::AwaitingProof, due) };
         let letter = self.compose(&Answer { asks: true, ..answer }, told, More::Question(&question))?;
         Ok(Some(Asked { letter, challenge }))

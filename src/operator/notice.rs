@@ -16,7 +16,7 @@ use crate::daemon;
 use crate::reply::Replies;
 use crate::request::Table;
 use crate::store::Store;
-use crate::store::notices::Progress;
+use crate::store::notices::{OpenNotice, Progress};
 
 /// Contacts that are queued in one transaction: the daemon needs the lock in between.
 const AT_ONCE: u32 = 10_000;
@@ -55,11 +55,16 @@ async fn send(store: &Store, config: &Config, options: &NoticeSend) -> Result<Ex
     if options.dry_run {
         return look(store, config, &replies, template, &name).await;
     }
-    let Some(notice) = store.open_notice(&name, template, options.rate, now).await? else {
-        let rule = "a name belongs to one template; choose another with --name";
-        return Err(Mistake(format!("The notice {name} has another template: {rule}")).into());
+    let notice = match store.open_notice(&name, template, options.rate, now).await? {
+        OpenNotice::Open(notice) => notice,
+        OpenNotice::OtherTemplate => {
+            let rule = "a name belongs to one template; choose another with --name";
+            return Err(Mistake(format!("The notice {name} has another template: {rule}")).into());
+        }
+        OpenNotice::Unfinished(other) => return not_found(&both(&name, &other)),
     };
-    let bar = ProgressBar::new(store.contact_count().await?.unsigned_abs());
+    let to_queue = store.notices(Some(&name)).await?.first().map_or(0, |progress| progress.to_queue);
+    let bar = ProgressBar::new(to_queue.unsigned_abs());
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
@@ -78,12 +83,20 @@ async fn send(store: &Store, config: &Config, options: &NoticeSend) -> Result<Ex
 /// # Errors
 /// The database does not work.
 pub async fn queue(store: &Store, notice: i64, now: Timestamp, step: impl Fn(u64)) -> Result<u64> {
-    let (mut after, mut new) = (0, 0);
-    while let Some((last, queued)) = store.queue_notice(notice, after, AT_ONCE, now).await? {
-        (after, new) = (last, new + queued);
-        step(AT_ONCE.into());
+    let mut all = 0;
+    while let Some((seen, new)) = store.queue_notice(notice, AT_ONCE, now).await? {
+        all += new;
+        step(seen);
     }
-    Ok(new)
+    Ok(all)
+}
+
+/// Why a second notice is not sent.
+fn both(name: &str, other: &str) -> String {
+    format!(
+        "The notice {other} has the same template and is not finished, and everybody would get {name} besides: go on \
+         with it by --name {other}, or stop it by: privacyd notice cancel {other}"
+    )
 }
 
 /// `--dry-run`: who would get it, and what.
@@ -94,6 +107,9 @@ async fn look(
     template: &str,
     name: &str,
 ) -> Result<ExitCode> {
+    if let Some(other) = store.unfinished_notice(name, template).await? {
+        return not_found(&both(name, &other));
+    }
     let mut people: BTreeMap<String, i64> = BTreeMap::new();
     for (wished, count) in store.missing_in_notice(name).await? {
         *people.entry(replies.circular_language(template, &wished)).or_default() += count;
@@ -122,8 +138,10 @@ async fn status(store: &Store, name: Option<&str>, json: bool) -> Result<ExitCod
     } else if found.is_empty() {
         println!("Nothing");
     } else {
-        let header =
-            ["name", "state", "people", "sent", "waiting", "bounced", "unknown", "a minute", "begun"];
+        let header = [
+            "name", "state", "people", "to queue", "sent", "waiting", "bounced", "unknown", "a minute",
+            "begun",
+        ];
         print(&grid(&header, found.iter().map(row)))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -136,6 +154,7 @@ fn row(progress: &Progress) -> Vec<String> {
         progress.name.clone(),
         progress.state.clone(),
         progress.people.to_string(),
+        progress.to_queue.to_string(),
         count("sent").to_string(),
         waiting.to_string(),
         count("bounced").to_string(),

@@ -65,10 +65,15 @@ pub struct MailboxStatus {
     pub last_good_cycle: Option<Timestamp>,
     /// The last whole answer of its server.
     pub last_answer: Option<Timestamp>,
+    /// Mails that were still to be read at its last answer.
+    pub unread: i64,
     /// Mails that are recorded and not filed.
     pub backlog: i64,
     /// When the first of them was recorded.
     pub backlog_since: Option<Timestamp>,
+    /// The end of the first pass that has read all of it.
+    #[serde(skip)]
+    first_good_cycle: Option<Timestamp>,
 }
 
 /// `status`
@@ -107,8 +112,10 @@ impl Status {
                 name: name.clone(),
                 last_good_cycle: cycle.and_then(|cycle| cycle.good),
                 last_answer: cycle.and_then(|cycle| cycle.alive),
+                unread: cycle.map_or(0, |cycle| cycle.unread),
                 backlog: backlog.mails,
                 backlog_since: backlog.oldest,
+                first_good_cycle: cycle.and_then(|cycle| cycle.first_good),
             }
         });
         let mut status = Self {
@@ -158,7 +165,7 @@ impl Status {
         }
         if replies_unknown > 0 {
             wrong.push(format!(
-                "{replies_unknown} replies of unknown fate: see privacyd outbox list --state unknown"
+                "{replies_unknown} replies of unknown fate: see privacyd outbox list --state unknown, and settle them"
             ));
         }
         if requests_overdue > 0 {
@@ -166,17 +173,23 @@ impl Status {
         }
         if tasks_failed > 0 {
             wrong.push(format!(
-                "{tasks_failed} systems have failed in open requests: see privacyd requests list --status held"
+                "{tasks_failed} systems have failed in open requests: see privacyd requests list --status executing"
             ));
         }
-        if let Some(Reconciliation { at, found }) = self.reconciliation {
-            if found.unaccounted > 0 {
-                wrong.push(format!("{} mails were not accounted for: see the log", found.unaccounted));
-            } else if self.daemon_runs && is_older(at, UNRECONCILED) {
-                wrong.push("the mailboxes have not been looked through for two days: see the log".to_owned());
-            }
+        // Before the first look it counts from when there was something to look through.
+        let first_read = self.mailboxes.iter().filter_map(|mailbox| mailbox.first_good_cycle).min();
+        let looked_through = match self.reconciliation {
+            Some(Reconciliation { at, .. }) => at,
+            None => first_read.or(Some(now)),
+        };
+        if let Some(Reconciliation { found, .. }) = self.reconciliation
+            && found.unaccounted > 0
+        {
+            wrong.push(format!("{} mails were not accounted for: see the log", found.unaccounted));
+        } else if self.daemon_runs && is_older(looked_through, UNRECONCILED) {
+            wrong.push("the mailboxes have not been looked through for two days: see the log".to_owned());
         }
-        if self.canary.is_some_and(|canary| canary.is_missed) {
+        if config.canary.is_some() && self.canary.is_some_and(|canary| canary.is_missed) {
             wrong
                 .push("the canary has not come back: replies may not go out, or mail not come in".to_owned());
         }
@@ -193,6 +206,7 @@ impl Status {
         lines.push(format!("daemon    {}", if self.daemon_runs { "runs" } else { "does not run" }));
         for mailbox in &self.mailboxes {
             let backlog = match mailbox.backlog {
+                0 if mailbox.unread > 0 => format!("{} mails to be read", mailbox.unread),
                 0 => "everything is filed".to_owned(),
                 mails => format!("{mails} mails to be filed, the oldest since {}", at(mailbox.backlog_since)),
             };
@@ -209,7 +223,7 @@ impl Status {
             oldest => format!(", the oldest since {}", at(oldest)),
         };
         lines.push(format!(
-            "replies   {} to be sent{oldest}; in the last 7 days {} of unknown fate, {} bounced",
+            "replies   {} to be sent{oldest}; {} of unknown fate; {} bounced in the last 7 days",
             standing.replies_waiting, standing.replies_unknown, standing.replies_bounced
         ));
         lines.push(format!(
@@ -235,4 +249,42 @@ impl Status {
 
 fn at(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "never".to_owned(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::reconcile::Reconciled;
+    use crate::watch::Watch;
+
+    #[tokio::test]
+    async fn a_look_that_never_succeeded_is_missed_like_one_of_long_ago() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let text = "database = \"x.db\"\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+                    [[maildir]]\nname = \"box\"\npath = \"Maildir\"\n[directory]\npath = \"replies\"\n";
+        let config = Config::parse("test", text).unwrap();
+        let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let after = |hours| start + SignedDuration::from_hours(hours);
+        let watch = Watch::over(["box"].into_iter());
+        let is_missed = async |now: Timestamp| {
+            watch.good("box", now);
+            watch.record(&store).await.unwrap();
+            let status = Status::now(&store, &config, true, now).await.unwrap();
+            assert_eq!(status.good, status.wrong.is_empty());
+            status.wrong.iter().any(|wrong| wrong.contains("have not been looked through"))
+        };
+        assert!(!is_missed(start).await);
+        assert!(!is_missed(after(48)).await);
+        assert!(is_missed(after(49)).await, "two days after the first read, however often it is read since");
+        watch.unread("box", 17);
+        watch.alive("box", start);
+        watch.record(&store).await.unwrap();
+        let text = Status::now(&store, &config, true, after(49)).await.unwrap().as_text();
+        assert!(text.contains("; 17 mails to be read\n"), "{text}");
+        store.record_reconciliation(&Reconciled::default(), after(50)).await.unwrap();
+        assert!(!is_missed(after(51)).await);
+        assert!(is_missed(after(100)).await);
+        store.close().await;
+    }
 }

@@ -89,6 +89,7 @@ mod tests {
         let order = Order {
             version: VERSION,
             verb: Verb::Erase,
+            attempt: 1,
             reference: "PR-234567".into(),
             kind: "deletion".into(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },
@@ -101,7 +102,7 @@ mod tests {
     #[tokio::test]
     async fn the_order_goes_in_and_the_report_comes_out() {
         let script = r#"read -r order
-            test "$order" = '{"version":1,"verb":"erase","reference":"PR-234567","type":"deletion","subject":{"address":"jane@example.org"}}' || exit 9
+            test "$order" = '{"version":1,"verb":"erase","reference":"PR-234567","attempt":1,"type":"deletion","subject":{"address":"jane@example.org"}}' || exit 9
             test -z "$HOME" || exit 8
             printf '%s' '{"outcome":"done","kept":[{"what":"invoices","why":"tax\n law"}]}'"#;
         let kept = vec![Kept { what: "invoices".into(), why: "tax law".into() }];
@@ -124,6 +125,7 @@ mod tests {
         let order = Order {
             version: VERSION,
             verb: Verb::Collect,
+            attempt: 1,
             reference: String::new(),
             kind: String::new(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },

@@ -130,6 +130,7 @@ mod tests {
         Order {
             version: VERSION,
             verb: Verb::Erase,
+            attempt: 1,
             reference: "PR-234567".into(),
             kind: "deletion".into(),
             subject: Subject { address: "jane@example.org".parse().unwrap() },
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(report.outcome, Outcome::Nothing);
         assert!(told.starts_with("POST /privacy?v=1 HTTP/1.1\r\n"), "{told}");
         // printf '%s' '1800000000.<body>' | openssl dgst -sha256 -hmac s3cret
-        let signature = "t=1800000000,v1=de962fd8ca662eb3dac04df3ec7143b77e289447143dc04ec8bdfb10c3f828f9";
+        let signature = "t=1800000000,v1=d23d4398e0de63c3d64fbf9c4a9d1e8a66e48dfd54e2f387b30318352939cfc8";
         assert!(told.contains(&format!("privacyd-signature: {signature}\r\n")), "{told}");
     }
 

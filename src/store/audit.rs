@@ -91,6 +91,7 @@ impl Store {
                 break damage;
             }
         };
+        let damage = damage.or_else(|| walk.untold());
         let damage = earliest(damage, stray(&mut view).await?);
         let damage = match damage {
             None => cut_off(&mut view, &walk).await?,
@@ -130,7 +131,7 @@ pub(super) async fn commit(mut tx: Transaction<'static, Sqlite>) -> Result<()> {
 /// Fills in the hashes of the links that `tx` has written.
 async fn seal(tx: &mut Transaction<'static, Sqlite>) -> Result<()> {
     let rows: Vec<EventRow> = sqlx::query_as(
-        "SELECT e.id, e.request_id, e.at, CAST(e.actor AS BLOB) AS actor, CAST(e.event AS BLOB) AS event,
+        "SELECT e.id, coalesce(e.request_id, 0) AS request_id, e.at, CAST(e.actor AS BLOB) AS actor, CAST(e.event AS BLOB) AS event,
             CAST(e.reason AS BLOB) AS reason
          FROM event_links l JOIN request_events e ON e.id = l.event_id WHERE l.unsealed IS NOT NULL ORDER BY e.id",
     )
@@ -166,7 +167,8 @@ async fn seal(tx: &mut Transaction<'static, Sqlite>) -> Result<()> {
 
 async fn page(view: &mut Transaction<'static, Sqlite>, after: i64) -> Result<Vec<LinkRow>> {
     sqlx::query_as(
-        "SELECT l.event_id, l.content, l.hash, l.purged_at IS NOT NULL AS is_purged, e.request_id, e.at,
+        "SELECT l.event_id, l.content, l.hash, l.purged_at IS NOT NULL AS is_purged,
+            iif(e.id IS NULL, NULL, coalesce(e.request_id, 0)) AS request_id, e.at,
             CAST(e.actor AS BLOB) AS actor, CAST(e.event AS BLOB) AS event, CAST(e.reason AS BLOB) AS reason
          FROM event_links l LEFT JOIN request_events e ON e.id = l.event_id
          WHERE l.event_id > ? ORDER BY l.event_id LIMIT ?",

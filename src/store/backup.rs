@@ -1,7 +1,8 @@
 //! Copies of the database, made while it is at work, and whether one is sound.
 
 use std::fs::File;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
@@ -37,10 +38,19 @@ impl Store {
     /// # Errors
     /// There is such a file, or it cannot be written; then it is taken away again.
     pub async fn backup(&self, file: &Path, now: Timestamp) -> Result<()> {
-        create_new_private(file).with_context(|| format!("Cannot make {}", file.display()))?;
-        let done = self.backup_into(file, now).await;
+        // Under its own name there is never a copy without its mark, whenever the process ends.
+        let part = beside(file, ".part");
+        let _ = std::fs::remove_file(&part);
+        create_new_private(&part).with_context(|| format!("Cannot make {}", part.display()))?;
+        let done = async {
+            self.backup_into(&part, now).await?;
+            ensure!(!file.exists(), "There is such a file by now");
+            std::fs::rename(&part, file)?;
+            sync_folder_of(file)
+        };
+        let done = done.await;
         if done.is_err() {
-            let _ = std::fs::remove_file(file);
+            let _ = std::fs::remove_file(&part);
         }
         done.with_context(|| format!("Cannot make the backup {}", file.display()))
     }
@@ -58,10 +68,81 @@ impl Store {
         sqlx::Connection::close(copy).await?;
         // SQLite does not wait for the disk when it vacuums into a file.
         File::open(file)?.sync_all()?;
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
         Ok(())
     }
+}
+
+/// What a restored backup has taken the place of.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// What is in the backup.
+    pub looked: Looked,
+    /// Where the database lies now that was there before, if there was one.
+    pub kept: Option<PathBuf>,
+}
+
+/// Puts a backup in the place of the database at `database`, which must not be in use: see [`Sole`](super::Sole). What
+/// is there is kept under another name. The new one has its owner, and nobody else can read it. Nothing is touched
+/// when the backup has faults; it is returned with them.
+///
+/// # Errors
+/// The backup cannot be looked through, or a file cannot be written.
+pub async fn restore(file: &Path, database: &Path, now: Timestamp) -> Result<Restored> {
+    let looked = look_through(file).await?;
+    if !looked.faults.is_empty() {
+        return Ok(Restored { looked, kept: None });
+    }
+    let part = beside(database, ".restored");
+    let _ = std::fs::remove_file(&part);
+    let copied = copy_private(file, database, &part);
+    if copied.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    copied.with_context(|| format!("Cannot copy the backup to {}", part.display()))?;
+    let there = database.exists();
+    let name = beside(database, &format!(".before-{}", now.strftime("%Y%m%dT%H%M%SZ")));
+    ensure!(!name.exists(), "There is a file {} already: try again", name.display());
+    // The log belongs to the database before, and would spoil another. It goes after it: a database without its log
+    // would be an older one, but a log alone is nothing.
+    for (end, is_kept) in [("", true), ("-wal", true), ("-shm", false)] {
+        let (from, to) = (beside(database, end), beside(&name, end));
+        let done = if is_kept { std::fs::rename(&from, to) } else { std::fs::remove_file(&from) };
+        match done {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            done => done.with_context(|| format!("Cannot move {} away", from.display()))?,
+        }
+    }
+    // The lock was made by whoever runs this, and the daemon must be able to take it.
+    let owner = std::fs::metadata(&part)?;
+    let _ = std::os::unix::fs::chown(super::lock_beside(database), Some(owner.uid()), Some(owner.gid()));
+    std::fs::rename(&part, database).with_context(|| format!("Cannot make {}", database.display()))?;
+    sync_folder_of(database)?;
+    Ok(Restored { looked, kept: there.then_some(name) })
+}
+
+/// A copy of `file` at `to`, which must be new, with the owner of `owned`, or of its folder where there is none.
+fn copy_private(file: &Path, owned: &Path, to: &Path) -> Result<()> {
+    let owner = std::fs::metadata(owned).or_else(|_| std::fs::metadata(folder_of(owned)))?;
+    let mut copy = create_new_private(to)?;
+    std::os::unix::fs::fchown(&copy, Some(owner.uid()), Some(owner.gid()))?;
+    std::io::copy(&mut File::open(file)?, &mut copy)?;
+    copy.sync_all()?;
+    Ok(())
+}
+
+/// The path with something behind its name.
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync_folder_of(file: &Path) -> Result<()> {
+    Ok(File::open(folder_of(file))?.sync_all()?)
 }
 
 /// Looks through a backup, without changing it.
@@ -70,10 +151,8 @@ impl Store {
 /// There is none, it cannot be read, it is no database of privacyd's, or it is one at work.
 pub async fn look_through(file: &Path) -> Result<Looked> {
     ensure!(file.is_file(), "There is no file {}", file.display());
-    let mut log = file.as_os_str().to_owned();
-    log.push("-wal");
     ensure!(
-        !Path::new(&log).exists(),
+        !beside(file, "-wal").exists(),
         "{} is at work, or was not closed: make a backup of it with privacyd backup",
         file.display()
     );
@@ -84,7 +163,8 @@ pub async fn look_through(file: &Path) -> Result<Looked> {
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options);
     let pool = pool.await.with_context(|| format!("Cannot open {}", file.display()))?;
-    let store = Store { write: pool.clone(), read: pool, turns: Default::default() };
+    let store =
+        Store { write: pool.clone(), read: pool, turns: Default::default(), holds_back: Default::default() };
     let looked = look(&store).await;
     store.close().await;
     looked.with_context(|| format!("{} is no sound database of privacyd", file.display()))
@@ -108,6 +188,19 @@ async fn look(store: &Store) -> Result<Looked> {
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'event_links')")
             .fetch_one(&mut *db)
             .await?;
+    let knows_recoveries: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'recoveries')")
+            .fetch_one(&mut *db)
+            .await?;
+    let is_marked = knows_recoveries
+        && sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)")
+            .fetch_one(&mut *db)
+            .await?;
+    if !is_marked {
+        faults.push(
+            "it does not say that it is a copy, and whoever starts with it would answer at once".to_owned(),
+        );
+    }
     drop(db);
     let chain = if has_chain { Some(store.verify_chain(None).await?) } else { None };
     faults.extend(chain.iter().filter_map(|chain| chain.damage).map(|damage| format!("event log: {damage}")));

@@ -15,9 +15,6 @@ use crate::sender::Address;
 
 const REPLY: &str =
     "UPDATE outbox SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');";
-/// As when it is known at once that it was sent.
-const WITHOUT_CODE: &str =
-    "UPDATE outbox SET raw = kept, kept = NULL WHERE id = ? AND state = 'sent' AND kept IS NOT NULL;";
 const NOTICE: &str = "UPDATE notice_recipients SET state = ?, outcome = ?, updated_at = ? WHERE id = ? AND state IN ('sent', 'unknown');";
 
 /// A mail of ours that somebody reports upon.
@@ -88,9 +85,6 @@ impl Visit {
         if let Some(state) = state {
             let statement = if reported.is_notice { NOTICE } else { REPLY };
             batch.add(statement)?.bind(state)?.bind(effect.to_string())?.bind(self.now)?.bind(reported.id)?;
-            if !reported.is_notice {
-                batch.add(WITHOUT_CODE)?.bind(reported.id)?;
-            }
         }
         if reported.is_notice {
             // Mostly there is nothing to write down.
@@ -120,6 +114,17 @@ impl Visit {
         Ok(held)
     }
 }
+
+/// Joins a reply `o` to the requests `r` it may speak of: those of one mail and one person belong together, and it
+/// bears the reference of the first alone, `f`. What one person says of theirs is no word on another's that was
+/// asked for in the same mail.
+macro_rules! requests_of_reply {
+    () => {
+        "outbox o JOIN requests f ON f.reference = o.reference
+         JOIN requests r ON r.message_id = f.message_id AND r.subject IS f.subject"
+    };
+}
+pub(super) use requests_of_reply;
 
 /// A request that a reply spoke of.
 #[derive(sqlx::FromRow)]
@@ -176,16 +181,14 @@ pub(super) async fn undelivered(
 
 /// The requests that a reply spoke of.
 async fn requests_of(tx: &mut Transaction<'static, Sqlite>, reply: i64) -> Result<Vec<SpokenOf>> {
-    // Those of one mail and one person belong together: a reply bears the reference of the first alone.
-    sqlx::query_as(
-        "SELECT r.id AS request, r.reference, r.status, o.template FROM outbox o
-         JOIN requests f ON f.reference = o.reference
-         JOIN requests r ON r.id = f.id
-            OR (r.message_id = f.message_id AND r.subject IS f.subject
-                AND (f.message_id = o.message_id OR o.template IN ('confirm', 'reminder', 'confirmed'))
-                AND o.template NOT IN ('copy', 'categories', 'erased', 'cancelled', 'denied', 'extended'))
-         WHERE o.id = ? ORDER BY r.id",
-    )
+    // It bears the reference of one, and speaks of that alone but for these.
+    sqlx::query_as(concat!(
+        "SELECT r.id AS request, r.reference, r.status, o.template FROM ",
+        requests_of_reply!(),
+        " WHERE o.id = ? AND (r.id = f.id
+            OR o.template IN ('confirm', 'reminder', 'confirmed', 'several', 'withdrawn', 'expired'))
+         ORDER BY r.id",
+    ))
     .bind(reply)
     .fetch_all(&mut **tx)
     .await

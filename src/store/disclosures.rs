@@ -10,7 +10,8 @@ use super::visit::Visit;
 /// What happened to a person's earlier requests of the same year, and to this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before {
-    /// The references of those that were answered, the first of them first; three at the most.
+    /// The references of those that were answered, by a letter that did not come back, the first of them first; three
+    /// at the most.
     pub told: Vec<String>,
     /// Whether it was a person who approved this one.
     pub is_by_hand: bool,
@@ -19,7 +20,7 @@ pub struct Before {
 /// An approved request of one of the types in `$1` that came from `$2` on and before `$3`.
 const WAITING: &str = "r.status = 'approved' AND r.kind IN (SELECT value FROM json_each($1))
     AND r.received_at >= $2 AND r.received_at < $3 AND r.subject IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)";
+    AND NOT EXISTS (SELECT 1 FROM recovery)";
 
 impl Store {
     /// Whether an approved request of one of `kinds` came in this span of time, its end not counted.
@@ -61,8 +62,10 @@ impl Visit {
         .context("Cannot read who asks what third parties got")?;
         let Some(job) = row.map(JobRow::job).transpose()? else { return Ok(None) };
         let told = sqlx::query_scalar(
-            "SELECT reference FROM requests WHERE subject = $4 AND status = 'completed'
+            "SELECT reference FROM requests r WHERE subject = $4 AND status = 'completed'
                 AND kind IN (SELECT value FROM json_each($1)) AND received_at >= $2 AND received_at < $3
+                AND coalesce((SELECT o.state FROM outbox o WHERE o.reference = r.reference
+                    AND o.template IN ('disclosed', 'disclosed_before') ORDER BY o.id DESC LIMIT 1), '') <> 'bounced'
              ORDER BY id LIMIT 3",
         )
         .bind(&kinds)

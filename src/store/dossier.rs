@@ -17,6 +17,8 @@ pub struct Dossier {
     pub linked: Vec<Value>,
     /// The ledger's row of that mail.
     pub message: Value,
+    /// The ledger's rows of the mails that its history names: what proved it, took it back or reported upon a reply.
+    pub further: Vec<Value>,
     /// What was owed until when.
     pub deadlines: Vec<Value>,
     /// To whom codes went; not the codes.
@@ -53,6 +55,13 @@ impl Store {
             request: first(view.all("SELECT * FROM requests WHERE id = $1").await?)?,
             linked: values(view.all("SELECT * FROM requests WHERE message_id = $2 AND id <> $1 ORDER BY id").await?)?,
             message: first(view.all("SELECT * FROM messages WHERE id = $2").await?)?,
+            // A person may write what they like into a note.
+            further: values(
+                view.all("SELECT * FROM messages WHERE id <> $2 AND id IN (
+                        SELECT CAST(substr(reason, instr(reason, '(message ') + 9) AS INTEGER) FROM request_events
+                        WHERE request_id = $1 AND actor <> 'person' AND instr(reason, '(message ') > 0) ORDER BY id")
+                .await?,
+            )?,
             deadlines: values(view.all("SELECT * FROM deadlines WHERE request_id = $1 ORDER BY duty").await?)?,
             challenges: values(
                 view.all("SELECT id, address, sent_at FROM challenges WHERE request_id = $1 ORDER BY id").await?,

@@ -1,7 +1,7 @@
 //! What a person's own hand needs of the store: all that is known of one request, and what is done with it,
 //! in one transaction with its history, its clocks, its tasks and the mail about it.
 //!
-//! A request that is at work is not touched here. What its systems had done before it was held stays on record; a
+//! What a system is being asked is not touched here. What systems had done before a request was held stays on record; a
 //! later approval asks all of them anew.
 
 use std::collections::HashMap;
@@ -13,13 +13,16 @@ use sqlx::FromRow;
 use super::Store;
 use super::clocks::Case;
 use super::proof::Challenge;
-use super::visit::{Batch, Visit, suppression_kind};
+use super::tasks::Open;
+use super::visit::{Batch, Visit};
 use crate::clock::Timetable;
 use crate::decide::{Planned, Proven};
 use crate::evidence::Proof;
-use crate::ladder::{Change, Denial, Status, Step};
+use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, Step};
 use crate::mailbox::Mark;
 use crate::reply::Outgoing;
+use crate::request::Action;
+use crate::sender::Address;
 
 /// A request, as far as a person's decision about it depends on it.
 #[derive(Debug, Clone)]
@@ -42,6 +45,10 @@ pub struct Grip {
     pub denied: Option<String>,
     /// What was noted, if that is the last that has happened to it.
     pub noted: Option<String>,
+    /// Whether its mail names another address than its sender's, and nobody has said yet whose request it is.
+    pub names_another: bool,
+    /// What its systems have to do or have done, since it was last begun.
+    pub tasks: Vec<Open>,
 }
 
 #[derive(FromRow)]
@@ -54,6 +61,7 @@ struct GripRow {
     held_at: Option<i64>,
     denied: Option<String>,
     noted: Option<String>,
+    names_another: bool,
 }
 
 /// A letter that goes out with what is done, and the code in it.
@@ -184,6 +192,7 @@ impl Visit {
         .await
         .context("Cannot open a request for a mail")?;
         let mut batch = Batch::default();
+        batch.add("UPDATE messages SET glanced = 0 WHERE id = ?;")?.bind(message)?;
         batch.event(request, self.now, "person", "received", "a person has seen a request in it")?;
         for deadline in timetable.owed() {
             batch.deadline(request, &deadline)?;
@@ -200,20 +209,25 @@ impl Visit {
         let row: GripRow = sqlx::query_as(
             "SELECT r.proof_given, m.proof, r.subject IS NOT NULL AND r.subject = m.sender AS is_senders,
                 (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters,
-                (SELECT count(*) > 0 AND count(*) = sum(o.state = 'bounced') FROM outbox o
-                    WHERE o.template IN ('confirm', 'reminder')
+                (SELECT count(*) > 0 AND count(*) = sum(o.state IN ('bounced', 'unknown')) FROM outbox o
+                    WHERE o.template IN ('confirm', 'reminder') AND o.recipient = r.subject
                       AND (o.message_id = r.message_id OR o.reference = r.reference)) AS is_undelivered,
                 (SELECT max(e.at) FROM request_events e WHERE e.request_id = r.id AND e.event = 'held') AS held_at,
                 (SELECT e.reason FROM request_events e WHERE e.request_id = r.id AND e.event = 'denied') AS denied,
                 (SELECT e.reason FROM request_events e
                     WHERE e.id = (SELECT max(id) FROM request_events l WHERE l.request_id = r.id)
-                      AND e.event = 'note' AND e.actor = 'person') AS noted
+                      AND e.event = 'note' AND e.actor = 'person') AS noted,
+                EXISTS (SELECT 1 FROM request_events e WHERE e.request_id = r.id AND e.event = 'held' AND e.reason = ?)
+                    AND NOT EXISTS (SELECT 1 FROM request_events e
+                        WHERE e.request_id = r.id AND e.event IN ('subject', 'reclassified')) AS names_another
              FROM requests r JOIN messages m ON m.id = r.message_id WHERE r.id = ?",
         )
+        .bind(NAMES_ANOTHER)
         .bind(case.id)
         .fetch_one(&mut *self.tx)
         .await
         .context("Cannot read what is known of the request")?;
+        let tasks = self.open_tasks(case.id).await?;
         let proof = [Proof::Dmarc, Proof::Dkim, Proof::Conflict];
         Ok(Some(Grip {
             case,
@@ -225,6 +239,8 @@ impl Visit {
             held_at: row.held_at,
             denied: row.denied,
             noted: row.noted,
+            names_another: row.names_another,
+            tasks,
         }))
     }
 
@@ -237,6 +253,24 @@ impl Visit {
         batch.step(&by_person(proven.request, Change::Approve { proof }, reason), self.now, None)?;
         batch.proven(proven, self.now)?;
         batch.run(&mut self.tx).await.context("Cannot record the approval")
+    }
+
+    /// Records whose request it is, as a person says. Codes that went to anybody else, and what they were to
+    /// confirm, are worth nothing for it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn set_subject(&mut self, request: i64, subject: &Address) -> Result<()> {
+        let mut batch = Batch::default();
+        batch
+            .add("UPDATE requests SET subject = ?, proof_given = 0, proven_at = NULL WHERE id = ?;")?
+            .bind(subject.normalised().to_string())?
+            .bind(request)?
+            .add("DELETE FROM challenges WHERE request_id = ?;")?
+            .bind(request)?;
+        batch.corrections(request, &[])?;
+        batch.event(request, self.now, "person", "subject", "a person has said whose request it is")?;
+        batch.run(&mut self.tx).await.context("Cannot record whose request it is")
     }
 
     /// Declines a request, with the reply that says so where somebody can be told.
@@ -255,13 +289,18 @@ impl Visit {
             .bind(self.now)?
             .bind(case.id)?;
         batch.event(case.id, self.now, "person", "denied", denial.name())?;
+        batch.abandon_tasks(case.id, self.now)?;
+        // A restriction marks its person when it begins.
+        batch
+            .add("DELETE FROM suppressions WHERE request_id = ? AND kind IN ('marketing', 'targeted_ads', 'restricted');")?
+            .bind(case.id)?;
         if let Some(reply) = reply {
             batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
         }
         batch.run(&mut self.tx).await.context("Cannot record the denial")
     }
 
-    /// Holds or withdraws a request.
+    /// Holds, withdraws or completes a request.
     ///
     /// # Errors
     /// The database does not work.
@@ -271,23 +310,47 @@ impl Visit {
         batch.run(&mut self.tx).await.context("Cannot record what was done with the request")
     }
 
-    /// Lets a held request go on: approved, since its proof has come before.
+    /// Carries out a held request whose type is done at once, such as an opt-out, with the reply that says so.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn release_approved(&mut self, case: &Case, proof: u8) -> Result<()> {
+    pub async fn carry_out(
+        &mut self,
+        case: &Case,
+        action: Action,
+        reason: &str,
+        reply: Option<&Outgoing>,
+    ) -> Result<()> {
         let mut batch = Batch::default();
-        batch.event(case.id, self.now, "person", "released", "its proof has come before")?;
+        // Who has no address was told, or taken off a list, by a person.
+        if case.subject.is_some() {
+            batch.suppress(case.subject.as_ref(), action, case.id, self.now)?;
+        }
+        batch.step(&by_person(case.id, Change::Complete, reason.to_owned()), self.now, None)?;
+        if let Some(reply) = reply {
+            batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
+        }
+        batch.run(&mut self.tx).await.context("Cannot carry the request out")
+    }
+
+    /// Lets a held request go on: approved, since its proof has come before. `how` is added to its history.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn release_approved(&mut self, case: &Case, proof: u8, how: &str) -> Result<()> {
+        let mut batch = Batch::default();
+        let why = format!("its proof has come before{how}");
+        batch.event(case.id, self.now, "person", "released", &why)?;
         batch.step(&by_person(case.id, Change::Approve { proof }, "released".to_owned()), self.now, None)?;
         batch.run(&mut self.tx).await.context("Cannot record the release")
     }
 
     /// Lets a held request wait for its proof again: with a new question where `asked` has one, otherwise
-    /// with the codes that went out. The time it was held does not count.
+    /// with the codes that went out. The time it was held does not count. `how` is added to its history.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn release_waiting(&mut self, grip: &Grip, asked: Option<&Asked>) -> Result<()> {
+    pub async fn release_waiting(&mut self, grip: &Grip, asked: Option<&Asked>, how: &str) -> Result<()> {
         let case = &grip.case;
         let mut batch = Batch::default();
         let held_for = grip.held_at.map_or(0, |at| (self.now - at).max(0));
@@ -311,8 +374,12 @@ impl Visit {
                 .bind(held_for)?;
         }
         batch.bind(case.id)?;
-        let why = if asked.is_some() { "asked once more" } else { "its codes are good again" };
-        batch.event(case.id, self.now, "person", "released", why)?;
+        let why = match asked {
+            None => "its codes are good again",
+            Some(_) if grip.letters == 0 => "asked to confirm it",
+            Some(_) => "asked once more",
+        };
+        batch.event(case.id, self.now, "person", "released", &format!("{why}{how}"))?;
         if let (Some(asked), Some(subject)) = (asked, &case.subject) {
             batch.corrections(case.id, &[])?;
             batch.challenge(case.id, subject, &asked.challenge, self.now)?;
@@ -334,7 +401,7 @@ impl Visit {
             .add(
                 "UPDATE requests SET kind = ?, status = ?, proof_needed = ?, proof_given = ?, confidence = ?,
                     due_on = ?, due_source = ?, asked_at = NULL, proof_until = NULL, remind_at = NULL,
-                    proven_at = NULL, closed_at = ? WHERE id = ?;",
+                    proven_at = NULL, by_hand = ?, closed_at = ? WHERE id = ?;",
             )?
             .bind(planned.kind.clone())?
             .bind(planned.status.name())?
@@ -343,6 +410,7 @@ impl Visit {
             .bind(planned.confidence)?
             .bind(planned.due.to_string())?
             .bind(planned.due_source.clone())?
+            .bind(planned.by_hand)?
             .bind(done.then_some(self.now))?
             .bind(case.id)?;
         batch.add("DELETE FROM challenges WHERE request_id = ?;")?.bind(case.id)?;
@@ -365,18 +433,8 @@ impl Visit {
             }
             _ => {}
         }
-        if let (true, Some(kind), Some(subject)) = (done, suppression_kind(planned.action), &case.subject) {
-            batch
-                .add(
-                    "INSERT INTO suppressions (address, kind, source, request_id, created_at)
-                     VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
-                )?
-                .bind(subject.normalised().to_string())?
-                .bind(kind)?
-                .bind(case.id)?
-                .bind(self.now)?;
-        }
         if done {
+            batch.suppress(case.subject.as_ref(), planned.action, case.id, self.now)?;
             batch.event(case.id, self.now, "rule", "completed", "carried out at once")?;
         } else {
             for deadline in &planned.owed {

@@ -248,32 +248,47 @@ impl Store {
             .context("Cannot list the replies")
     }
 
-    /// Queues a reply again that has bounced, is deferred or is of unknown fate, unless its text was purged; answers the state it
-    /// was in, if that allowed it.
+    /// Queues a reply again that has bounced, is deferred or is of unknown fate, unless its text was purged, or it
+    /// is a question whose code is kept no longer.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn retry(&self, id: i64, now: jiff::Timestamp) -> Result<Option<String>> {
+    pub async fn retry(&self, id: i64, now: jiff::Timestamp) -> Result<Retry> {
         let mut tx = self.begin().await?;
-        let state: Option<String> = sqlx::query_scalar(
-            "SELECT state FROM outbox WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown') AND purged_at IS NULL",
+        let found: Option<(String, String, bool)> = sqlx::query_as(
+            "SELECT state, reference, state <> 'deferred' AND template IN ('confirm', 'reminder') FROM outbox
+             WHERE id = ? AND state IN ('bounced', 'deferred', 'unknown') AND purged_at IS NULL",
         )
         .bind(id)
         .fetch_optional(&mut *tx)
         .await
         .context("Cannot read the reply")?;
-        if state.is_some() {
-            // Its five days begin anew: a person has decided.
-            sqlx::query("UPDATE outbox SET state = 'queued', attempts = 0, created_at = $1, next_attempt_at = $1, updated_at = $1 WHERE id = $2")
-                .bind(now.as_second())
-                .bind(id)
-                .execute(&mut *tx)
-                .await
-                .context("Cannot queue the reply again")?;
-        }
+        let state = match found {
+            None => return Ok(Retry::Nothing),
+            Some((_, reference, true)) => return Ok(Retry::WithoutCode(reference)),
+            Some((state, _, false)) => state,
+        };
+        // Its five days begin anew: a person has decided.
+        sqlx::query("UPDATE outbox SET state = 'queued', attempts = 0, created_at = $1, next_attempt_at = $1, updated_at = $1 WHERE id = $2")
+            .bind(now.as_second())
+            .bind(id)
+            .execute(&mut *tx)
+            .await
+            .context("Cannot queue the reply again")?;
         tx.commit().await.context("Cannot commit")?;
-        Ok(state)
+        Ok(Retry::Queued(state))
     }
+}
+
+/// What became of the wish that a reply be sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retry {
+    /// It is queued; it was in this state.
+    Queued(String),
+    /// It asked about this request with a code that is kept no longer: a new question has to.
+    WithoutCode(String),
+    /// There is no such reply, or its state or its text does not allow it.
+    Nothing,
 }
 
 #[cfg(test)]
@@ -281,34 +296,29 @@ mod tests {
     use super::*;
     use crate::ladder::Status;
 
-    /// How SQLite goes about a query, step by step.
-    async fn plan(store: &Store, query: &str) -> Vec<String> {
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
-        let steps: Vec<(i64, i64, i64, String)> =
-            sqlx::query_as(explain).bind("held").bind(50).fetch_all(&store.read).await.unwrap();
-        steps.into_iter().map(|(_, _, _, step)| step).collect()
-    }
-
     #[tokio::test]
     async fn lists_of_requests_come_by_an_index() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
-        let open = plan(&store, &format!("{REQUEST} {}", OPEN.replace("$1", "$2 + $1"))).await;
-        assert!(open.iter().any(|step| step.contains("requests_open")), "{open:?}");
-        assert!(!open.iter().any(|step| step.contains("TEMP B-TREE")), "{open:?}");
-        let all = Status::ALL.map(|status| Some(status.name()));
-        for status in all.into_iter().chain([None]) {
-            let steps = plan(&store, &format!("{REQUEST} {}", requests_rest(status))).await;
-            // In the order of an index it ends with the limit; a sort, or a walk without one, sees every row.
-            let is_bad = |step: &String| {
-                step.contains("TEMP B-TREE")
-                    || step.starts_with("SCAN requests") && !step.contains(" USING INDEX ")
-            };
-            assert!(!steps.iter().any(is_bad), "{status:?}: {steps:?}");
-            let index = if status.is_some() { "requests_due (status=?)" } else { "requests_list" };
-            assert!(steps.iter().any(|step| step.contains(index)), "{status:?}: {steps:?}");
+        for statistics in [false, true] {
+            let store = Store::filled(&folder, statistics).await;
+            let open = store.plan(&format!("{REQUEST} {OPEN}"), |plan| plan.bind(50)).await;
+            assert!(open.iter().any(|step| step.contains("requests_open")), "{open:?}");
+            assert!(!open.iter().any(|step| step.contains("TEMP B-TREE")), "{open:?}");
+            let all = Status::ALL.map(|status| Some(status.name()));
+            for status in all.into_iter().chain([None]) {
+                let query = format!("{REQUEST} {}", requests_rest(status));
+                let steps = store.plan(&query, |plan| plan.bind(status).bind(50)).await;
+                // In the order of an index it ends with the limit; a sort, or a walk without one, sees every row.
+                let is_bad = |step: &String| {
+                    step.contains("TEMP B-TREE")
+                        || step.starts_with("SCAN requests") && !step.contains(" USING INDEX ")
+                };
+                assert!(!steps.iter().any(is_bad), "{status:?}: {steps:?}");
+                let index = if status.is_some() { "requests_due (status=?)" } else { "requests_list" };
+                assert!(steps.iter().any(|step| step.contains(index)), "{status:?}: {steps:?}");
+            }
+            let one = store.plan(&format!("{REQUEST} WHERE reference = ?"), |plan| plan.bind("1")).await;
+            assert!(one.iter().all(|step| !step.starts_with("SCAN")), "{one:?}");
         }
-        let one = plan(&store, &format!("{REQUEST} WHERE reference = ?1 AND ?2 > 0")).await;
-        assert!(one.iter().all(|step| !step.starts_with("SCAN")), "{one:?}");
     }
 }

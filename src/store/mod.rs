@@ -14,7 +14,7 @@
 //! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators,
 //! [`subjects`] holds people's data, [`tombstones`] who was erased, [`notices`] hands out notices to everybody,
 //! [`lookup`] answers the operator's questions, [`watch`] whether all is well; [`reconcile`] knows which mail is accounted for,
-//! [`canary`] which mail to ourselves has come back, [`recovery`] whether nothing may be done; [`backup`] copies all of it.
+//! [`canary`] which mail to ourselves has come back, [`recovery`] whether nothing may be done; [`setback`] rights what was dated by a clock that was ahead; [`backup`] copies all of it.
 
 pub mod audit;
 pub mod backup;
@@ -29,11 +29,14 @@ pub mod hand;
 pub mod lookup;
 pub mod notices;
 pub mod outbox;
+#[cfg(test)]
+mod plans;
 pub mod proof;
 pub mod purge;
 pub mod reconcile;
 pub mod recovery;
 pub mod report;
+pub mod setback;
 pub mod subjects;
 pub mod tasks;
 pub mod tombstones;
@@ -42,6 +45,7 @@ pub mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -140,6 +144,8 @@ pub struct Store {
     write: SqlitePool,
     read: SqlitePool,
     turns: Arc<Turns>,
+    /// Whether letters to the operator alone are due, see [`Store::hold_back`].
+    holds_back: Arc<AtomicBool>,
 }
 
 /// Connections of the way out that want something of the next transaction.
@@ -190,7 +196,7 @@ impl Store {
             .max_connections(2)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        let store = Self { write, read, turns: Arc::default() };
+        let store = Self { write, read, turns: Arc::default(), holds_back: Arc::default() };
         store.link_old_events().await?;
         Ok(store)
     }

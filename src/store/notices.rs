@@ -37,7 +37,8 @@ pub struct Progress {
     pub name: String,
     /// The template it is written from.
     pub template: String,
-    /// `sending`, `done` or `cancelled`.
+    /// `queueing`, `sending`, `done` or `cancelled`. What stays `queueing` was broken off: sending it again under
+    /// its name goes on.
     pub state: String,
     /// Mails a minute, at the most.
     pub per_minute: u32,
@@ -45,8 +46,21 @@ pub struct Progress {
     pub created_at: i64,
     /// Everybody in it.
     pub people: i64,
+    /// Contacts that are still to be queued.
+    pub to_queue: i64,
     /// By state: queued, transmitting, deferred, sent, bounced, unknown.
     pub states: BTreeMap<String, i64>,
+}
+
+/// What came of the wish to send a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenNotice {
+    /// It is being sent: its row.
+    Open(i64),
+    /// The name belongs to another template.
+    OtherTemplate,
+    /// A notice of another name, this one, is made of the same template and not finished: people would get both.
+    Unfinished(String),
 }
 
 /// Somebody to whom a notice is sent now.
@@ -64,9 +78,32 @@ pub struct Addressee {
     attempts: u32,
 }
 
+/// The states in which a mail may still be on its way.
+const UNDECIDED: [&str; 3] = ["queued", "transmitting", "deferred"];
+
+/// A notice of this template and another name to which people are still to be added, or that is still to be sent to
+/// some.
+async fn unfinished<'e>(
+    executor: impl sqlx::Executor<'e, Database = sqlx::Sqlite>,
+    name: &str,
+    template: &str,
+) -> Result<Option<String>> {
+    sqlx::query_scalar(
+        "SELECT name FROM notices n WHERE template = ? AND name <> ? AND state = 'sending'
+           AND (queueing
+             OR EXISTS (SELECT 1 FROM notice_recipients r WHERE r.notice_id = n.id AND r.state IN ('queued', 'deferred'))
+             OR EXISTS (SELECT 1 FROM notice_recipients r WHERE r.notice_id = n.id AND r.state = 'transmitting'))
+         ORDER BY id LIMIT 1",
+    )
+    .bind(template)
+    .bind(name)
+    .fetch_optional(executor)
+    .await
+    .context("Cannot read which notices are not finished")
+}
+
 impl Store {
-    /// The notice of this name and template, made when there is none, and sending; `None` when the name
-    /// belongs to another template.
+    /// The notice of this name and template, made when there is none, and sending.
     ///
     /// # Errors
     /// The database does not work.
@@ -76,10 +113,14 @@ impl Store {
         template: &str,
         per_minute: u32,
         now: Timestamp,
-    ) -> Result<Option<i64>> {
-        sqlx::query_scalar(
+    ) -> Result<OpenNotice> {
+        let mut tx = self.begin().await?;
+        if let Some(other) = unfinished(&mut *tx, name, template).await? {
+            return Ok(OpenNotice::Unfinished(other));
+        }
+        let opened: Option<i64> = sqlx::query_scalar(
             "INSERT INTO notices (name, template, state, per_minute, created_at) VALUES (?, ?, 'sending', ?, ?)
-             ON CONFLICT (name) DO UPDATE SET state = 'sending', per_minute = excluded.per_minute
+             ON CONFLICT (name) DO UPDATE SET state = 'sending', per_minute = excluded.per_minute, queueing = 1
                 WHERE template = excluded.template
              RETURNING id",
         )
@@ -87,47 +128,64 @@ impl Store {
         .bind(template)
         .bind(per_minute)
         .bind(now.as_second())
-        .fetch_optional(&self.write)
+        .fetch_optional(&mut *tx)
         .await
-        .context("Cannot make the notice")
+        .context("Cannot make the notice")?;
+        tx.commit().await.context("Cannot commit the notice")?;
+        Ok(opened.map_or(OpenNotice::OtherTemplate, OpenNotice::Open))
     }
 
-    /// Queues a notice to the next `limit` contacts behind the row `after`, as far as they are not in it yet;
-    /// answers the last row that was looked at and how many were new, `None` at the end.
+    /// The name of another notice of this template that is not finished, if there is one.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn unfinished_notice(&self, name: &str, template: &str) -> Result<Option<String>> {
+        unfinished(&self.read, name, template).await
+    }
+
+    /// Queues a notice to the next `limit` contacts behind the last one that was looked at for it; answers how
+    /// many that were, and how many of them were new to it; `None` at the end. The next call, by whatever
+    /// process, goes on there: a contact that comes later has a later row.
     ///
     /// # Errors
     /// The database does not work; then none of these is queued.
-    pub async fn queue_notice(
-        &self,
-        notice: i64,
-        after: i64,
-        limit: u32,
-        now: Timestamp,
-    ) -> Result<Option<(i64, u64)>> {
+    pub async fn queue_notice(&self, notice: i64, limit: u32, now: Timestamp) -> Result<Option<(u64, u64)>> {
         let mut tx = self.begin().await?;
-        let last: Option<i64> = sqlx::query_scalar(
-            "SELECT max(id) FROM (SELECT id FROM contacts WHERE id > ? ORDER BY id LIMIT ?)",
+        let (seen, last): (i64, Option<i64>) = sqlx::query_as(
+            "SELECT count(*), max(id) FROM (SELECT id FROM contacts
+                WHERE id > (SELECT queued_to FROM notices WHERE id = ?) ORDER BY id LIMIT ?)",
         )
-        .bind(after)
+        .bind(notice)
         .bind(limit)
         .fetch_one(&mut *tx)
         .await
         .context("Cannot read the contacts")?;
-        let Some(last) = last else { return Ok(None) };
-        let done = sqlx::query(
-            "INSERT INTO notice_recipients (notice_id, contact_id, next_attempt_at, updated_at)
-             SELECT $1, id, $2, $2 FROM contacts WHERE id > $3 AND id <= $4 ORDER BY id
-             ON CONFLICT (notice_id, contact_id) DO NOTHING",
+        let mut new = 0;
+        if let Some(last) = last {
+            let done = sqlx::query(
+                "INSERT INTO notice_recipients (notice_id, contact_id, next_attempt_at, updated_at)
+                 SELECT $1, id, $2, $2 FROM contacts
+                 WHERE id > (SELECT queued_to FROM notices WHERE id = $1) AND id <= $3 ORDER BY id
+                 ON CONFLICT (notice_id, contact_id) DO NOTHING",
+            )
+            .bind(notice)
+            .bind(now.as_second())
+            .bind(last)
+            .execute(&mut *tx)
+            .await
+            .context("Cannot queue the notice")?;
+            new = done.rows_affected();
+        }
+        sqlx::query(
+            "UPDATE notices SET queued_to = coalesce($2, queued_to), queueing = $2 IS NOT NULL WHERE id = $1",
         )
         .bind(notice)
-        .bind(now.as_second())
-        .bind(after)
         .bind(last)
         .execute(&mut *tx)
         .await
-        .context("Cannot queue the notice")?;
+        .context("Cannot record how far the notice is queued")?;
         tx.commit().await.context("Cannot commit the notice")?;
-        Ok(Some((last, done.rows_affected())))
+        Ok(last.map(|_| (seen.unsigned_abs(), new)))
     }
 
     /// How many contacts are not yet in the notice of this name, by what they say of their language.
@@ -165,16 +223,17 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn notices(&self, name: Option<&str>) -> Result<Vec<Progress>> {
-        let rows: Vec<(i64, String, String, String, u32, i64)> = sqlx::query_as(
-            "SELECT id, name, template, state, per_minute, created_at FROM notices
-             WHERE $1 IS NULL OR name = $1 ORDER BY id DESC",
+        let rows: Vec<(i64, String, String, String, u32, i64, i64)> = sqlx::query_as(
+            "SELECT id, name, template, iif(state = 'sending' AND queueing, 'queueing', state), per_minute, created_at,
+                iif(queueing, (SELECT count(*) FROM contacts c WHERE c.id > n.queued_to), 0)
+             FROM notices n WHERE $1 IS NULL OR name = $1 ORDER BY id DESC",
         )
         .bind(name)
         .fetch_all(&self.read)
         .await
         .context("Cannot read the notices")?;
         let mut found = Vec::with_capacity(rows.len());
-        for (id, name, template, state, per_minute, created_at) in rows {
+        for (id, name, template, state, per_minute, created_at, to_queue) in rows {
             let states: Vec<(String, i64)> = sqlx::query_as(
                 "SELECT state, count(*) FROM notice_recipients WHERE notice_id = ? GROUP BY state",
             )
@@ -183,11 +242,10 @@ impl Store {
             .await
             .context("Cannot count a notice's recipients")?;
             let states: BTreeMap<String, i64> = states.into_iter().collect();
-            let is_open =
-                ["queued", "transmitting", "deferred"].iter().any(|state| states.contains_key(*state));
+            let is_open = UNDECIDED.iter().any(|state| states.contains_key(*state));
             let state = if state == "sending" && !is_open { "done".to_owned() } else { state };
             let people = states.values().sum();
-            found.push(Progress { name, template, state, per_minute, created_at, people, states });
+            found.push(Progress { name, template, state, per_minute, created_at, people, to_queue, states });
         }
         Ok(found)
     }
@@ -201,7 +259,7 @@ impl Store {
             "SELECT id, name, template, per_minute FROM notices n WHERE state = 'sending'
                AND EXISTS (SELECT 1 FROM notice_recipients r WHERE r.notice_id = n.id
                            AND r.state IN ('queued', 'deferred') AND r.next_attempt_at <= ?)
-               AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+               AND NOT EXISTS (SELECT 1 FROM recovery)
              ORDER BY id LIMIT 1",
         )
         .bind(now.as_second())

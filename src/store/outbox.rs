@@ -6,6 +6,7 @@
 //! choice is a person who gets the same letter over and over).
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
@@ -71,7 +72,8 @@ impl Store {
     /// The database does not work.
     pub async fn flag_interrupted(&self, now: Timestamp) -> Result<u64> {
         let done = sqlx::query(
-            "UPDATE outbox SET state = 'unknown', outcome = 'the process ended while it was being sent', updated_at = ?
+            "UPDATE outbox SET state = 'unknown', outcome = 'the process ended while it was being sent', updated_at = ?,
+                raw = coalesce(kept, raw), kept = NULL
              WHERE state = 'transmitting'",
         )
         .bind(now.as_second())
@@ -79,6 +81,48 @@ impl Store {
         .await
         .context("Cannot flag interrupted replies")?;
         Ok(done.rows_affected())
+    }
+
+    /// Records what a person knows of a reply of unknown fate: it arrived, or it did not. Answers the references of
+    /// the requests that a person must look at because of that; `None` when there is no such reply.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn settle_by_hand(
+        &self,
+        id: i64,
+        arrived: bool,
+        now: Timestamp,
+    ) -> Result<Option<Vec<String>>> {
+        let mut tx = self.begin().await?;
+        let (state, outcome) = match arrived {
+            true => ("sent", "a person says that it arrived"),
+            false => ("bounced", "a person says that it is lost"),
+        };
+        let done = sqlx::query(
+            "UPDATE outbox SET state = $1, outcome = $2, updated_at = $3,
+                raw = iif($1 = 'sent', coalesce(kept, raw), raw), kept = iif($1 = 'sent', NULL, kept)
+             WHERE id = $4 AND state = 'unknown'",
+        )
+        .bind(state)
+        .bind(outcome)
+        .bind(now.as_second())
+        .bind(id)
+        .execute(&mut *tx)
+        .await
+        .context("Cannot settle the reply")?;
+        if done.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let mut held = Vec::new();
+        if !arrived {
+            let mut batch = Batch::default();
+            held =
+                undelivered(&mut tx, &mut batch, id, "lost, as a person says", now.as_second(), None).await?;
+            batch.run(&mut tx).await.context("Cannot record that a reply did not arrive")?;
+        }
+        audit::commit(tx).await?;
+        Ok(Some(held))
     }
 
     /// Queues a letter to the operator that answers no mail.
@@ -93,18 +137,26 @@ impl Store {
         audit::commit(visit.tx).await
     }
 
-    /// How many replies are due at `now`, and when the next will be. While a recovery lasts, letters to the
-    /// operator alone are.
+    /// Says whether letters to the operator alone are due in this process, as long as nobody knows whether this
+    /// database is as new as the mailboxes.
+    pub fn hold_back(&self, holds_back: bool) {
+        self.holds_back.store(holds_back, Ordering::Relaxed);
+    }
+
+    /// How many replies are due at `now`, and when the next will be. While a recovery lasts, or letters are held
+    /// back, those to the operator alone are.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn due(&self, now: Timestamp) -> Result<(u64, Option<Timestamp>)> {
         let (due, next): (i64, Option<i64>) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                        AND (NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) OR message_id IS NULL) LIMIT 10000)),
+                        AND (message_id IS NULL OR NOT $2 AND NOT EXISTS (SELECT 1 FROM recovery))
+                        LIMIT 10000)),
                     (SELECT min(next_attempt_at) FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at > $1)",
         )
         .bind(now.as_second())
+        .bind(self.holds_back.load(Ordering::Relaxed))
         .fetch_one(&self.read)
         .await
         .context("Cannot read what is due")?;
@@ -133,7 +185,7 @@ impl Store {
         let begun = self.begin().await;
         let turns = std::mem::take(&mut *waiting());
         match begun {
-            Ok(tx) => settle_all(tx, turns, now).await,
+            Ok(tx) => settle_all(tx, turns, self.holds_back.load(Ordering::Relaxed), now).await,
             Err(error) => refuse(turns, &error),
         }
         answer.await.context("The settling broke off")?
@@ -141,7 +193,12 @@ impl Store {
 }
 
 /// One transaction for all of `turns`; each is told its own part.
-async fn settle_all(mut tx: Transaction<'static, Sqlite>, turns: Vec<Turn>, now: Timestamp) {
+async fn settle_all(
+    mut tx: Transaction<'static, Sqlite>,
+    turns: Vec<Turn>,
+    holds_back: bool,
+    now: Timestamp,
+) {
     let settled: Vec<Vec<Settled>> = turns
         .iter()
         .map(|turn| turn.results.iter().map(|(claimed, outcome)| settle(claimed, outcome, now)).collect())
@@ -157,7 +214,7 @@ async fn settle_all(mut tx: Transaction<'static, Sqlite>, turns: Vec<Turn>, now:
         if !bounced.is_empty() {
             batch.run(&mut tx).await.context("Cannot record which replies did not arrive")?;
         }
-        let rows = claim(&mut tx, most, now).await?;
+        let rows = claim(&mut tx, most, holds_back, now).await?;
         audit::commit(tx).await?;
         Ok(rows)
     };
@@ -204,8 +261,8 @@ async fn write_down<'a>(
         "UPDATE outbox SET state = result.value ->> 'state', outcome = result.value ->> 'outcome',
             next_attempt_at = result.value ->> 'next', updated_at = $2,
             attempts = attempts - (result.value ->> 'untried'),
-            raw = iif(result.value ->> 'state' = 'sent', coalesce(kept, raw), raw),
-            kept = iif(result.value ->> 'state' = 'sent', NULL, kept)
+            raw = iif(result.value ->> 'state' IN ('sent', 'bounced', 'unknown'), coalesce(kept, raw), raw),
+            kept = iif(result.value ->> 'state' IN ('sent', 'bounced', 'unknown'), NULL, kept)
          FROM json_each($1) AS result
          WHERE outbox.id = result.value ->> 'id' AND outbox.state = 'transmitting'
          RETURNING outbox.id, outbox.state",
@@ -218,19 +275,25 @@ async fn write_down<'a>(
     Ok(changed.into_iter().filter(|(_, state)| state == "bounced").map(|(id, _)| id).collect())
 }
 
-async fn claim(tx: &mut Transaction<'static, Sqlite>, most: usize, now: Timestamp) -> Result<Vec<Row>> {
+async fn claim(
+    tx: &mut Transaction<'static, Sqlite>,
+    most: usize,
+    holds_back: bool,
+    now: Timestamp,
+) -> Result<Vec<Row>> {
     if most == 0 {
         return Ok(Vec::new());
     }
     sqlx::query_as(
         "UPDATE outbox SET state = 'transmitting', attempts = attempts + 1, updated_at = $1
          WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
-                        AND (NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) OR message_id IS NULL)
+                        AND (message_id IS NULL OR NOT $3 AND NOT EXISTS (SELECT 1 FROM recovery))
                       ORDER BY next_attempt_at LIMIT $2)
          RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
     )
     .bind(now.as_second())
     .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .bind(holds_back)
     .fetch_all(&mut **tx)
     .await
     .context("Cannot claim due replies")

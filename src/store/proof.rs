@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use sqlx::FromRow;
 
 use super::audit;
+use super::bounces::requests_of_reply;
 use super::visit::{Batch, Visit};
 use crate::code::Code;
 use crate::ladder::{Earlier, Status, Step};
@@ -21,32 +23,62 @@ use crate::random::random;
 use crate::reply::{Outgoing, Question};
 use crate::sender::Address;
 
-/// A code that goes out, and the requests it will prove.
+/// Nobody has less time to answer a question than this.
+const LEAST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A code that goes out, and until when it is good.
 #[derive(Debug, Clone)]
 pub struct Challenge {
     /// What is kept of the code.
     pub code_hash: [u8; 32],
-    /// When its requests expire.
-    pub until: Timestamp,
-    /// When the reminder is due, if it is the first question.
-    pub remind_at: Option<Timestamp>,
-    /// How long a question is good for, in seconds.
-    pub valid_for: i64,
+    /// When it goes out.
+    sent: Timestamp,
+    /// How long a question is good for.
+    valid_for: Duration,
 }
 
 impl Challenge {
-    /// Of a question that goes out at `now`, good for so long; its reminder is due half-way.
-    pub fn first(code: &Code, valid_for: Duration, now: Timestamp) -> Self {
-        let after = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let until = after(valid_for);
-        Self { remind_at: Some(after(valid_for / 2)), ..Self::again(code, valid_for, until) }
+    /// Of a question that goes out at `now`, good for so long.
+    pub fn new(code: &Code, valid_for: Duration, now: Timestamp) -> Self {
+        Self { code_hash: code.hash(), sent: now, valid_for }
     }
 
-    /// Of a further letter with another code: it changes nothing about `until` when.
-    pub fn again(code: &Code, valid_for: Duration, until: Timestamp) -> Self {
-        let valid_for = i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX / 4);
-        Self { code_hash: code.hash(), until, remind_at: None, valid_for }
+    /// When a request ends that is asked about by it for the first time.
+    pub fn until(&self) -> Timestamp {
+        after(self.sent, self.valid_for)
     }
+
+    /// When its reminder is due: half-way.
+    pub fn remind_at(&self) -> Timestamp {
+        after(self.sent, self.valid_for / 2)
+    }
+
+    /// When a request ends that is asked about by it once more. However often that is, there is an end: twice the
+    /// time that the first question gave, at `asked`.
+    pub fn until_again(&self, asked: Option<Timestamp>) -> Timestamp {
+        let last = asked.map_or(Timestamp::MAX, |asked| after(asked, 2 * self.valid_for));
+        self.until().min(last.max(after(self.sent, LEAST)))
+    }
+}
+
+/// When requests end whose reminder goes out at `now`, after their time, since it could not go out before.
+pub fn respite(valid_for: Duration, now: Timestamp) -> Timestamp {
+    after(now, (valid_for / 2).max(LEAST))
+}
+
+/// When a reminder is tried again that a bound has swallowed at `now`: bounds are of a day. With it goes the end
+/// of its requests, if that has come; and where even twice their time is over there is none.
+pub fn remind_later(lapse: &Lapse, valid_for: Duration, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let tomorrow = after(now, LEAST);
+    if lapse.until > now {
+        return Some((tomorrow.min(lapse.until), lapse.until));
+    }
+    let asked = lapse.requests.iter().filter_map(|request| request.asked).min()?;
+    (tomorrow <= after(asked, 2 * valid_for)).then_some((tomorrow, tomorrow))
+}
+
+fn after(time: Timestamp, wait: Duration) -> Timestamp {
+    time.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// A question with a new code, as it is put at `now`: good for so long.
@@ -55,8 +87,12 @@ impl Challenge {
 /// The system has no randomness, or the clock is past all dates.
 pub fn question(valid_for: Duration, now: Timestamp) -> Result<Question> {
     let until = now.saturating_add(valid_for).context("The clock is past all dates")?;
-    let until = until.to_zoned_datetime(TimeZone::UTC).date();
-    Ok(Question { code: Code::new(random()?), until, changes: Vec::new() })
+    Ok(Question { code: Code::new(random()?), until: day(until), changes: Vec::new() })
+}
+
+/// The day that a letter names for a time, which is UTC's.
+pub fn day(time: Timestamp) -> Date {
+    time.to_zoned_datetime(TimeZone::UTC).date()
 }
 
 /// Requests of one mail on which time has run out, or half of it.
@@ -70,8 +106,10 @@ pub struct Lapse {
     pub subject: Address,
     /// The language of that mail.
     pub language: String,
-    /// Whether they expire now; otherwise a reminder is due.
+    /// Whether they expire now; otherwise a reminder is due, be it only now that their time is over.
     pub expires: bool,
+    /// Whether it is known who reads there: the subject has written the mail, and was authenticated.
+    pub is_proven: bool,
     /// Whether every question about them came back undelivered.
     pub is_undelivered: bool,
     /// When they expire.
@@ -82,11 +120,29 @@ pub struct Lapse {
     pub in_thread: u32,
 }
 
+/// What time has brought to the requests of one mail.
+#[derive(Debug)]
+pub struct Lapsed<'a> {
+    /// One step for each.
+    pub steps: &'a [Step],
+    /// A letter about it, if one could be written.
+    pub reply: Option<&'a Outgoing>,
+    /// The code that is in it.
+    pub code: Option<&'a Code>,
+    /// When they end now, if they did not end later already.
+    pub until: Timestamp,
+    /// When their reminder is tried again.
+    pub remind_at: Option<Timestamp>,
+    /// The bound because of which no letter is written.
+    pub unanswered: Option<&'static str>,
+}
+
 #[derive(FromRow)]
 struct EarlierRow {
     id: i64,
     reference: String,
     kind: String,
+    subject: Option<String>,
     status: String,
     received_at: i64,
     asked_at: Option<i64>,
@@ -97,25 +153,32 @@ struct EarlierRow {
     words: Vec<u8>,
 }
 
-const EARLIER: &str = "SELECT r.id, r.reference, r.kind, r.status, r.received_at, r.asked_at, r.due_on,
+const EARLIER: &str =
+    "SELECT r.id, r.reference, r.kind, r.subject, r.status, r.received_at, r.asked_at, r.due_on,
     r.extended_at IS NOT NULL AS is_extended, r.proof_needed, r.words,
     (SELECT count(*) FROM challenges c WHERE c.request_id = r.id) AS letters FROM requests r";
+
+/// Of the mail that asked: its row, its Message-ID, whose request it is, its language, whether its time is over, until
+/// when it could be answered, and whether its sender was proven.
+type LapsedMail = (i64, Option<String>, String, String, bool, i64, bool);
 
 /// Mails with requests on which time has run out, or half of it, at `$1`. Asked every minute, while nearly
 /// nothing of what waits is due: so by the time alone. Left to itself, SQLite reads all that waits, by the
 /// index that begins with the status.
-const LAPSED: &str = "SELECT r.message_id, m.rfc_message_id, r.subject, r.language, min(r.proof_until) <= $1, min(r.proof_until)
+const LAPSED: &str = "SELECT r.message_id, m.rfc_message_id, r.subject, r.language,
+        max(r.proof_until <= $1 AND (r.remind_at IS NULL OR r.remind_at > $1)), min(r.proof_until),
+        coalesce(r.subject = m.sender AND m.proof IN ('dmarc', 'dkim'), 0)
     FROM requests r JOIN messages m ON m.id = r.message_id
     WHERE +r.status = 'awaiting_proof' AND r.subject IS NOT NULL
       AND r.id IN (SELECT id FROM requests INDEXED BY requests_expiry
                    WHERE status = 'awaiting_proof' AND proof_until <= $1
                    UNION SELECT id FROM requests INDEXED BY requests_reminder
                    WHERE status = 'awaiting_proof' AND remind_at IS NOT NULL AND remind_at <= $1)
-    GROUP BY r.message_id ORDER BY min(r.proof_until) LIMIT 100";
+    GROUP BY r.message_id, r.subject ORDER BY min(r.proof_until) LIMIT 100";
 
-/// Whether every question about the requests of the mail `$1` came back.
+/// Whether every question about the requests of the mail `$1` that went to `$2` came back.
 const UNDELIVERED: &str = "SELECT count(*) > 0 AND count(*) = sum(state = 'bounced') FROM outbox
-    WHERE template IN ('confirm', 'reminder') AND (message_id = $1
+    WHERE template IN ('confirm', 'reminder') AND recipient = $2 AND (message_id = $1
        OR reference IN (SELECT reference FROM requests WHERE message_id = $1))";
 
 fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
@@ -123,7 +186,7 @@ fn sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
 }
 
 impl Visit {
-    /// The requests that one of `codes` proves, if it was sent to `sender`: all that were asked in one
+    /// The requests that `code` proves, if it was sent to `sender`: all that were asked in one
     /// mail. Also those that no longer wait for proof, so that a used code is told from a wrong one; one
     /// whose time was over when our server received the mail counts as expired.
     ///
@@ -131,7 +194,7 @@ impl Visit {
     /// The database does not work.
     pub async fn proven_by(
         &mut self,
-        codes: &[Code],
+        code: &Code,
         sender: &Address,
         received: Timestamp,
     ) -> Result<Vec<Earlier>> {
@@ -144,11 +207,8 @@ impl Visit {
         .await
         .context("Cannot look codes up")?;
         // All of them are compared, so the time does not tell which one fits.
-        let ids: Vec<i64> = sent
-            .iter()
-            .filter(|(_, hash)| codes.iter().fold(false, |fits, code| fits | code.matches(hash)))
-            .map(|(request, _)| *request)
-            .collect();
+        let ids: Vec<i64> =
+            sent.iter().filter(|(_, hash)| code.matches(hash)).map(|(request, _)| *request).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -172,16 +232,18 @@ impl Visit {
         Ok(found)
     }
 
-    /// The requests of the mail of ours that `ids` answer, if it went to `sender`.
+    /// The requests that the mail of ours which `ids` answer may speak of, if it went to `sender`. They need not
+    /// be the sender's own: somebody else may have wished their answers at this address.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn thread_of(&mut self, ids: &[MessageId], sender: &Address) -> Result<Vec<Earlier>> {
         let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
-        let rows = sqlx::query_as(sql("WHERE r.id IN (
-                SELECT r.id FROM outbox o JOIN requests r ON r.message_id = o.message_id OR r.reference = o.reference
-                WHERE o.recipient = $1 AND o.rfc_message_id IN (SELECT value FROM json_each($2)))
-             ORDER BY r.id"))
+        let rows = sqlx::query_as(sql(concat!(
+            "WHERE r.id IN (SELECT r.id FROM ",
+            requests_of_reply!(),
+            " WHERE o.recipient = $1 AND o.rfc_message_id IN (SELECT value FROM json_each($2))) ORDER BY r.id"
+        )))
         .bind(sender.normalised().as_str())
         .bind(serde_json::to_string(&ids)?)
         .fetch_all(&mut *self.tx)
@@ -190,10 +252,10 @@ impl Visit {
         earlier(rows)
     }
 
-    /// How many mails of ours to `sender` there are in the thread of a mail so far: as many as it was when one
-    /// of ours was written whose Message-ID is among `ids`, or whose reference is among `references`. Counted
-    /// here, since of a long thread a mail program names the last ten mails at best, and one that
-    /// acknowledges every mail only the last.
+    /// How many mails of ours to one of `people`, or upon a mail of theirs, there are in the thread of a mail
+    /// so far: as many as it was when one of ours was written whose Message-ID is among `ids`, or whose
+    /// reference is among `references`. Counted here, since of a long thread a mail program names the last ten
+    /// mails at best, and one that acknowledges every mail only the last.
     ///
     /// # Errors
     /// The database does not work.
@@ -201,14 +263,16 @@ impl Visit {
         &mut self,
         ids: &[MessageId],
         references: &[String],
-        sender: &Address,
+        people: &[Address],
     ) -> Result<u32> {
         let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
         sqlx::query_scalar(
-            "SELECT coalesce(max(in_thread), 0) FROM outbox WHERE recipient = $1
-             AND (rfc_message_id IN (SELECT value FROM json_each($2)) OR reference IN (SELECT value FROM json_each($3)))",
+            "SELECT coalesce(max(in_thread), 0) FROM outbox o
+             WHERE (rfc_message_id IN (SELECT value FROM json_each($2)) OR reference IN (SELECT value FROM json_each($3)))
+               AND (recipient IN (SELECT value FROM json_each($1)) OR EXISTS
+                    (SELECT 1 FROM messages m WHERE m.id = o.message_id AND m.sender IN (SELECT value FROM json_each($1))))",
         )
-        .bind(sender.normalised().as_str())
+        .bind(serde_json::to_string(people)?)
         .bind(serde_json::to_string(&ids)?)
         .bind(serde_json::to_string(references)?)
         .fetch_one(&mut *self.tx)
@@ -216,16 +280,21 @@ impl Visit {
         .context("Cannot count the replies of a thread")
     }
 
-    /// How many mails of ours have gone to `sender` in 30 days upon mails of this wording.
+    /// How many mails of ours have gone to one of `people`, or upon a mail of theirs, in 30 days upon mails of
+    /// this wording.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn replies_upon(&mut self, wording: &[u8; 32], sender: &Address) -> Result<u32> {
+    pub async fn replies_upon(&mut self, wording: &[u8; 32], people: &[Address]) -> Result<u32> {
         sqlx::query_scalar(
-            "SELECT count(*) FROM outbox o JOIN messages m ON m.id = o.message_id
-             WHERE o.recipient = ? AND o.created_at > ? AND m.wording = ?",
+            "SELECT count(*) FROM
+                (SELECT o.id FROM outbox o JOIN messages m ON m.id = o.message_id
+                 WHERE o.recipient IN (SELECT value FROM json_each($1)) AND o.created_at > $2 AND m.wording = $3
+                 UNION
+                 SELECT o.id FROM messages m JOIN outbox o ON o.message_id = m.id
+                 WHERE m.sender IN (SELECT value FROM json_each($1)) AND m.recorded_at > $2 AND m.wording = $3)",
         )
-        .bind(sender.normalised().as_str())
+        .bind(serde_json::to_string(people)?)
         .bind(self.now - 30 * 24 * 60 * 60)
         .bind(wording.as_slice())
         .fetch_one(&mut *self.tx)
@@ -233,14 +302,15 @@ impl Visit {
         .context("Cannot count the replies upon the same words")
     }
 
-    /// The requests of `sender` that wait for proof.
+    /// The requests of `sender` that wait for proof, and not in vain.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn waiting_of(&mut self, sender: &Address) -> Result<Vec<Earlier>> {
         let rows =
-            sqlx::query_as(sql("WHERE r.subject = ? AND r.status = 'awaiting_proof' ORDER BY r.id LIMIT 50"))
+            sqlx::query_as(sql("WHERE r.subject = ? AND r.status = 'awaiting_proof' AND r.proof_until > ? ORDER BY r.id LIMIT 50"))
                 .bind(sender.normalised().as_str())
+                .bind(self.now)
                 .fetch_all(&mut *self.tx)
                 .await
                 .context("Cannot read which requests wait for proof")?;
@@ -273,20 +343,22 @@ impl Visit {
     /// The database does not work.
     pub async fn lapses(&mut self, now: Timestamp) -> Result<Vec<Lapse>> {
         // Requests of one mail may end at different times: one of them may have been asked about again.
-        let mails: Vec<(i64, Option<String>, String, String, bool, i64)> = sqlx::query_as(LAPSED)
+        let mails: Vec<LapsedMail> = sqlx::query_as(LAPSED)
             .bind(now.as_second())
             .fetch_all(&mut *self.tx)
             .await
             .context("Cannot read whose time is over")?;
         let mut lapses = Vec::with_capacity(mails.len());
-        for (message, rfc_message_id, subject, language, expires, until) in mails {
+        for (message, rfc_message_id, subject, language, expires, until, is_proven) in mails {
             let rows = sqlx::query_as(sql(
-                "WHERE r.message_id = $1 AND r.status = 'awaiting_proof'
-                 AND iif($2, r.proof_until <= $3, r.remind_at IS NOT NULL AND r.remind_at <= $3) ORDER BY r.id",
+                "WHERE r.message_id = $1 AND r.subject = $4 AND r.status = 'awaiting_proof'
+                 AND iif($2, r.proof_until <= $3 AND (r.remind_at IS NULL OR r.remind_at > $3),
+                         r.remind_at IS NOT NULL AND r.remind_at <= $3) ORDER BY r.id",
             ))
             .bind(message)
             .bind(expires)
             .bind(now.as_second())
+            .bind(&subject)
             .fetch_all(&mut *self.tx)
             .await
             .context("Cannot read requests that wait for proof")?;
@@ -298,6 +370,7 @@ impl Visit {
                     .context("Cannot count the letters about a mail")?;
             let is_undelivered: bool = sqlx::query_scalar(UNDELIVERED)
                 .bind(message)
+                .bind(&subject)
                 .fetch_one(&mut *self.tx)
                 .await
                 .context("Cannot read what became of a question")?;
@@ -309,6 +382,7 @@ impl Visit {
                 subject,
                 language,
                 expires,
+                is_proven,
                 is_undelivered,
                 until: Timestamp::from_second(until)?,
                 requests: earlier(rows)?,
@@ -318,33 +392,34 @@ impl Visit {
         Ok(lapses)
     }
 
-    /// Records what time has brought to the requests of one mail: `steps`, a letter about it if one could
-    /// be written, and the code that is in it; or the bound because of which none is written.
+    /// Records what time has brought to the requests of one mail.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn record_lapse(
-        &mut self,
-        lapse: &Lapse,
-        steps: &[Step],
-        reply: Option<&Outgoing>,
-        challenge: Option<&Challenge>,
-        unanswered: Option<&'static str>,
-    ) -> Result<()> {
+    pub async fn record_lapse(&mut self, lapse: &Lapse, outcome: &Lapsed<'_>) -> Result<()> {
         let mut batch = Batch::default();
-        for step in steps {
+        for step in outcome.steps {
             batch.step(step, self.now, None)?;
-            if let Some(challenge) = challenge {
-                batch.challenge(step.request, &lapse.subject, challenge, self.now)?;
+            if let Some(code) = outcome.code {
+                batch.challenge_again(step.request, &lapse.subject, &code.hash(), outcome.until, self.now)?;
+            }
+            if let Some(remind_at) = outcome.remind_at {
+                batch
+                    .add(
+                        "UPDATE requests SET remind_at = ?, proof_until = max(proof_until, ?) WHERE id = ?;",
+                    )?
+                    .bind(remind_at.as_second())?
+                    .bind(outcome.until.as_second())?
+                    .bind(step.request)?;
             }
         }
-        if let Some(bound) = unanswered {
+        if let Some(bound) = outcome.unanswered {
             batch
                 .add("UPDATE messages SET unanswered = ? WHERE id = ?;")?
                 .bind(bound)?
                 .bind(lapse.message)?;
         }
-        if let Some(reply) = reply {
+        if let Some(reply) = outcome.reply {
             batch.reply(lapse.message, reply, lapse.in_thread.saturating_add(1), self.now)?;
         }
         batch.run(&mut self.tx).await.context("Cannot record what time has brought")
@@ -366,6 +441,7 @@ fn earlier(rows: Vec<EarlierRow>) -> Result<Vec<Earlier>> {
                 id: row.id,
                 reference: row.reference,
                 kind: row.kind,
+                subject: row.subject.and_then(|subject| subject.parse().ok()),
                 status: Status::parse(&row.status).context("A stored request has no known status")?,
                 received: Timestamp::from_second(row.received_at)?,
                 asked: row.asked_at.map(Timestamp::from_second).transpose()?,
@@ -392,7 +468,7 @@ mod tests {
         SELECT i, CAST(i AS BLOB), 1, 'box', 1, '1', 'none', '', 0, 0, 'requests', '', '', '[]', '' FROM n;
         INSERT INTO requests (reference, message_id, kind, status, proof_needed, proof_given, words, asked_at,
             proof_until, remind_at, subject, language, confidence, received_at, due_on, due_source)
-        SELECT id, id, 'deletion', 'awaiting_proof', 2, 0, zeroblob(32), 0, 2 * id, id, 'a@example.org', 'en', 1,
+        SELECT id, id, 'deletion', 'awaiting_proof', 2, 0, zeroblob(32), 0, 2 * id, iif(id = 2, NULL, id), 'a@example.org', 'en', 1,
             0, '2026-12-23', '' FROM messages;
         INSERT INTO outbox (message_id, reference, proven, recipient, template, language, rfc_message_id,
             in_thread, raw, state, created_at, next_attempt_at, updated_at)
@@ -426,6 +502,7 @@ mod tests {
         let mut visit = store.visit(Timestamp::from_second(4).unwrap()).await.unwrap();
         let lapses = visit.lapses(Timestamp::from_second(4).unwrap()).await.unwrap();
         let found: Vec<(i64, bool)> = lapses.iter().map(|lapse| (lapse.message, lapse.expires)).collect();
-        assert_eq!(found, [(1, true), (2, true), (3, false), (4, false)]);
+        // Whoever was not reminded is reminded first.
+        assert_eq!(found, [(1, false), (2, true), (3, false), (4, false)]);
     }
 }

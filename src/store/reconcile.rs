@@ -56,6 +56,19 @@ impl Store {
             .collect())
     }
 
+    /// Whether the ledger has a mail of this size that came at this time: how one is told whose bytes cannot be had.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn is_accounted(&self, received: Timestamp, size: u64) -> Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM messages WHERE received_at = ? AND size = ?)")
+            .bind(received.as_second())
+            .bind(i64::try_from(size).unwrap_or(i64::MAX))
+            .fetch_one(&self.read)
+            .await
+            .context("Cannot look a mail up in the ledger")
+    }
+
     /// Which of these names of a Maildir's files are in the ledger, as of one of these two mailboxes.
     ///
     /// # Errors

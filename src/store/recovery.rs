@@ -42,11 +42,10 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn recovery(&self) -> Result<Option<Recovery>> {
-        let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT began_at, why FROM recoveries WHERE ended_at IS NULL")
-                .fetch_optional(&self.read)
-                .await
-                .context("Cannot read whether this is a recovery")?;
+        let row: Option<(i64, String)> = sqlx::query_as("SELECT began_at, why FROM recovery")
+            .fetch_optional(&self.read)
+            .await
+            .context("Cannot read whether this is a recovery")?;
         Ok(row.map(|(since, why)| Recovery { since: time(since), why }))
     }
 
@@ -131,7 +130,7 @@ impl Visit {
     /// # Errors
     /// The database does not work.
     pub async fn is_recovering(&mut self) -> Result<bool> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)")
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recovery)")
             .fetch_one(&mut *self.tx)
             .await
             .context("Cannot read whether this is a recovery")
@@ -162,7 +161,7 @@ impl Visit {
         }
         let unknown = sqlx::query(
             "UPDATE outbox SET state = 'unknown', outcome = 'queued in a database older than the mailbox: perhaps sent',
-                updated_at = $1
+                updated_at = $1, raw = coalesce(kept, raw), kept = NULL
              WHERE state IN ('queued', 'deferred', 'transmitting') AND message_id IS NOT NULL AND created_at <= $2",
         )
         .bind(self.now)

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::Store;
 use super::tombstones::buried_among;
+use super::visit::SUPPRESS;
 use crate::sender::Address;
 
 /// One entry of the suppression list.
@@ -15,7 +16,7 @@ use crate::sender::Address;
 pub struct Suppression {
     /// The normalised address.
     pub address: String,
-    /// `marketing` or `targeted_ads`.
+    /// `marketing`, `targeted_ads` or `restricted`.
     pub kind: String,
     /// Where it came from: `mail` or `operator`.
     pub source: String,
@@ -73,16 +74,15 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn suppress(&self, address: &Address, kind: &str, now: Timestamp) -> Result<bool> {
-        let done = sqlx::query(
-            "INSERT INTO suppressions (address, kind, source, created_at) VALUES (?, ?, 'operator', ?)
-             ON CONFLICT (address, kind) DO NOTHING",
-        )
-        .bind(address.normalised().as_str())
-        .bind(kind)
-        .bind(now.as_second())
-        .execute(&self.write)
-        .await
-        .context("Cannot add to the suppression list")?;
+        let done = sqlx::query(SUPPRESS)
+            .bind(address.normalised().as_str())
+            .bind(kind)
+            .bind("operator")
+            .bind(None::<i64>)
+            .bind(now.as_second())
+            .execute(&self.write)
+            .await
+            .context("Cannot add to the suppression list")?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -141,7 +141,7 @@ impl Store {
         let list: Vec<_> = contacts
             .iter()
             .enumerate()
-            .filter(|(place, _)| !buried.contains(place))
+            .filter(|(place, _)| !buried.contains_key(place))
             .map(|(_, (address, fields))| serde_json::json!({ "address": address.normalised(), "fields": fields }))
             .collect();
         let before: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts").fetch_one(&mut *tx).await?;
@@ -159,16 +159,5 @@ impl Store {
         let after: i64 = sqlx::query_scalar("SELECT count(*) FROM contacts").fetch_one(&mut *tx).await?;
         tx.commit().await.context("Cannot commit the contacts")?;
         Ok(Upserted { new: after.abs_diff(before), erased: buried.len() as u64 })
-    }
-
-    /// How many contacts there are.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn contact_count(&self) -> Result<i64> {
-        sqlx::query_scalar("SELECT count(*) FROM contacts")
-            .fetch_one(&self.read)
-            .await
-            .context("Cannot count the contacts")
     }
 }

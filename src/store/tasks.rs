@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Store;
 use super::tombstones::{EMPTY_LETTERS, tombstone};
-use super::visit::{Batch, Visit};
+use super::visit::{Batch, SUPPRESS, Visit};
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
@@ -43,6 +43,46 @@ pub struct Job {
     pub rfc_message_id: Option<MessageId>,
     /// Letters of ours about that mail so far.
     pub in_thread: u32,
+    /// Whether no system may do it by itself.
+    pub by_hand: bool,
+    /// How often it was begun.
+    pub begun: u32,
+}
+
+/// One system's part of a job, as it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The system.
+    pub source: &'a str,
+    /// Why a person must do it; `None` where the system does.
+    pub by_hand: Option<&'static str>,
+}
+
+/// Who says what has become of a task.
+#[derive(Debug, Clone, Copy)]
+pub enum Teller {
+    /// The system.
+    System {
+        /// When it is asked again, if it has not done it yet; `None` when it is given up.
+        next: Option<Timestamp>,
+    },
+    /// A person.
+    Person,
+}
+
+/// A task, for who settles it.
+#[derive(Debug, Clone)]
+pub struct Open {
+    /// Its row.
+    pub id: i64,
+    /// The request's row.
+    pub request: i64,
+    /// The system.
+    pub source: String,
+    /// How it ended, or that a person must do it; `None` while the system is to do it.
+    pub state: Option<TaskState>,
+    /// Whether it was asked and nobody knows yet what it has done.
+    pub is_asked: bool,
 }
 
 /// One system's part of a job that is due.
@@ -60,18 +100,26 @@ pub struct Task {
     pub begun: Timestamp,
 }
 
+impl Task {
+    /// The same, for who settles it.
+    pub fn open(&self) -> Open {
+        let (id, request, source) = (self.id, self.job.request, self.source.clone());
+        Open { id, request, source, state: None, is_asked: true }
+    }
+}
+
 /// A task, for the operator.
 #[derive(Debug, Clone, serde::Serialize, sqlx::FromRow)]
 pub struct TaskRow {
     /// The system.
     pub source: String,
-    /// waiting, done, nothing, kept or failed.
+    /// waiting, by_hand, done, nothing, kept or failed.
     pub state: String,
     /// How often it was asked.
     pub attempts: u32,
     /// When it is asked next, while it waits; seconds since 1970 UTC.
     pub next_attempt_at: i64,
-    /// What is kept, or why it failed, as the system says.
+    /// What is kept, or why it failed, as the system says; or why a person must do it.
     pub outcome: String,
 }
 
@@ -88,6 +136,8 @@ pub(super) struct JobRow {
     message_id: i64,
     rfc_message_id: Option<String>,
     in_thread: u32,
+    by_hand: bool,
+    begun_times: u32,
 }
 
 impl JobRow {
@@ -107,15 +157,21 @@ impl JobRow {
             message: self.message_id,
             rfc_message_id: self.rfc_message_id.as_deref().and_then(MessageId::parse_bracketed),
             in_thread: self.in_thread,
+            by_hand: self.by_hand,
+            begun: self.begun_times,
         })
     }
 }
 
 pub(super) const JOB: &str =
     "r.id AS request_id, r.reference, r.kind, r.subject, r.language, r.proof_needed, r.proof_given,
-    r.due_on, r.message_id, m.rfc_message_id,
+    r.due_on, r.message_id, m.rfc_message_id, r.by_hand,
+    (SELECT count(*) FROM request_events e WHERE e.request_id = r.id AND e.event = 'executing') AS begun_times,
     (SELECT coalesce(max(o.in_thread), 0) FROM outbox o WHERE o.message_id = r.message_id) AS in_thread
     FROM requests r JOIN messages m ON m.id = r.message_id";
+
+/// The kind of suppression that says: what is held of this person is kept and not used (GDPR art. 18).
+const RESTRICTED: &str = "restricted";
 
 /// So many requests and tasks are looked at in one go.
 const AT_ONCE: i64 = 100;
@@ -128,12 +184,13 @@ impl Store {
     /// The database cannot be read.
     pub async fn has_work(&self, kinds: &[&str], now: Timestamp) -> Result<bool> {
         sqlx::query_scalar(
-            "SELECT NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL) AND
+            "SELECT NOT EXISTS (SELECT 1 FROM recovery) AND
                 (EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND subject IS NOT NULL
                     AND kind IN (SELECT value FROM json_each(?2)))
-                OR EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND next_attempt_at <= ?1)
+                OR EXISTS (SELECT 1 FROM tasks t JOIN requests r ON r.id = t.request_id
+                    WHERE t.state = 'waiting' AND t.next_attempt_at <= ?1 AND r.status = 'executing')
                 OR EXISTS (SELECT 1 FROM requests r WHERE r.status = 'executing' AND NOT EXISTS
-                    (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting')))",
+                    (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state IN ('waiting', 'by_hand'))))",
         )
         .bind(now.as_second())
         .bind(serde_json::to_string(kinds)?)
@@ -165,16 +222,57 @@ impl Store {
         .context("Cannot read the tasks of a request")
     }
 
-    /// Takes what was erased out of the write-ahead log as well.
+    /// Records that a system is asked now. Answers whether it still has to be.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn truncate_log(&self) -> Result<()> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+    pub async fn mark_asked(&self, task: &Task, now: Timestamp) -> Result<bool> {
+        let marked = sqlx::query(
+            "UPDATE tasks SET asked_at = ? WHERE id = ? AND state = 'waiting'
+                AND EXISTS (SELECT 1 FROM requests r WHERE r.id = tasks.request_id AND r.status = 'executing')",
+        )
+        .bind(now.as_second())
+        .bind(task.id)
+        .execute(&self.write)
+        .await
+        .context("Cannot record that a system is asked")?;
+        Ok(marked.rows_affected() > 0)
+    }
+
+    /// Takes what was erased out of the write-ahead log as well; answers whether that is done. While somebody reads
+    /// what was there before it cannot be, which SQLite says in a row and not as an error; then it stays due.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn truncate_log(&self) -> Result<bool> {
+        let (is_busy, _, _): (bool, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&self.write)
+            .await
+            .context("Cannot empty the write-ahead log")?;
+        let statement = match is_busy {
+            true => "INSERT INTO meta (name, value) VALUES ('log_due', x'01') ON CONFLICT DO NOTHING",
+            false => "DELETE FROM meta WHERE name = 'log_due'",
+        };
+        sqlx::query(statement)
             .execute(&self.write)
             .await
-            .context("Cannot empty the write-ahead log")
-            .map(drop)
+            .context("Cannot record whether the write-ahead log is empty")?;
+        Ok(!is_busy)
+    }
+
+    /// The same, if an earlier attempt, by whatever process, could not do it.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn truncate_due_log(&self) -> Result<()> {
+        let is_due: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM meta WHERE name = 'log_due')")
+            .fetch_one(&self.read)
+            .await
+            .context("Cannot read whether the write-ahead log is empty")?;
+        if is_due {
+            self.truncate_log().await?;
+        }
+        Ok(())
     }
 }
 
@@ -198,7 +296,7 @@ async fn due_tasks<'e>(
             (SELECT coalesce(max(e.at), 0) FROM request_events e WHERE e.request_id = t.request_id AND e.event = 'executing') AS begun,
             {JOB} JOIN tasks t ON t.request_id = r.id
          WHERE t.state = 'waiting' AND t.next_attempt_at <= ?1 AND r.status = 'executing'
-            AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM recovery)
             AND (t.source IN (SELECT value FROM json_each(?2))) = ?3
          ORDER BY t.next_attempt_at LIMIT ?4"
     )))
@@ -224,10 +322,11 @@ async fn due_tasks<'e>(
 
 impl Visit {
     /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
-    /// no earlier request of the same mail that systems carry out is open; `kinds` names those. What
-    /// destroys waits besides for what is at work for the same person and for their every open request for a copy, `copies` names those, and until a
-    /// server has taken their copy for certain: a copy is made before what it copies is erased. A correction waits
-    /// until it is certain what to change.
+    /// no earlier request of the same mail that it waits for is open; `kinds` names those. What
+    /// destroys waits besides for what of these is at work for the same person and for their every open request for a
+    /// copy, `copies` names those, and until a server has taken their copy for certain: a copy is made before what it
+    /// copies is erased. Of a request that still awaits its proof that holds where its mail is authenticated: others
+    /// could put an erasure off in somebody's name. A correction waits until it is certain what to change.
     ///
     /// # Errors
     /// The database does not work.
@@ -242,17 +341,19 @@ impl Visit {
         let rows: Vec<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB}
              WHERE r.status = 'approved' AND r.kind = ?1 AND r.subject IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
-                AND (SELECT coalesce(max(e.at), r.received_at) FROM request_events e
-                     WHERE e.request_id = r.id AND e.event IN ('approved', 'released', 'reclassified')) <= ?2
+                AND NOT EXISTS (SELECT 1 FROM recovery)
+                AND coalesce((SELECT e.at FROM request_events e
+                     WHERE e.request_id = r.id AND e.event IN ('approved', 'released', 'reclassified')
+                     ORDER BY e.id DESC LIMIT 1), r.received_at) <= ?2
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
                     AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?3)))
                 AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
-                        AND e.closed_at IS NULL AND e.status <> 'awaiting_proof'
-                        AND e.kind IN (SELECT value FROM json_each(?4)))
+                        AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?4))
+                        AND (e.status <> 'awaiting_proof' OR EXISTS (SELECT 1 FROM messages a
+                            WHERE a.id = e.message_id AND a.sender = e.subject AND a.proof IN ('dmarc', 'dkim'))))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
-                        AND e.status = 'executing')
-                    OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template = 'copy'
+                        AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?3)))
+                    OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template IN ('copy', 'categories')
                         AND o.state IN ('queued', 'transmitting', 'deferred', 'unknown'))))
                 AND (?7 <> 'correct' OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id))
              ORDER BY r.id LIMIT ?6"
@@ -270,27 +371,36 @@ impl Visit {
         rows.into_iter().map(JobRow::job).collect()
     }
 
-    /// Begins a request: a task for each of `sources`. Those of an earlier attempt, before a person held it, are
+    /// Begins a request: a task for each of `parts`. Those of an earlier attempt, before a person held it, are
     /// forgotten; what became of them is in its history.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn begin_work(&mut self, job: &Job, sources: &[&str]) -> Result<()> {
+    pub async fn begin_work(&mut self, job: &Job, parts: &[Part<'_>]) -> Result<()> {
         let mut batch = Batch::default();
         batch.add("UPDATE requests SET status = 'executing' WHERE id = ?;")?.bind(job.request)?;
         batch.add("DELETE FROM tasks WHERE request_id = ?;")?.bind(job.request)?;
-        for source in sources {
+        for Part { source, by_hand } in parts {
             batch
                 .add(
-                    "INSERT INTO tasks (request_id, source, state, next_attempt_at, updated_at)
-                     VALUES (?, ?, 'waiting', ?, ?);",
+                    "INSERT INTO tasks (request_id, source, state, next_attempt_at, outcome, updated_at)
+                     VALUES (?, ?, ?, ?, ?, ?);",
                 )?
                 .bind(job.request)?
                 .bind((*source).to_owned())?
+                .bind(by_hand.map_or("waiting", |_| TaskState::ByHand.name()))?
                 .bind(self.now)?
+                .bind(by_hand.unwrap_or_default())?
                 .bind(self.now)?;
         }
-        batch.event(job.request, self.now, "rule", "executing", &format!("asked: {}", sources.join(", ")))?;
+        let names = |by_hand: bool| {
+            let names = parts.iter().filter(|part| part.by_hand.is_some() == by_hand).map(|part| part.source);
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let said = [("asked", names(false)), ("for a person", names(true))];
+        let said = said.iter().filter(|(_, names)| !names.is_empty());
+        let said: Vec<String> = said.map(|(how, names)| format!("{how}: {names}")).collect();
+        batch.event(job.request, self.now, "rule", "executing", &said.join("; "))?;
         batch.run(&mut self.tx).await.context("Cannot begin a request")
     }
 
@@ -303,37 +413,64 @@ impl Visit {
         due_tasks(&mut *self.tx, local, true, now).await
     }
 
-    /// Records what a system says of a task: it is over, or it is asked again at `next`.
+    /// The tasks of a request, for who settles them.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn open_tasks(&mut self, request: i64) -> Result<Vec<Open>> {
+        let rows: Vec<(i64, String, String, bool)> = sqlx::query_as(
+            "SELECT id, source, state, asked_at IS NOT NULL FROM tasks WHERE request_id = ? ORDER BY id",
+        )
+        .bind(request)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read the tasks of a request")?;
+        let open = |(id, source, state, is_asked): (_, _, String, _)| Open {
+            id,
+            request,
+            source,
+            state: TaskState::parse(&state),
+            is_asked,
+        };
+        Ok(rows.into_iter().map(open).collect())
+    }
+
+    /// Records what has become of a task: it is over, its system is asked again, or a person must do it.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn settle_task(
         &mut self,
-        task: &Task,
+        task: &Open,
         report: &Report,
-        next: Option<Timestamp>,
+        teller: Teller,
     ) -> Result<Option<TaskState>> {
+        let (next, given_up, actor) = match teller {
+            Teller::System { next } => (next, TaskState::ByHand, "rule"),
+            Teller::Person => (None, TaskState::Failed, "person"),
+        };
         let ended = match (report.outcome, report.kept.is_empty()) {
             (Outcome::Done, true) => Some(TaskState::Done),
             (Outcome::Nothing, true) => Some(TaskState::Nothing),
             (Outcome::Done | Outcome::Nothing, false) => Some(TaskState::Kept),
-            (Outcome::Failed, _) => Some(TaskState::Failed),
-            (Outcome::Retry, _) => next.is_none().then_some(TaskState::Failed),
+            (Outcome::Failed, _) => Some(given_up),
+            (Outcome::Retry, _) => next.is_none().then_some(given_up),
         };
         let outcome = match ended {
             Some(TaskState::Kept) => serde_json::to_string(&report.kept)?,
             Some(TaskState::Done | TaskState::Nothing) => "[]".to_owned(),
-            Some(TaskState::Failed) | None => report.reason.clone(),
+            Some(TaskState::Failed | TaskState::ByHand) | None => report.reason.clone(),
         };
         let is_told = matches!(ended, Some(TaskState::Done | TaskState::Kept));
         let data = report.data.as_ref().filter(|_| is_told).map(serde_json::to_vec).transpose()?;
         let mut batch = Batch::default();
         batch
             .add(
-                "UPDATE tasks SET state = ?, attempts = attempts + 1, next_attempt_at = ?, outcome = ?, data = ?,
-                    updated_at = ? WHERE id = ? AND state = 'waiting';",
+                "UPDATE tasks SET state = ?, attempts = attempts + ?, next_attempt_at = ?, outcome = ?, data = ?,
+                    asked_at = NULL, updated_at = ? WHERE id = ? AND state IN ('waiting', 'by_hand');",
             )?
             .bind(ended.map_or("waiting", TaskState::name))?
+            .bind(i64::from(matches!(teller, Teller::System { .. })))?
             .bind(next.map_or(self.now, Timestamp::as_second))?
             .bind(outcome)?
             .bind(data)?
@@ -341,21 +478,22 @@ impl Visit {
             .bind(task.id)?;
         if let Some(ended) = ended {
             let reason = format!("{}: {}", task.source, ended.name());
-            batch.event(task.job.request, self.now, "rule", "task", &reason)?;
+            batch.event(task.request, self.now, actor, "task", &reason)?;
         }
         batch.run(&mut self.tx).await.context("Cannot record what a system says")?;
         Ok(ended)
     }
 
-    /// The next request of which every system has done its part. One at a time: copies may be large.
+    /// The next request of which every system, and every person, has done their part. One at a time: copies may be
+    /// large.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn through(&mut self) -> Result<Option<(Job, Vec<Ended>)>> {
         let row: Option<JobRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
             "SELECT {JOB} WHERE r.status = 'executing' AND NOT EXISTS
-                (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state = 'waiting')
-                AND NOT EXISTS (SELECT 1 FROM recoveries WHERE ended_at IS NULL)
+                (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.state IN ('waiting', 'by_hand'))
+                AND NOT EXISTS (SELECT 1 FROM recovery)
              ORDER BY r.id LIMIT 1"
         )))
         .fetch_optional(&mut *self.tx)
@@ -446,23 +584,23 @@ impl Visit {
         Ok(Report { data: Some(Value::Object(data)), ..Report::of(Outcome::Done) })
     }
 
-    /// Whether the contact of this address says in `column` that nothing of it may be erased.
+    /// Whether the contact of this address says in `column`, written in whatever case, that nothing of it may be
+    /// erased.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn is_on_hold(&mut self, address: &Address, column: &str) -> Result<bool> {
-        let value: Option<String> = sqlx::query_scalar(
-            "SELECT CAST(f.value AS TEXT) FROM contacts, json_each(contacts.fields) AS f
-             WHERE address = ? AND f.key = ? AND f.value IS NOT NULL",
+        let fields: Vec<(String, String)> = sqlx::query_as(
+            "SELECT f.key, CAST(f.value AS TEXT) FROM contacts, json_each(contacts.fields) AS f
+             WHERE address = ? AND f.value IS NOT NULL",
         )
         .bind(address.normalised().as_str())
-        .bind(column)
-        .fetch_optional(&mut *self.tx)
+        .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read whether a contact is on hold")?;
-        let is_held =
-            |value: &str| !matches!(value.trim().to_lowercase().as_str(), "" | "0" | "no" | "false");
-        Ok(value.is_some_and(|value| is_held(&value)))
+        let bare = |text: &str| text.trim().to_lowercase();
+        let is_held = |value: &str| !matches!(bare(value).as_str(), "" | "0" | "no" | "false");
+        Ok(fields.iter().any(|(name, value)| bare(name) == bare(column) && is_held(value)))
     }
 
     /// Erases what privacyd itself holds of a person, but for the record of the requests and that the address
@@ -470,8 +608,8 @@ impl Visit {
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn erase(&mut self, job: &Job, key: &[u8; 32]) -> Result<Report> {
-        let address = job.subject.normalised();
+    pub async fn erase(&mut self, request: i64, subject: &Address, key: &[u8; 32]) -> Result<Report> {
+        let address = subject.normalised();
         let erased = sqlx::query("DELETE FROM contacts WHERE address = ?")
             .bind(address.as_str())
             .execute(&mut *self.tx)
@@ -491,9 +629,29 @@ impl Visit {
                  ON CONFLICT (address_hmac) DO NOTHING;",
             )?
             .bind(tombstone(key, &address)?.to_vec())?
-            .bind(job.request)?
+            .bind(request)?
             .bind(self.now)?;
         batch.run(&mut self.tx).await.context("Cannot erase a contact")?;
         Ok(Report::of(if erased.rows_affected() > 0 { Outcome::Done } else { Outcome::Nothing }))
+    }
+
+    /// Marks a person as one of whom nothing is used: no mail, no advertising, and what else a system that asks
+    /// for the list does.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn restrict(&mut self, job: &Job) -> Result<Report> {
+        let mut batch = Batch::default();
+        for kind in ["marketing", "targeted_ads", RESTRICTED] {
+            batch
+                .add(SUPPRESS)?
+                .bind(job.subject.normalised().to_string())?
+                .bind(kind)?
+                .bind("mail")?
+                .bind(job.request)?
+                .bind(self.now)?;
+        }
+        batch.run(&mut self.tx).await.context("Cannot mark a person as restricted")?;
+        Ok(Report::of(Outcome::Done))
     }
 }

@@ -4,7 +4,7 @@
 //! plain hashes would tell whoever guesses an address whether it was here. Nobody can read from it who they
 //! were; whether one address is among them can be asked.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use hmac::{Hmac, KeyInit, Mac};
@@ -29,45 +29,59 @@ pub(super) fn tombstone(key: &[u8; 32], address: &Address) -> Result<[u8; 32]> {
     Ok(mac.finalize().into_bytes().into())
 }
 
-/// Which of `addresses` have a tombstone, by their place.
+/// Which of `addresses` have a tombstone, by their place, and since when, in seconds since 1970 UTC.
 pub(super) async fn buried_among(
     db: &mut SqliteConnection,
     key: &[u8; 32],
     addresses: impl Iterator<Item = &Address>,
-) -> Result<HashSet<usize>> {
+) -> Result<HashMap<usize, i64>> {
     let marks = addresses
         .map(|address| Ok(data_encoding::HEXLOWER.encode(&tombstone(key, address)?)))
         .collect::<Result<Vec<_>>>()?;
-    let found: Vec<i64> = sqlx::query_scalar(
-        "SELECT key FROM json_each(?) WHERE unhex(value) IN (SELECT address_hmac FROM tombstones)",
+    let found: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT m.key, t.created_at FROM json_each(?) m CROSS JOIN tombstones t ON t.address_hmac = unhex(m.value)",
     )
     .bind(serde_json::to_string(&marks)?)
     .fetch_all(db)
     .await
     .context("Cannot look up who was erased")?;
-    Ok(found.into_iter().filter_map(|place| usize::try_from(place).ok()).collect())
+    Ok(found.into_iter().filter_map(|(place, at)| Some((usize::try_from(place).ok()?, at))).collect())
+}
+
+/// Where somebody who was erased may be back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Among the contacts.
+    Contacts,
+    /// In what a request was to change, or in what was collected for one, that came before the erasure.
+    Requests,
+    /// In the text of a mail that went to them before it.
+    Replies,
+}
+
+impl Place {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Contacts, Self::Requests, Self::Replies];
+
+    /// Row, address and since when, behind a row and so many. A contact is back whenever it came.
+    fn rows(self) -> &'static str {
+        match self {
+            Self::Contacts => "SELECT id, address, 0 FROM contacts WHERE id > ? ORDER BY id LIMIT ?",
+            Self::Requests => {
+                "SELECT id, subject, received_at FROM requests r WHERE id > ? AND subject IS NOT NULL
+                   AND (EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id)
+                     OR EXISTS (SELECT 1 FROM tasks t WHERE t.request_id = r.id AND t.data IS NOT NULL))
+                 ORDER BY id LIMIT ?"
+            }
+            Self::Replies => {
+                "SELECT id, recipient, updated_at FROM outbox WHERE id > ? AND length(raw) > 0
+                   AND state IN ('sent', 'bounced', 'unknown') ORDER BY id LIMIT ?"
+            }
+        }
+    }
 }
 
 impl Store {
-    /// Sets a tombstone for `address`; answers whether there was none yet.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn bury(&self, address: &Address, request: Option<i64>, now: Timestamp) -> Result<bool> {
-        let mark = tombstone(&self.tombstone_key().await?, address)?;
-        let done = sqlx::query(
-            "INSERT INTO tombstones (address_hmac, request_id, created_at) VALUES (?, ?, ?)
-             ON CONFLICT (address_hmac) DO NOTHING",
-        )
-        .bind(mark.as_slice())
-        .bind(request)
-        .bind(now.as_second())
-        .execute(&self.write)
-        .await
-        .context("Cannot set a tombstone")?;
-        Ok(done.rows_affected() > 0)
-    }
-
     /// Since when `address` has had a tombstone, in seconds since 1970 UTC.
     ///
     /// # Errors
@@ -81,40 +95,34 @@ impl Store {
             .context("Cannot look up who was erased")
     }
 
-    /// Whether `address` was erased.
+    /// Those among the next `limit` rows of `place` behind the row `after` that were erased and are back, and the
+    /// last row that was looked at; `None` at the end.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn is_buried(&self, address: &Address) -> Result<bool> {
-        Ok(self.buried(address).await?.is_some())
-    }
-
-    /// The contacts among the next `limit` behind the row `after` that have a tombstone, and the last row
-    /// that was looked at; `None` at the end.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn risen(&self, after: i64, limit: u32) -> Result<Option<(i64, Vec<Address>)>> {
+    pub async fn risen(&self, place: Place, after: i64, limit: u32) -> Result<Option<(i64, Vec<Address>)>> {
         let key = self.tombstone_key().await?;
-        let mut db = self.read.acquire().await.context("Cannot read the contacts")?;
-        let rows: Vec<(i64, String)> =
-            sqlx::query_as("SELECT id, address FROM contacts WHERE id > ? ORDER BY id LIMIT ?")
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&mut *db)
-                .await
-                .context("Cannot read the contacts")?;
-        let Some((last, _)) = rows.last() else { return Ok(None) };
+        let mut db = self.read.acquire().await.context("Cannot read who is back")?;
+        let rows: Vec<(i64, String, i64)> = sqlx::query_as(place.rows())
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&mut *db)
+            .await
+            .context("Cannot read who is back")?;
+        let Some((last, ..)) = rows.last() else { return Ok(None) };
         let last = *last;
-        let addresses: Vec<Address> = rows
+        let found: Vec<(Address, i64)> = rows
             .into_iter()
-            .map(|(_, text)| {
-                text.parse().map_err(|_| anyhow::anyhow!("A stored contact has no sound address"))
+            .map(|(_, text, since)| match text.parse() {
+                Ok(address) => Ok((address, since)),
+                Err(_) => Err(anyhow::anyhow!("A stored contact or reply has no sound address")),
             })
             .collect::<Result<_>>()?;
-        let found = buried_among(&mut db, &key, addresses.iter()).await?;
-        let risen = addresses.into_iter().enumerate().filter(|(place, _)| found.contains(place));
-        Ok(Some((last, risen.map(|(_, address)| address).collect())))
+        let buried = buried_among(&mut db, &key, found.iter().map(|(address, _)| address)).await?;
+        let risen = found.into_iter().enumerate().filter_map(|(place, (address, since))| {
+            buried.get(&place).filter(|buried| since <= **buried).map(|_| address)
+        });
+        Ok(Some((last, risen.collect())))
     }
 
     /// Erases once more, at `now`, what a backup has brought back of those among `addresses` that have a

@@ -43,6 +43,21 @@ pub struct Known {
     pub folder: String,
     /// The very same bytes; otherwise another delivery of the same letter.
     pub same_mail: bool,
+    /// It was found outside the inbox and left there: nothing was decided about it, nor has a person done so.
+    pub is_glanced: bool,
+}
+
+impl Known {
+    /// What is known of a mail by its bytes and by its letter. One that was only glanced at may have come by another
+    /// way too, and been decided about there.
+    pub fn of(by_bytes: Option<&Self>, by_letter: Option<&Self>) -> Option<Self> {
+        match (by_bytes, by_letter) {
+            (Some(bytes), Some(letter)) if bytes.is_glanced && !letter.is_glanced => {
+                Some(Self { is_glanced: false, folder: letter.folder.clone(), ..bytes.clone() })
+            }
+            (bytes, letter) => bytes.or(letter).cloned(),
+        }
+    }
 }
 
 /// What is recorded of one mail.
@@ -82,6 +97,10 @@ pub struct Entry<'a> {
     pub in_thread: u32,
     /// The code that goes out with them, if they ask for one.
     pub challenge: Option<&'a Challenge>,
+    /// It stays where it was found, and nothing is decided about it.
+    pub is_glanced: bool,
+    /// The row of the same mail that was only glanced at, whose place this takes.
+    pub in_place_of: Option<i64>,
 }
 
 /// Why one mail could not be recorded. The others of its window are untouched.
@@ -236,12 +255,12 @@ impl Visit {
         let letters: Vec<String> =
             identities.iter().filter_map(|identity| identity.letter.as_ref()).map(|l| hex(l)).collect();
         let rows = sqlx::query(
-            "SELECT id, digest, size, letter_digest, folder FROM messages
+            "SELECT id, digest, size, letter_digest, folder, glanced FROM messages
              WHERE digest IN (SELECT unhex(value) FROM json_each($1))
              UNION
-             SELECT id, digest, size, letter_digest, folder FROM messages
+             SELECT id, digest, size, letter_digest, folder, glanced FROM messages
              WHERE letter_digest IN (SELECT unhex(value) FROM json_each($2))
-             ORDER BY id DESC",
+             ORDER BY glanced DESC, id DESC",
         )
         .bind(serde_json::to_string(&digests)?)
         .bind(serde_json::to_string(&letters)?)
@@ -251,7 +270,8 @@ impl Visit {
         let mut mails: HashMap<(Vec<u8>, i64), Known> = HashMap::new();
         let mut by_letter: HashMap<Vec<u8>, Known> = HashMap::new();
         for row in rows {
-            let known = Known { id: row.try_get(0)?, folder: row.try_get(4)?, same_mail: true };
+            let (id, folder, is_glanced) = (row.try_get(0)?, row.try_get(4)?, row.try_get(5)?);
+            let known = Known { id, folder, same_mail: true, is_glanced };
             mails.insert((row.try_get(1)?, row.try_get(2)?), known.clone());
             if let Some(letter) = row.try_get::<Option<Vec<u8>>, _>(3)? {
                 by_letter.insert(letter, Known { same_mail: false, ..known });
@@ -260,16 +280,14 @@ impl Visit {
         Ok(identities
             .iter()
             .map(|identity| {
-                mails
-                    .get(&(identity.digest.to_vec(), identity.size))
-                    .cloned()
-                    .or_else(|| identity.letter.and_then(|letter| by_letter.get(letter.as_slice()).cloned()))
+                let by_bytes = mails.get(&(identity.digest.to_vec(), identity.size));
+                Known::of(by_bytes, identity.letter.and_then(|letter| by_letter.get(letter.as_slice())))
             })
             .collect())
     }
 
-    /// How many replies have been queued in the last 24 hours: to each of these addresses, and to senders
-    /// whom nothing authenticated, by domain.
+    /// How many replies have been queued in the last 24 hours: to each of these addresses or, wherever it
+    /// wished them, to a mail of its own; and to senders whom nothing authenticated, by domain.
     ///
     /// # Errors
     /// The database does not work.
@@ -280,8 +298,13 @@ impl Visit {
         let since = self.now - 24 * 60 * 60;
         let list: Vec<Address> = addresses.iter().map(|address| address.normalised()).collect();
         let by_address: Vec<(String, u32)> = sqlx::query_as(
-            "SELECT recipient, count(*) FROM outbox
-             WHERE recipient IN (SELECT value FROM json_each(?)) AND created_at > ? GROUP BY recipient",
+            "SELECT address, count(*) FROM
+                (SELECT recipient AS address, id FROM outbox
+                 WHERE recipient IN (SELECT value FROM json_each($1)) AND created_at > $2
+                 UNION
+                 SELECT m.sender, o.id FROM messages m JOIN outbox o ON o.message_id = m.id
+                 WHERE m.sender IN (SELECT value FROM json_each($1)) AND m.recorded_at > $2)
+             GROUP BY address",
         )
         .bind(serde_json::to_string(&list)?)
         .bind(since)
@@ -305,11 +328,11 @@ impl Visit {
     /// # Errors
     /// See [`RecordError`]; in every case nothing of this mail stands.
     pub async fn record(&mut self, entry: &Entry<'_>) -> Result<i64, RecordError> {
-        let message = self.last_message + 1;
+        let message = entry.in_place_of.unwrap_or(self.last_message + 1);
         let batch = self.batch(entry, message).map_err(|error| RecordError::Broken(error.to_string()))?;
         match batch.run(&mut self.tx).await {
             Ok(()) => {
-                self.last_message = message;
+                self.last_message = self.last_message.max(message);
                 self.last_request += entry.decision.requests.len() as i64;
                 Ok(message)
             }
@@ -332,6 +355,13 @@ impl Visit {
         let received = entry.received.as_second();
         let mut batch = Batch::default();
         batch.add("SAVEPOINT mail;")?;
+        if let Some(glanced) = entry.in_place_of {
+            batch
+                .add("DELETE FROM copies WHERE message_id = ?;")?
+                .bind(glanced)?
+                .add("DELETE FROM messages WHERE id = ? AND glanced = 1;")?
+                .bind(glanced)?;
+        }
         let findings: serde_json::Value = requests
             .iter()
             .map(|request| serde_json::json!({ "type": request.kind, "confidence": request.confidence, "rules": request.reason }))
@@ -346,8 +376,8 @@ impl Visit {
             .add(
                 "INSERT INTO messages (id, digest, size, letter_digest, mailbox, validity, mail_id, rfc_message_id,
                     sender, proof, proof_why, received_at, recorded_at, disposition, kind, why, unanswered,
-                    findings, language, wording, folder)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    findings, language, wording, folder, glanced)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
             )?
             .bind(message)?
             .bind(entry.identity.digest.to_vec())?
@@ -369,7 +399,8 @@ impl Visit {
             .bind(findings.to_string())?
             .bind(entry.language.map(str::to_owned))?
             .bind(entry.wording.map(|wording| wording.to_vec()))?
-            .bind(entry.folder.to_owned())?;
+            .bind(entry.folder.to_owned())?
+            .bind(entry.is_glanced)?;
         for (index, (planned, reference)) in requests.iter().zip(entry.references).enumerate() {
             let request = self.last_request + 1 + index as i64;
             let subject = planned.subject.as_ref().or(entry.sender).map(Address::normalised);
@@ -377,8 +408,8 @@ impl Visit {
             let asked = entry.challenge.filter(|_| planned.status == Status::AwaitingProof);
             batch
                 .add(
-                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, words, subject, language, confidence, received_at, due_on, due_source, closed_at)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    "INSERT INTO requests (id, reference, message_id, kind, status, proof_needed, proof_given, words, by_hand, subject, language, confidence, received_at, due_on, due_source, closed_at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
                 )?
                 .bind(request)?
                 .bind(reference.clone())?
@@ -388,6 +419,7 @@ impl Visit {
                 .bind(planned.proof_needed)?
                 .bind(entry.evidence.map_or(0, |evidence| u8::from(evidence.proof.is_authenticated())))?
                 .bind(entry.words.to_vec())?
+                .bind(planned.by_hand)?
                 .bind(subject.as_ref().map(ToString::to_string))?
                 .bind(entry.language.unwrap_or("und").to_owned())?
                 .bind(planned.confidence)?
@@ -398,6 +430,10 @@ impl Visit {
             batch.event(request, self.now, "rule", "received", &planned.reason)?;
             if !planned.changes.is_empty() {
                 batch.corrections(request, &planned.changes)?;
+            }
+            for denied in &planned.appeals {
+                let reason = format!("by {reference} (message {message})");
+                batch.event(*denied, self.now, "sender", "appealed", &reason)?;
             }
             match planned.status {
                 Status::Held => {
@@ -418,18 +454,8 @@ impl Visit {
             if let (Some(asked), Some(subject)) = (asked, &subject) {
                 batch.challenge(request, subject, asked, self.now)?;
             }
-            if let (Some(kind), true) = (suppression_kind(planned.action), done) {
-                batch
-                    .add(
-                        "INSERT INTO suppressions (address, kind, source, request_id, created_at)
-                         VALUES (?, ?, 'mail', ?, ?) ON CONFLICT (address, kind) DO NOTHING;",
-                    )?
-                    .bind(subject.map(|subject| subject.to_string()))?
-                    .bind(kind)?
-                    .bind(request)?
-                    .bind(self.now)?;
-            }
             if done {
+                batch.suppress(subject.as_ref(), planned.action, request, self.now)?;
                 batch.event(request, self.now, "rule", "completed", "carried out at once")?;
             } else {
                 for deadline in &planned.owed {
@@ -439,10 +465,12 @@ impl Visit {
         }
         for step in &entry.decision.steps {
             batch.step(step, self.now, Some(message))?;
-            if let (Change::AskAgain, Some(asked), Some(sender)) =
+            if let (Change::AskAgain, Some(challenge), Some(sender)) =
                 (step.change, entry.challenge, entry.sender)
             {
-                batch.challenge(step.request, sender, asked, self.now)?;
+                let earlier = about.iter().find(|earlier| earlier.id == step.request);
+                let until = challenge.until_again(earlier.and_then(|earlier| earlier.asked));
+                batch.challenge_again(step.request, sender, &challenge.code_hash, until, self.now)?;
             }
         }
         for (request, changes) in &entry.decision.corrected {
@@ -537,7 +565,11 @@ pub(super) const MOVE_CURSOR: &str =
     "INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES (?, ?, ?)
     ON CONFLICT (mailbox) DO UPDATE SET validity = excluded.validity, last_uid = excluded.last_uid";
 
-pub(super) fn suppression_kind(action: Action) -> Option<&'static str> {
+/// Address, kind, source, request and time: whoever is on the list already stays as they are.
+pub(super) const SUPPRESS: &str = "INSERT INTO suppressions (address, kind, source, request_id, created_at)
+    VALUES (?, ?, ?, ?, ?) ON CONFLICT (address, kind) DO NOTHING;";
+
+fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
         Action::SuppressMarketing => Some("marketing"),
         Action::SuppressAds => Some("targeted_ads"),
@@ -570,6 +602,45 @@ impl Batch {
     pub(super) fn event(
         &mut self,
         request: i64,
+        at: i64,
+        actor: &'static str,
+        event: &'static str,
+        reason: &str,
+    ) -> Result<&mut Self> {
+        self.linked_event(Some(request), at, actor, event, reason)
+    }
+
+    /// Whoever has opted out gets no more of it. The database refuses an opt-out of nobody.
+    pub(super) fn suppress(
+        &mut self,
+        subject: Option<&Address>,
+        action: Action,
+        request: i64,
+        now: i64,
+    ) -> Result<&mut Self> {
+        let Some(kind) = suppression_kind(action) else { return Ok(self) };
+        self.add(SUPPRESS)?
+            .bind(subject.map(|subject| subject.normalised().to_string()))?
+            .bind(kind)?
+            .bind("mail")?
+            .bind(request)?
+            .bind(now)
+    }
+
+    /// One line in the log that is about the log itself.
+    pub(super) fn log_event(
+        &mut self,
+        at: i64,
+        actor: &'static str,
+        event: &'static str,
+        reason: &str,
+    ) -> Result<&mut Self> {
+        self.linked_event(None, at, actor, event, reason)
+    }
+
+    fn linked_event(
+        &mut self,
+        request: Option<i64>,
         at: i64,
         actor: &'static str,
         event: &'static str,
@@ -620,6 +691,9 @@ impl Batch {
             .bind(proof)?
             .bind(closed)?
             .bind(*request)?;
+            if closed.is_some() {
+                self.abandon_tasks(*request, now)?;
+            }
         }
         // So that a person finds the mail that says so.
         let reason =
@@ -627,7 +701,20 @@ impl Batch {
         self.event(*request, now, actor, event, &reason)
     }
 
-    /// A code that goes out for a request, which waits for it from now on.
+    /// Of a request that is closed otherwise than by its work, nothing is to be done any more, and what was
+    /// collected goes nowhere.
+    pub(super) fn abandon_tasks(&mut self, request: i64, now: i64) -> Result<&mut Self> {
+        self.add(
+            "UPDATE tasks SET state = 'failed', outcome = 'closed before it was done', updated_at = ?
+             WHERE request_id = ? AND state IN ('waiting', 'by_hand');
+             UPDATE tasks SET data = NULL WHERE request_id = ?;",
+        )?
+        .bind(now)?
+        .bind(request)?
+        .bind(request)
+    }
+
+    /// The first code that goes out for a request, which waits for it from now on.
     pub(super) fn challenge(
         &mut self,
         request: i64,
@@ -635,23 +722,30 @@ impl Batch {
         challenge: &Challenge,
         now: i64,
     ) -> Result<&mut Self> {
+        self.add("UPDATE requests SET asked_at = ?, remind_at = ? WHERE id = ?;")?
+            .bind(now)?
+            .bind(challenge.remind_at().as_second())?
+            .bind(request)?
+            .challenge_again(request, address, &challenge.code_hash, challenge.until(), now)
+    }
+
+    /// A further code for a request, which waits until then at the least.
+    pub(super) fn challenge_again(
+        &mut self,
+        request: i64,
+        address: &Address,
+        code_hash: &[u8; 32],
+        until: Timestamp,
+        now: i64,
+    ) -> Result<&mut Self> {
         self.add("INSERT INTO challenges (request_id, address, code_hash, sent_at) VALUES (?, ?, ?, ?);")?
             .bind(request)?
             .bind(address.normalised().to_string())?
-            .bind(challenge.code_hash.to_vec())?
-            .bind(now)?;
-        // One reminder, half-way of the first question; and however often it is asked again, an end: twice
-        // the time that the first question gave.
-        self.add(
-            "UPDATE requests SET proof_until = iif(proof_until IS NULL, ?, min(?, asked_at + ?)),
-                remind_at = iif(asked_at IS NULL, ?, remind_at), asked_at = coalesce(asked_at, ?) WHERE id = ?;",
-        )?
-        .bind(challenge.until.as_second())?
-        .bind(challenge.until.as_second())?
-        .bind(2 * challenge.valid_for)?
-        .bind(challenge.remind_at.map(Timestamp::as_second))?
-        .bind(now)?
-        .bind(request)
+            .bind(code_hash.to_vec())?
+            .bind(now)?
+            .add("UPDATE requests SET proof_until = max(coalesce(proof_until, 0), ?) WHERE id = ?;")?
+            .bind(until.as_second())?
+            .bind(request)
     }
 
     /// A reply into the queue, to the mail that is `message`; or a notice that answers none.

@@ -18,6 +18,10 @@ pub struct Cycle {
     pub good: Option<Timestamp>,
     /// The last whole answer of its server.
     pub alive: Option<Timestamp>,
+    /// The end of the first pass that has read all of it.
+    pub first_good: Option<Timestamp>,
+    /// Mails that were still to be read at the last answer.
+    pub unread: i64,
 }
 
 /// Mails of one mailbox that are recorded and not in their folder yet.
@@ -36,9 +40,9 @@ pub struct Standing {
     pub replies_waiting: i64,
     /// When the first of them was queued.
     pub oldest_reply: Option<Timestamp>,
-    /// Replies of unknown fate since the given moment.
+    /// Replies of unknown fate.
     pub replies_unknown: i64,
-    /// Replies that bounced since then.
+    /// Replies that bounced since the given moment.
     pub replies_bounced: i64,
     /// Requests that are open.
     pub requests_open: i64,
@@ -71,6 +75,9 @@ struct StandingRow {
     replies_ever: i64,
 }
 
+/// Name, last good pass, last answer, first good pass, what was unread.
+type CycleRow = (String, Option<i64>, i64, Option<i64>, i64);
+
 impl Store {
     /// Records when mailboxes were last heard of.
     ///
@@ -78,13 +85,16 @@ impl Store {
     /// The database does not work.
     pub async fn record_cycles(&self, beats: &[(&String, &Beat)]) -> Result<()> {
         let second = |at: Option<Timestamp>| at.map(Timestamp::as_second);
-        let list: Vec<_> =
-            beats.iter().map(|(name, beat)| json!([name, second(beat.good), second(beat.alive)])).collect();
+        let list: Vec<_> = beats
+            .iter()
+            .map(|(name, beat)| json!([name, second(beat.good), second(beat.alive), beat.unread]))
+            .collect();
         sqlx::query(
-            "INSERT INTO mailbox_cycles (mailbox, good_at, alive_at)
-             SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
-             ON CONFLICT (mailbox) DO UPDATE SET
-                good_at = coalesce(excluded.good_at, good_at), alive_at = excluded.alive_at",
+            "INSERT INTO mailbox_cycles (mailbox, first_good_at, good_at, alive_at, unread)
+             SELECT value ->> 0, value ->> 1, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
+             ON CONFLICT (mailbox) DO UPDATE SET first_good_at = coalesce(first_good_at, excluded.good_at),
+                good_at = coalesce(excluded.good_at, good_at), alive_at = excluded.alive_at,
+                unread = excluded.unread",
         )
         .bind(serde_json::to_string(&list)?)
         .execute(&self.write)
@@ -93,18 +103,50 @@ impl Store {
         .map(drop)
     }
 
+    /// Records that a login was refused at this time; or that none is any more.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn record_refusal(&self, mailbox: &str, at: Option<Timestamp>) -> Result<()> {
+        let query = match at {
+            Some(_) => {
+                "INSERT INTO login_refusals (mailbox, at) VALUES ($1, $2)
+                 ON CONFLICT (mailbox) DO UPDATE SET at = excluded.at"
+            }
+            None => "DELETE FROM login_refusals WHERE mailbox = $1 AND $2 IS NULL",
+        };
+        let query = sqlx::query(query).bind(mailbox).bind(at.map(Timestamp::as_second));
+        query.execute(&self.write).await.context("Cannot record whether a login was refused").map(drop)
+    }
+
+    /// When a login was refused last, if none was taken since.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn refused_at(&self, mailbox: &str) -> Result<Option<Timestamp>> {
+        let at: Option<i64> = sqlx::query_scalar("SELECT at FROM login_refusals WHERE mailbox = ?")
+            .bind(mailbox)
+            .fetch_optional(&self.read)
+            .await
+            .context("Cannot read whether a login was refused")?;
+        Ok(at.and_then(time))
+    }
+
     /// When each mailbox was last read, by name.
     ///
     /// # Errors
     /// The database cannot be read.
     pub async fn cycles(&self) -> Result<BTreeMap<String, Cycle>> {
-        let rows: Vec<(String, Option<i64>, i64)> =
-            sqlx::query_as("SELECT mailbox, good_at, alive_at FROM mailbox_cycles")
+        let rows: Vec<CycleRow> =
+            sqlx::query_as("SELECT mailbox, good_at, alive_at, first_good_at, unread FROM mailbox_cycles")
                 .fetch_all(&self.read)
                 .await
                 .context("Cannot read when the mailboxes were read")?;
-        let cycle = |good: Option<i64>, alive| Cycle { good: good.and_then(time), alive: time(alive) };
-        Ok(rows.into_iter().map(|(name, good, alive)| (name, cycle(good, alive))).collect())
+        let known = |at: Option<i64>| at.and_then(time);
+        let cycles = rows.into_iter().map(|(name, good, alive, first, unread)| {
+            (name, Cycle { good: known(good), alive: time(alive), first_good: known(first), unread })
+        });
+        Ok(cycles.collect())
     }
 
     /// What of each mailbox is still to be filed, by name. What was recorded under numbers that are void by now
@@ -136,15 +178,14 @@ impl Store {
             "SELECT
                 (SELECT count(*) FROM outbox WHERE state IN ('queued', 'deferred')) AS replies_waiting,
                 (SELECT min(created_at) FROM outbox WHERE state IN ('queued', 'deferred')) AS oldest_reply,
-                (SELECT count(*) FROM outbox WHERE state IN ('sent', 'bounced', 'unknown') AND updated_at > $2
-                    AND state = 'unknown') AS replies_unknown,
+                (SELECT count(*) FROM outbox WHERE state = 'unknown') AS replies_unknown,
                 (SELECT count(*) FROM outbox WHERE state IN ('sent', 'bounced', 'unknown') AND updated_at > $2
                     AND state = 'bounced') AS replies_bounced,
                 (SELECT count(*) FROM requests WHERE closed_at IS NULL) AS requests_open,
                 (SELECT count(*) FROM requests WHERE status = 'held' AND closed_at IS NULL) AS requests_held,
                 (SELECT count(*) FROM requests WHERE closed_at IS NULL AND due_on < $1) AS requests_overdue,
                 (SELECT count(*) FROM tasks t JOIN requests r ON r.id = t.request_id
-                    WHERE t.state = 'failed' AND r.closed_at IS NULL) AS tasks_failed,
+                    WHERE t.state = 'by_hand' AND t.attempts > 0 AND r.closed_at IS NULL) AS tasks_failed,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) AS messages_ever,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'requests'), 0) AS requests_ever,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) AS replies_ever",

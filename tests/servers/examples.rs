@@ -42,10 +42,13 @@ pub fn missing_python() -> Option<&'static str> {
 }
 
 /// What the example says to an order about this address.
-fn order(example: &str, argument: &str, verb: &str, address: &str) -> Value {
+fn order(example: &str, argument: &str, verb: &str, address: &str, attempt: u32) -> Value {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
+    // Everybody has a request of their own.
+    let reference = format!("PR-{}", address.len());
     let mut order = json!({
-        "version": 1, "verb": verb, "reference": "PR-234567", "type": "deletion", "subject": { "address": address },
+        "version": 1, "verb": verb, "reference": reference, "attempt": attempt, "type": "deletion",
+        "subject": { "address": address },
     });
     if verb == "correct" {
         order["changes"] = json!([
@@ -66,22 +69,34 @@ fn order(example: &str, argument: &str, verb: &str, address: &str) -> Value {
 fn csv() -> super::Outcome {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("customers.csv");
-    std::fs::write(&file, "name,email\nJane,Jane@example.org\n\"Ann, the other\",ann@example.org\n")?;
-    let order = |verb: &str, address: &str| order("csv-source", file.to_str().unwrap(), verb, address);
+    let rows = "name,email,restricted\nJane,Jane@example.org,\n\"Ann, the other\",ann@example.org,\n";
+    std::fs::write(&file, rows)?;
+    let again = |verb: &str, address: &str, attempt: u32| {
+        order("csv-source", file.to_str().unwrap(), verb, address, attempt)
+    };
+    let order = |verb: &str, address: &str| again(verb, address, 1);
     assert_eq!(
         order("collect", "jane@example.org"),
-        json!({ "outcome": "done", "data": { "customers": [{ "name": "Jane", "email": "Jane@example.org" }] } })
+        json!({ "outcome": "done", "data": { "customers": [{ "name": "Jane", "email": "Jane@example.org", "restricted": "" }] } })
     );
-    assert_eq!(order("erase", "jane@example.org"), json!({ "outcome": "done" }));
-    assert_eq!(order("erase", "jane@example.org"), json!({ "outcome": "nothing" }));
+    // The same order is reported as it was; a new one of the same request finds nothing left.
+    for _ in 0..2 {
+        assert_eq!(order("erase", "jane@example.org"), json!({ "outcome": "done" }));
+    }
+    assert_eq!(again("erase", "jane@example.org", 2), json!({ "outcome": "nothing" }));
     let left = std::fs::read_to_string(&file)?.replace("\r\n", "\n");
-    assert_eq!(left, "name,email\n\"Ann, the other\",ann@example.org\n");
+    assert_eq!(left, "name,email,restricted\n\"Ann, the other\",ann@example.org,\n");
     assert_eq!(order("correct", "jane@example.org"), json!({ "outcome": "nothing" }));
     for _ in 0..2 {
         assert_eq!(order("correct", "ann@example.org"), json!({ "outcome": "done" }));
         let left = std::fs::read_to_string(&file)?.replace("\r\n", "\n");
-        assert_eq!(left, "name,email\n\"Anna, \"\"the other\"\" 'one'\",ann@example.org\n");
+        assert_eq!(left, "name,email,restricted\n\"Anna, \"\"the other\"\" 'one'\",ann@example.org,\n");
     }
+    assert_eq!(order("restrict", "ann@example.org"), json!({ "outcome": "done" }));
+    assert_eq!(order("restrict", "nobody@example.org"), json!({ "outcome": "nothing" }));
+    assert!(std::fs::read_to_string(&file)?.contains("ann@example.org,yes"));
+    assert_eq!(order("dance", "ann@example.org")["outcome"], "failed");
+    assert!(!std::fs::read_to_string(folder.path().join("customers.csv.orders"))?.contains('@'));
     Ok(())
 }
 
@@ -139,21 +154,28 @@ impl Drop for Cluster {
 fn postgresql() -> super::Outcome {
     let cluster = Cluster::start();
     cluster.sql(
-        "CREATE TABLE customers (id int PRIMARY KEY, email text, name text, phone text, password_hash text);
+        "CREATE TABLE customers (id int PRIMARY KEY, email text, name text, phone text, password_hash text, restricted boolean);
+         CREATE TABLE privacyd_orders (reference text, verb text, attempt int, report json NOT NULL, PRIMARY KEY (reference, verb, attempt));
          CREATE TABLE orders (id int, customer_id int, item text);
-         INSERT INTO customers VALUES (1, 'Jane@example.org', 'Jane', '1', 'x'), (2, 'o''hara@example.org', 'O', '2', 'x'), (3, 'ann@example.org', 'Ann', '3', 'x');
+         INSERT INTO customers VALUES (1, 'Jane@example.org', 'Jane', '1', 'x', NULL), (2, 'o''hara@example.org', 'O', '2', 'x', NULL), (3, 'ann@example.org', 'Ann', '3', 'x', NULL);
          INSERT INTO orders VALUES (7, 1, 'boots')",
     );
     let connection = cluster.connection();
-    let order = |verb: &str, address: &str| order("postgresql-source", &connection, verb, address);
+    let again = |verb: &str, address: &str, attempt: u32| {
+        order("postgresql-source", &connection, verb, address, attempt)
+    };
+    let order = |verb: &str, address: &str| again(verb, address, 1);
     let copy = order("collect", "jane@example.org");
     assert_eq!(
         copy["data"]["customer"],
-        json!([{ "id": 1, "email": "Jane@example.org", "name": "Jane", "phone": "1" }])
+        json!([{ "id": 1, "email": "Jane@example.org", "name": "Jane", "phone": "1", "restricted": null }])
     );
     assert_eq!(copy["data"]["orders"][0]["item"], "boots");
-    assert_eq!(order("erase", "jane@example.org")["kept"][0]["what"], "invoices, without your name");
-    assert_eq!(order("erase", "jane@example.org"), json!({ "outcome": "nothing" }));
+    // The same order is reported as it was; a new one of the same request finds nothing left.
+    for _ in 0..2 {
+        assert_eq!(order("erase", "jane@example.org")["kept"][0]["what"], "invoices, without your name");
+    }
+    assert_eq!(again("erase", "jane@example.org", 2), json!({ "outcome": "nothing" }));
     // Quoted by psql, whatever is in it.
     assert_eq!(order("erase", "o'hara@example.org"), json!({ "outcome": "done" }));
     assert_eq!(order("erase", "x' OR 'a'='a@example.org"), json!({ "outcome": "nothing" }));
@@ -164,6 +186,8 @@ fn postgresql() -> super::Outcome {
     }
     let row = cluster.sql("SELECT concat_ws('|', email, name, phone) FROM customers WHERE id = 3");
     assert_eq!(row, "ann@example.org|Anna, \"the other\" 'one'|3");
+    assert_eq!(order("restrict", "ann@example.org"), json!({ "outcome": "done" }));
+    assert_eq!(cluster.sql("SELECT count(*) FROM customers WHERE restricted"), "1");
     assert_eq!(order("dance", "ann@example.org")["outcome"], "failed");
     Ok(())
 }

@@ -412,6 +412,11 @@ fn f04_f08_who_is_refused_does_not_hammer() -> Outcome {
     assert_eq!((down.connections(), locked.connections()), (5, 1));
     running.end();
     assert!(house.log().contains("wait_s=900"), "{}", house.log());
+    // Nor does a restart.
+    let running = house.start();
+    wait(RECOVERY, "it does not know of the refusal", || house.log().contains("refused before the restart"));
+    running.end();
+    assert_eq!(locked.connections(), 1);
     Ok(())
 }
 

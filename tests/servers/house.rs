@@ -24,6 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
         SERVERS,
         killed_at_any_moment_it_ends_in_the_same_state,
     ),
+    ("codes_and_tokens_come_back_behind_a_plus", SERVERS, codes_and_tokens_come_back_behind_a_plus),
     ("a_changed_uidvalidity_repeats_nothing", SERVERS, a_changed_uidvalidity_repeats_nothing),
     ("a_mail_that_is_moved_by_hand_is_reclassified", SERVERS, a_mail_that_is_moved_by_hand_is_reclassified),
     ("sigterm_drains_and_exits_with_0", SERVERS, sigterm_drains_and_exits_with_0),
@@ -172,6 +173,10 @@ fn send(port: u16, mail: &[u8]) {
 
 /// The same, where Postfix believes the client to be another one (its XCLIENT command).
 pub fn send_from(port: u16, client: Option<&str>, mail: &[u8]) {
+    send_to(port, client, "privacy@example.com", mail);
+}
+
+fn send_to(port: u16, client: Option<&str>, recipient: &str, mail: &[u8]) {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut expect = |code: &str| {
@@ -188,7 +193,7 @@ pub fn send_from(port: u16, client: Option<&str>, mail: &[u8]) {
     let steps = [
         ("HELO mail.example.org\r\n", "250 "),
         ("MAIL FROM:<sender@example.org>\r\n", "250 "),
-        ("RCPT TO:<privacy@example.com>\r\n", "250 "),
+        (&format!("RCPT TO:<{recipient}>\r\n"), "250 "),
         ("DATA\r\n", "354 "),
         (&format!("{text}\r\n.\r\n"), "250 "),
         ("QUIT\r\n", "221 "),
@@ -209,6 +214,52 @@ pub fn mail(number: usize, from: &str, subject: &str, extra: &str, words: &str) 
 
 pub fn text(row: &Value, key: &str) -> String {
     row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// With `recipient_delimiter` Postfix knows privacy+anything@ by the one mailbox that is there.
+fn codes_and_tokens_come_back_behind_a_plus() -> Outcome {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n").unwrap();
+    let house = House::with(&format!(
+        "[proof]\nplus_addressing = true\n[unsubscribe]\nkeys = [{{ file = {:?} }}]\n",
+        key.path()
+    ));
+    let border = house.border_with(
+        "recipient_delimiter = +\nvirtual_mailbox_maps = inline:{ { privacy@example.com = all/ } }\n",
+    );
+    let come = |to: &str, mail: &str| {
+        let before = house.filed("INBOX").len();
+        send_to(border.plain, None, to, mail.as_bytes());
+        let end = Instant::now() + Duration::from_secs(20);
+        while house.filed("INBOX").len() == before {
+            assert!(Instant::now() < end, "the mail does not arrive: {}", border.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        house.run(&["run", "--once"]);
+    };
+    let request = "From: ann@example.org\nTo: privacy@example.com\nSubject: Data\nMessage-ID: <1@example.org>\n\n\
+         Please delete all my personal data.\n";
+    come("privacy@example.com", request);
+    let question = house.way_out().wait_for_mails("ann@example.org", 1).remove(0).replace("\n ", " ");
+    let to = question.lines().find_map(|line| line.strip_prefix("Reply-To: ")).unwrap();
+    let to = to.rsplit('<').next().unwrap().trim_end_matches(['>', '\r']);
+    assert!(to.starts_with("privacy+c.") && to.ends_with("@example.com"), "{question}");
+    come(
+        to,
+        &format!("From: ann@example.org\nTo: {to}\nSubject: My answer\nMessage-ID: <2@example.org>\n\nYes\n"),
+    );
+    let status = |kind: &str| {
+        let rows = house.list(&["requests", "list", "--all"]);
+        let row = rows.into_iter().find(|row| text(row, "kind") == kind);
+        row.map(|row| (text(&row, "subject"), text(&row, "status")))
+    };
+    assert_eq!(status("deletion"), Some(("ann@example.org".into(), "approved".into())));
+
+    let (address, _) = house.run(&["token", "jane@example.org"]);
+    let to = address.split(['<', '>', ':', '?', '\n']).find(|word| word.contains("+u.")).unwrap();
+    come(to, &format!("From: machine@example.net\nTo: {to}\n\n"));
+    assert_eq!(status("opt_out"), Some(("jane@example.org".into(), "completed".into())));
+    Ok(())
 }
 
 /// The log is as talkative as it can be made, so what is not in it is at no level.

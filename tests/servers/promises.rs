@@ -154,21 +154,40 @@ const PROMISES: &[Promise] = &[
         mails: &["confirm", "confirmed", "cancelled"],
         ..PLAIN
     },
-    // "Your testimonial with your name".
+    // "Your testimonial with your name": taken down by the system that shows it.
     Promise {
         name: "testimonial",
         letter: "Please take my testimonial off your website.",
         answer: Some("Yes"),
-        hand: Some(&["complete"]),
         requests: &["testimonial completed"],
         folder: "Testimonial",
-        mails: &["confirm", "confirmed"],
+        mails: &["confirm", "confirmed", "unpublished"],
         ..PLAIN
     },
-    // "The blog is run by a third party".
+    // GDPR art. 21 and 18: kept, and not used.
+    Promise {
+        name: "objection",
+        signed: true,
+        letter: "I object to the processing of my personal data on grounds relating to my particular situation.",
+        requests: &["objection completed"],
+        folder: "Objection",
+        mails: &["objection", "restricted"],
+        left: (true, &["marketing", "restricted", "targeted_ads"]),
+        ..PLAIN
+    },
+    Promise {
+        name: "restriction",
+        signed: true,
+        letter: "Please restrict the processing of my personal data under Art. 18 GDPR.",
+        requests: &["restriction completed"],
+        folder: "Restriction",
+        mails: &["restriction", "restricted"],
+        left: (true, &["marketing", "restricted", "targeted_ads"]),
+        ..PLAIN
+    },
+    // "The blog is run by a third party": whoever asks.
     Promise {
         name: "blog",
-        signed: true,
         letter: "Please remove the comment that I left on your blog.",
         requests: &["blog_comment completed"],
         folder: "Blog-comment",
@@ -209,6 +228,7 @@ fn every_promise_is_kept() -> Outcome {
     let house = House::with(&format!(
         "[authentication]\nauthserv_ids = [\"mx.example.com\"]\nreceived_by = [\"mx.example.com\"]\n\
          [[source]]\nname = \"Contacts\"\nlocal = true\n[[source]]\nname = \"Shop\"\ncommand = [{:?}]\n\
+         verbs = [\"collect\", \"erase\", \"cancel\", \"restrict\", \"unpublish\"]\n\
          [erasure]\ndelay = \"0s\"\n[proof]\ndata_points = [\"postcode\"]\ndata_points_needed = 1\n",
         shop.display().to_string()
     ));

@@ -31,6 +31,9 @@ const BOUNCES: &str = "privacy-bounces@example.org";
 /// Templates of letters that no mail causes.
 const BY_TIME: [&str; 2] = ["reminder", "expired"];
 const LIST: &str = "talk@lists.example.net";
+/// Ticket systems whose mail is signed, and that wish each answer at another address of theirs. One keeps the
+/// subject, and with it our reference.
+const DESKS: [(&str, bool); 2] = [("keeps@signed.example.net", true), ("drops@signed.example.net", false)];
 /// Those whose mail a Dovecot answers.
 const AWAY: [&str; 2] = ["strict@example.net", "named@example.net"];
 /// When somebody writes to them in our name: at once, within the 7 days in which nobody is answered twice,
@@ -149,7 +152,7 @@ enum Reader {
     /// Answers every mail from the null sender (RFC 3834 section 3.3), and without any other mark.
     Nameless,
     /// Acknowledges every mail under a new number, without any mark or tie.
-    Tickets { next: u32, words: &'static str, keeps_subject: bool },
+    Tickets { next: u32, words: &'static str, keeps_subject: bool, has_reply_to: bool },
     /// There is nobody. The report is by RFC 3464, from the null sender to the envelope's sender; an old
     /// mailer's goes to whom From names, from the null sender or from its own address.
     Gone { standard: bool },
@@ -182,7 +185,8 @@ struct World {
     now: Timestamp,
     serial: u32,
     seed: u64,
-    /// Requests that were approved, with who had written the mail upon which that happened.
+    /// Requests that were approved, of those that want a word for it, with who had written the mail upon which that
+    /// happened.
     approvals: Vec<Writer>,
 }
 
@@ -192,7 +196,7 @@ fn start() -> Timestamp {
 
 impl World {
     async fn new(limits: &str) -> Self {
-        let keys = format!("[limits]\n{limits}");
+        let keys = format!("[authentication]\nauthserv_ids = [\"mx.example.com\"]\n[limits]\n{limits}");
         let mut world = Self {
             houses: [House::of(&OWN[..1], &keys).await, House::of(&[OWN[1], BOUNCES], &keys).await],
             letters: [Vec::new(), Vec::new()],
@@ -243,10 +247,15 @@ impl World {
         self.add("old@m.example.net", Reader::Gone { standard: false });
         let opened = "Thank you for your mail. We have opened a ticket and will be in touch.";
         let advertises = "We have opened a ticket. Please stop sending us your newsletter.";
-        let tickets = |words, keeps_subject| Reader::Tickets { next: 1001, words, keeps_subject };
+        let tickets =
+            |words, keeps_subject| Reader::Tickets { next: 1001, words, keeps_subject, has_reply_to: false };
         self.add("help@m.example.net", tickets(opened, true));
         self.add("desk@m.example.net", tickets(advertises, true));
         self.add("number@m.example.net", tickets(advertises, false));
+        for (desk, keeps_subject) in DESKS {
+            let (next, words) = (1001, advertises);
+            self.add(desk, Reader::Tickets { next, words, keeps_subject, has_reply_to: true });
+        }
         let members = ["jane@example.net", AWAY[0], AWAY[1], "away.all.bare@m.example.net", OWN[0], OWN[1]];
         self.add(LIST, Reader::Expander { members: members.map(str::to_owned).to_vec() });
         for (name, word) in [("yes", "Yes, that was me."), ("no", "No, I never asked for this.")] {
@@ -382,7 +391,10 @@ impl World {
     }
 
     async fn give(&mut self, house: usize, mail: Mail) {
-        let bytes = format!("Return-Path: <{}>\n{}", mail.envelope, mail.text).into_bytes();
+        let is_signed = mail.writer == Writer::Unmarked && is_desk(&mail.envelope);
+        let results = "Authentication-Results: mx.example.com; dmarc=pass header.from=signed.example.net\n";
+        let results = if is_signed { results } else { "" };
+        let bytes = format!("Return-Path: <{}>\n{results}{}", mail.envelope, mail.text).into_bytes();
         let uid = u32::try_from(self.given[house].len() + 1).unwrap();
         let before = if mail.writer == Writer::Person { 0 } else { self.houses[house].approved().await };
         let writer = mail.writer;
@@ -395,7 +407,8 @@ impl World {
 
     /// Whatever is at the mail's address reads it.
     fn read(&mut self, mail: &Mail) {
-        let Some(mut readers) = self.readers.remove(&mail.to) else { return };
+        let home = home(&mail.to);
+        let Some(mut readers) = self.readers.remove(&home) else { return };
         for reader in &mut readers {
             let number = self.next();
             let answers = answer(reader, mail, self.now, number);
@@ -410,13 +423,23 @@ impl World {
             }
             answers.into_iter().for_each(|answer| self.post(answer));
         }
-        self.readers.insert(mail.to.clone(), readers);
+        self.readers.insert(home, readers);
     }
+}
+
+/// The address without its detail.
+fn home(address: &str) -> String {
+    let (local, domain) = address.rsplit_once('@').unwrap();
+    format!("{}@{domain}", local.split('+').next().unwrap())
+}
+
+fn is_desk(address: &str) -> bool {
+    DESKS.iter().any(|(desk, _)| *desk == address)
 }
 
 /// What `reader` writes upon `mail`.
 fn answer(reader: &mut Reader, mail: &Mail, now: Timestamp, number: u32) -> Vec<Mail> {
-    let own = mail.to.as_str();
+    let own = &*home(&mail.to);
     let id = format!("<{number}.m@example.net>");
     let back = mail.address("From");
     let write = |writer, envelope: &str, to: &str, text: String| {
@@ -463,12 +486,15 @@ fn answer(reader: &mut Reader, mail: &Mail, now: Timestamp, number: u32) -> Vec<
         Reader::Nameless => {
             write(Writer::Marked, "", &back, format!("{}\n{REMOVE}\n", header("Not now", "")))
         }
-        Reader::Tickets { next, words, keeps_subject } => {
+        Reader::Tickets { next, words, keeps_subject, has_reply_to } => {
             let ticket = *next;
             *next += 1;
             let kept = if *keeps_subject { subject.as_str() } else { "Your mail to us" };
+            let (local, domain) = own.split_once('@').unwrap();
+            let fields = format!("Reply-To: {local}+{ticket}@{domain}\n");
+            let fields = if *has_reply_to { &fields } else { "" };
             let text =
-                format!("{}\n{words}\nTicket {ticket}\n", header(&format!("[HD-{ticket}] {kept}"), ""));
+                format!("{}\n{words}\nTicket {ticket}\n", header(&format!("[HD-{ticket}] {kept}"), fields));
             write(Writer::Unmarked, own, &back, text)
         }
         // No report on a report (RFC 5321 section 6.1).
@@ -602,6 +628,11 @@ impl World {
             faults.unless(to_domain < bounds.per_domain, "more letters than a domain may have", shown);
             faults.unless(earlier().count() < bounds.in_all, "more letters than all may have", shown);
         }
+        for (desk, _) in DESKS {
+            let is_there =
+                letters.iter().any(|letter| letter.recipient != desk && home(&letter.recipient) == desk);
+            faults.unless(is_there, "a signed program got no answer where it wished it", || desk.to_owned());
+        }
         // What people write begins threads, and nothing else does: however long the world lives, its programs
         // get so many letters. Time adds a reminder and an end to a question.
         let begun = self.given[house].iter().filter(|mail| mail.writer == Writer::Person).count();
@@ -656,7 +687,7 @@ impl World {
         let requests = self.houses[house].store.requests(None, 1_000_000).await.unwrap();
         let approved: Vec<_> = requests
             .iter()
-            .filter(|request| request.status == "approved")
+            .filter(|request| request.status == "approved" && request.proof_needed > 1)
             .map(|request| (request.subject.as_deref().unwrap_or_default(), request.kind.as_str()))
             .collect();
         let confirmed = [("yes@example.net", "deletion")];

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::dovecot::Options;
+use super::dovecot::{Options, PASSWORD};
 use super::house::{House, mail, text};
+use super::imap_client::ImapClient;
 use super::{Need, Outcome, Scenario};
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -17,6 +18,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "a_database_older_than_the_mailbox_answers_nothing",
         &HOUSE,
         a_database_older_than_the_mailbox_answers_nothing,
+    ),
+    (
+        "lowered_numbers_of_an_empty_inbox_hide_no_mail",
+        &HOUSE,
+        lowered_numbers_of_an_empty_inbox_hide_no_mail,
     ),
     ("a_canary_comes_back_by_the_real_way", &HOUSE, a_canary_comes_back_by_the_real_way),
     ("the_unit_leaves_little_open", &[Need::Systemd], the_unit_leaves_little_open),
@@ -75,10 +81,22 @@ fn requests_among_junk_are_found_and_held() -> Outcome {
     let (said, _) = house.run(&["reconcile"]);
     // What was moved is looked at once where it lies now.
     assert_eq!(said, "1 mails looked at, 0 unaccounted; 0 requests found among junk\n");
-    // Somebody gets the other one out of the junk: it is known, and asks nothing.
+    // Somebody gets the other one out of the junk: it is read as what has come to the inbox, not put back.
     house.dovecot.deliver("privacy", &letter("pills", "Buy our boots in size 42, they are cheap."));
     house.run(&["run", "--once"]);
     assert_eq!((house.list(&["messages", "list"]).len(), house.filed("INBOX").len()), (3, 0));
+    assert_eq!((house.filed("Spam").len(), house.filed("Held").len()), (1, 2));
+
+    // A person sees that ann's is a deletion indeed, and puts it into that folder: she is asked.
+    let mut colleague = ImapClient::login(house.dovecot.plain_port, "privacy", PASSWORD);
+    colleague.run(&["CREATE Deletion", "SELECT Held", "UID MOVE 1 Deletion"].map(str::to_owned));
+    house.run(&["run", "--once"]);
+    assert_eq!(statuses(&house), [pair("ann", "awaiting_proof"), pair("jane", "completed")]);
+    let rows = house.list(&["requests", "list"]);
+    let (shown, _) = house.run(&["requests", "show", &text(&rows[0], "reference")]);
+    assert!(shown.contains("person  released: asked to confirm it, by folder"), "{shown}");
+    house.run(&["run", "--once"]);
+    assert_eq!(house.list(&["outbox", "list"]).len(), 2, "and no more");
     Ok(())
 }
 
@@ -123,6 +141,43 @@ fn a_database_older_than_the_mailbox_answers_nothing() -> Outcome {
     assert!(why.contains("came after all that this database knows"), "{why}");
     assert_eq!(statuses(&house), [pair("cat", "held"), pair("jane", "completed")]);
     assert_eq!(house.list(&["outbox", "list"]).len(), 1, "jane's, from before");
+    Ok(())
+}
+
+fn lowered_numbers_of_an_empty_inbox_hide_no_mail() -> Outcome {
+    let house = House::of(&Options::default(), "");
+    for name in ["ann", "bob", "cat"] {
+        house.dovecot.deliver("privacy", &letter(name, OPT_OUT));
+    }
+    house.run(&["run", "--once"]);
+    house.run(&["reconcile"]);
+    // The folder is restored from a time before: under the same UIDVALIDITY it begins at 1 again.
+    let root = house.dovecot.maildir("privacy");
+    let list = std::fs::read_to_string(root.join("dovecot-uidlist"))?;
+    let head = list.lines().next().unwrap_or_default();
+    let lowered: Vec<&str> =
+        head.split(' ').map(|word| if word.starts_with('N') { "N1" } else { word }).collect();
+    assert!(head.contains(" N4") && lowered.contains(&"N1"), "{list}");
+    for entry in std::fs::read_dir(&root)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("dovecot.index")) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    std::fs::write(root.join("dovecot-uidlist"), format!("{}\n", lowered.join(" ")))?;
+    house.run(&["run", "--once"]);
+    // More come before the next look than the cursor stood at.
+    for name in ["dan", "eve", "fay", "gil"] {
+        house.dovecot.deliver("privacy", &letter(name, OPT_OUT));
+    }
+    house.run(&["run", "--once"]);
+    assert_eq!((house.list(&["messages", "list"]).len(), house.filed("INBOX").len()), (7, 0));
+    // Not even bytes are in this one, and it is moved: it is known by its row.
+    house.dovecot.deliver("privacy", b"");
+    house.run(&["run", "--once"]);
+    assert_eq!((house.list(&["messages", "list"]).len(), house.filed("INBOX").len()), (8, 0));
+    let (said, log) = house.run(&["reconcile"]);
+    assert!(said.contains(" 0 unaccounted"), "{said}{log}");
     Ok(())
 }
 

@@ -5,13 +5,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use privacyd::config::Config;
 use privacyd::daemon::Daemon;
 use privacyd::intake::Intake;
 use privacyd::mailbox::{Body, Fetched, MailId, Window};
+use privacyd::sender::Address;
 use privacyd::store::Store;
 use privacyd::work::Work;
+use sha2::Sha256;
 use sqlx::Connection;
 
 /// One installation with a Maildir that nothing is in, and a folder for replies.
@@ -57,6 +60,10 @@ impl House {
         let daemon = Daemon::build(&config).await.unwrap();
         let store = daemon.intake.store.clone();
         Self { folder, config, intake: daemon.intake, work: daemon.work, store }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The same installation, after its process has ended and begun anew.
@@ -147,14 +154,16 @@ impl House {
         .unwrap()
     }
 
-    /// How many requests have been approved.
+    /// How many requests have been approved that wanted a word from the address they concern.
     pub async fn approved(&self) -> usize {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
         let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM requests WHERE status = 'approved'")
-            .fetch_one(&mut second)
-            .await
-            .unwrap();
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM requests WHERE status = 'approved' AND proof_needed > 1",
+        )
+        .fetch_one(&mut second)
+        .await
+        .unwrap();
         usize::try_from(count).unwrap()
     }
 
@@ -163,6 +172,13 @@ impl House {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
         let mut second = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::query_scalar(query).fetch_one(&mut second).await.unwrap()
+    }
+
+    /// Leaves the tombstone of somebody who was erased at `at`.
+    pub async fn bury(&self, address: &Address, at: Timestamp) {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.store.tombstone_key().await.unwrap()).unwrap();
+        mac.update(address.normalised().as_str().as_bytes());
+        self.store.take_tombstones(&[(mac.finalize().into_bytes().into(), at.as_second())]).await.unwrap();
     }
 
     pub fn database(&self) -> PathBuf {

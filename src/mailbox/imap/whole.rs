@@ -17,7 +17,11 @@ impl Imap {
     pub fn turn_to(&mut self, folder: &str) {
         folder.clone_into(&mut self.settings.inbox);
         self.pass = Pass::default();
-        self.failures.clear();
+    }
+
+    /// Whether the last thing that failed was fetching a mail: the next try asks for it alone, or no more.
+    pub fn has_stumbled(&self) -> bool {
+        self.window_mails == 1
     }
 
     /// See [`super::super::Mailbox::extents`].
@@ -83,10 +87,26 @@ impl Imap {
     pub async fn has_given_away(&mut self, cursor: Cursor) -> Result<bool> {
         let mut session = self.take_session().await?;
         let selected = self.select(&mut session, "EXAMINE").await?;
+        let come = match (selected.validity, selected.uid_next) {
+            (Some(validity), Some(next)) if validity == cursor.validity => {
+                u64::from(next.saturating_sub(1).saturating_sub(cursor.last_uid))
+            }
+            _ => 0,
+        };
+        // Not all that lies there has come after the cursor.
+        let mut pass = match come {
+            0 => Pass::default(),
+            _ => Pass::after(cursor.last_uid, cursor.validity, &selected),
+        };
+        let mut there = 0;
+        while let Some(range) = pass.next_range() {
+            let listed = self.list(&mut session, range).await?;
+            there += listed.len() as u64;
+            pass.note(listed);
+            pass.listed.clear();
+        }
         self.session = Some(session);
-        let (Some(validity), Some(next)) = (selected.validity, selected.uid_next) else { return Ok(false) };
-        let come = next.saturating_sub(1).saturating_sub(cursor.last_uid);
-        Ok(validity == cursor.validity && come > selected.exists)
+        Ok(come > there)
     }
 
     pub(super) async fn take_session(&mut self) -> Result<Session> {

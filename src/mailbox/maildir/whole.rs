@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tracing::warn;
 
 use super::super::{Body, Extent, Fetched, File, MailId};
 use super::{Maildir, blocking, is_base_name, read_mail};
@@ -46,11 +47,11 @@ impl Maildir {
         receiver
     }
 
-    /// Reads the last of `files`, as many as fit a window, and takes them out of the list. What is no mail, or
-    /// is gone by now, is left out.
+    /// Reads the last of `files`, as many as fit a window, and takes them out of the list. What is no mail, is gone
+    /// by now, or cannot be read, is left out.
     ///
     /// # Errors
-    /// One cannot be read.
+    /// The work is broken off.
     pub async fn read(&self, files: &mut Vec<File>) -> Result<Vec<Fetched>> {
         let bounds = self.bounds;
         let mut rest = std::mem::take(files);
@@ -69,7 +70,8 @@ impl Maildir {
                     }
                     Ok(None) => {}
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    Err(error) => return Err(error).context("A filed mail cannot be read"),
+                    // It must not hold up what can be read.
+                    Err(error) => warn!(error = %error.kind(), "a filed mail in the Maildir cannot be read and is passed by"),
                 }
             }
             Ok((rest, mails))
@@ -82,7 +84,7 @@ impl Maildir {
     /// Reads those of `files` that came at `since` or later, as many as fit a window.
     ///
     /// # Errors
-    /// One cannot be read.
+    /// The work is broken off.
     pub async fn read_since(&self, files: Vec<File>, since: Timestamp) -> Result<Vec<Fetched>> {
         let mut newer = blocking(move || {
             let is_newer = |file: &File| {
