@@ -147,7 +147,8 @@ impl Watch {
             if news == News::All {
                 let _ = sd_notify::notify(&[NotifyState::Watchdog]);
             }
-            if news != News::None {
+            // Who has just started it wants to know when all has been read.
+            if news != News::None && self.beats().values().all(|beat| beat.good.is_some()) {
                 stop.rest(RECORD_EVERY).await;
             }
         }
