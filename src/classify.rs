@@ -8,6 +8,8 @@
 
 use serde::Serialize;
 
+use crate::concept::Concepts;
+use crate::learned::{self, Feature, Learned};
 use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
 use crate::patterns::{Patterns, Shelf};
 use crate::request::{Action, Strength, Table};
@@ -84,6 +86,8 @@ pub struct Reading {
 
 struct Kind {
     name: String,
+    /// Its column in what was learned.
+    column: Option<usize>,
     threshold: f64,
     alone: bool,
     yields: bool,
@@ -102,12 +106,45 @@ pub struct Classifier {
     /// The patterns of all lexicons.
     shelf: Shelf,
     tongues: Tongues,
+    concepts: Concepts,
+    learned: Learned,
+    /// Whether there are phrases of the operator's.
+    has_own: bool,
     reply_prefix: Patterns,
     forward_prefix: Patterns,
 }
 
 /// Phrases that were found and do not count, each with the reason.
 type Lost<'a> = Vec<(Hit<'a>, &'static str)>;
+
+/// What was learned of a mail, for one type.
+struct Notion {
+    /// Log-odds that it asks for something of the type.
+    leaning: f64,
+    /// The line that says so, where it is not unlikely.
+    line: Option<usize>,
+}
+
+// How what was learned and what the phrases say come together: log-odds, by a logistic regression over letters that
+// neither had seen.
+const SLOPE: f64 = 1.24;
+const BASE: f64 = 0.58;
+/// One certain phrase; more than one; else a likely one; else a hint.
+const CERTAIN: f64 = 2.61;
+const CERTAIN_TWICE: f64 = 3.44;
+const LIKELY: f64 = 1.08;
+const HINT: f64 = 0.94;
+/// Phrases of the type, and all of them denied, asked about, or part of another request.
+const DENIED: f64 = -0.28;
+/// A certain phrase of another type.
+const OTHER: f64 = -0.61;
+/// Below this chance even a certain phrase does not act: a person looks at it.
+const DOUBTFUL: f64 = 0.5;
+/// Below this chance phrases that are not certain are no reason for a look.
+const UNLIKELY: f64 = 0.1;
+/// Where all types are less likely than this (log-odds), phrases are not looked for: of 1,002 letters that were not
+/// learned from, none was lost by it that they had found.
+const FAR_OFF: f64 = -3.0;
 
 impl Classifier {
     /// Takes the phrases of `table`. They are compiled when they are needed.
@@ -117,6 +154,7 @@ impl Classifier {
             .iter()
             .map(|kind| Kind {
                 name: kind.name.clone(),
+                column: table.learned.types().iter().position(|name| *name == kind.name),
                 threshold: kind.threshold,
                 alone: kind.alone,
                 yields: kind.yields,
@@ -141,6 +179,9 @@ impl Classifier {
             lexicons,
             shelf: Shelf::new(sources),
             tongues: Tongues::new(&table.languages),
+            concepts: Concepts::new(&table.concepts, table.languages.len()),
+            learned: table.learned.clone(),
+            has_own: table.phrases.iter().any(|phrase| phrase.is_own),
             reply_prefix: prefix(&format!("{forwards}|{replies}")),
             forward_prefix: prefix(forwards),
         }
@@ -156,26 +197,54 @@ impl Classifier {
     /// The subject of a reply is somebody else's; it counts only where there are no words at all,
     /// and then never decides.
     pub fn read(&self, subject: &str, folded: &str) -> Reading {
-        let subject = fold(subject);
-        let is_reply = self.reply_prefix.is_match(subject.as_bytes());
-        let body = sentences(folded);
-        let mut text = String::with_capacity(subject.len() + body.len() + 1);
-        if !is_reply {
-            text.push_str(&sentences(&subject));
-            text.push('\n');
-        }
-        text.push_str(&body);
+        let (text, subject_lines) = self.text(subject, folded);
         let heard = self.tongues.listen(&text);
-        let mut finds = self.finds(&text, &heard);
+        let notions = self.notions(&text, subject_lines, &heard);
+        let mut finds = if self.is_far_off(&notions) { Finds::default() } else { self.finds(&text, &heard) };
         let mut hits = std::mem::take(&mut finds.hits);
         let mut lost = self.give_words_to_one(&mut hits);
         lost.extend(self.leave_trade_out(&mut hits, || finds.is_about_trade(&self.shelf, &text)));
-        let verdict = self.weigh(&hits, || finds.doubt(&self.shelf, &text));
+        let verdict = self.weigh(&hits, &lost, &notions, || finds.doubt(&self.shelf, &text));
         let told = language_of(&hits).or_else(|| heard.language()).map(str::to_owned);
         // Guessing costs as much as all the rest; nobody is answered who has asked for nothing.
         let language =
             told.or_else(|| if verdict == Verdict::Nothing { None } else { guess_language(&text) });
-        Reading { verdict, language, grounds: grounds(&hits, &lost, &text) }
+        let learned = self.kinds.iter().zip(&notions).filter_map(|(kind, notion)| {
+            let notion = notion.as_ref()?;
+            let sentence = text.lines().nth(notion.line?).unwrap_or_default().to_owned();
+            Some(Ground {
+                rule: kind.learned_rule(),
+                weight: chance(notion.leaning),
+                sentence,
+                against: None,
+            })
+        });
+        let grounds = grounds(&hits, &lost, &text).chain(learned).collect();
+        Reading { verdict, language, grounds }
+    }
+
+    /// Subject and words, one sentence a line, and how many of the lines are the subject's.
+    fn text(&self, subject: &str, folded: &str) -> (String, usize) {
+        let subject = fold(subject);
+        let body = sentences(folded);
+        if self.reply_prefix.is_match(subject.as_bytes()) {
+            return (body, 0);
+        }
+        let subject = sentences(&subject);
+        let lines = subject.split('\n').count();
+        (subject + "\n" + &body, lines)
+    }
+
+    /// The concepts that the features are made of.
+    pub fn concepts(&self) -> &[String] {
+        self.concepts.names()
+    }
+
+    /// What is learned from a mail and judged by, see [`crate::learned`]. Takes what [`Self::read`] takes.
+    pub fn features(&self, subject: &str, folded: &str) -> Vec<Feature> {
+        let (text, subject_lines) = self.text(subject, folded);
+        let lines = self.concepts.read(&text, &self.tongues.listen(&text));
+        learned::features(&lines, &text, subject_lines)
     }
 
     /// Every phrase in `text` (one sentence a line), once a phrase, with its places.
@@ -251,15 +320,43 @@ impl Classifier {
         hits.extract_if(.., |hit| is_weak(hit)).map(|hit| (hit, "about an order")).collect()
     }
 
-    /// What the hits come to. `doubt` is asked only where something would be done: whether the mail
-    /// as a whole speaks against it.
-    fn weigh(&self, hits: &[Hit<'_>], doubt: impl Fn() -> Option<&'static str>) -> Verdict {
+    /// Whether nothing that was learned points to any type, and nobody has written a phrase of their own.
+    fn is_far_off(&self, notions: &[Option<Notion>]) -> bool {
+        !self.has_own
+            && notions.iter().all(|notion| notion.as_ref().is_some_and(|notion| notion.leaning < FAR_OFF))
+    }
+
+    /// What is learned of `text`, kind by kind.
+    fn notions(&self, text: &str, subject_lines: usize, heard: &Heard<'_>) -> Vec<Option<Notion>> {
+        let lines = self.concepts.read(text, heard);
+        let leanings = self.learned.judge(&learned::features(&lines, text, subject_lines));
+        let notion = |kind: &Kind| {
+            let column = kind.column?;
+            let leaning = *leanings.get(column)?;
+            let line = || self.learned.strongest(&lines, column);
+            Some(Notion { leaning, line: (chance(leaning) >= Strength::Hint.weight()).then(line) })
+        };
+        self.kinds.iter().map(notion).collect()
+    }
+
+    /// What the hits come to, and what was learned. `doubt` is asked only where something would be done: whether
+    /// the mail as a whole speaks against it.
+    fn weigh(
+        &self,
+        hits: &[Hit<'_>],
+        lost: &Lost<'_>,
+        notions: &[Option<Notion>],
+        doubt: impl Fn() -> Option<&'static str>,
+    ) -> Verdict {
         let denied = hits.iter().any(|hit| hit.guard.is_some() && hit.phrase.strength >= Strength::Likely);
         let (sure, unsure): (Vec<_>, Vec<_>) = self
             .kinds
             .iter()
+            .zip(notions)
             .enumerate()
-            .filter_map(|(index, kind)| Some((index, kind.finding(index, hits)?)))
+            .filter_map(|(index, (kind, notion))| {
+                Some((index, kind.finding(index, hits, lost, notion.as_ref())?))
+            })
             .partition(|(index, finding)| {
                 self.kinds.get(*index).is_some_and(|kind| finding.confidence >= kind.threshold)
             });
@@ -312,32 +409,98 @@ impl Classifier {
 }
 
 impl Kind {
-    /// What the free hits of this type, whose index is `index`, weigh together. Hints count once
-    /// however many they are, so that they never act by their number.
-    fn finding(&self, index: usize, hits: &[Hit<'_>]) -> Option<Finding> {
+    /// What the hits of this type, whose index is `index`, weigh together with what was learned of it.
+    fn finding(
+        &self,
+        index: usize,
+        hits: &[Hit<'_>],
+        lost: &Lost<'_>,
+        notion: Option<&Notion>,
+    ) -> Option<Finding> {
         let mine = || hits.iter().filter(|hit| hit.phrase.kind == index && !hit.free.is_empty());
-        let strongest = mine().map(|hit| hit.phrase.strength).max()?;
-        let doubt: f64 = if strongest == Strength::Hint {
-            1.0 - Strength::Hint.weight()
-        } else {
-            mine().map(|hit| 1.0 - hit.phrase.strength.weight()).product()
+        let strengths = || mine().map(|hit| hit.phrase.strength);
+        let strongest = strengths().max();
+        let mut rules: Vec<String> = mine().map(|hit| hit.phrase.name.clone()).collect();
+        let confidence = match (notion, strongest) {
+            (None, None) => return None,
+            (None, Some(strongest)) => by_phrases(strengths(), strongest),
+            (Some(notion), strongest) => {
+                let chance = chance(SLOPE * notion.leaning + BASE + self.evidence(index, hits, lost));
+                match strongest {
+                    Some(strongest) if mine().any(|hit| hit.phrase.is_own) => {
+                        by_phrases(strengths(), strongest)
+                    }
+                    Some(Strength::Certain) if chance >= DOUBTFUL => {
+                        by_phrases(strengths(), Strength::Certain).max(chance)
+                    }
+                    Some(Strength::Certain) => chance,
+                    Some(_) if chance >= UNLIKELY => chance,
+                    None if chance >= Strength::Hint.weight() => chance,
+                    _ => return None,
+                }
+            }
         };
-        let confidence = ((1.0 - doubt).clamp(0.0, 0.999) * 1000.0).round() / 1000.0;
-        let rules = mine().map(|hit| hit.phrase.name.clone()).collect();
-        Some(Finding { kind: self.name.clone(), confidence, rules })
+        if notion.is_some_and(|notion| notion.line.is_some()) {
+            rules.push(self.learned_rule());
+        }
+        Some(Finding {
+            kind: self.name.clone(),
+            confidence: (confidence.clamp(0.0, 0.999) * 1000.0).round() / 1000.0,
+            rules,
+        })
+    }
+
+    /// What the phrases add to what was learned, in log-odds.
+    fn evidence(&self, index: usize, hits: &[Hit<'_>], lost: &Lost<'_>) -> f64 {
+        let free = |strength: Strength| {
+            hits.iter().filter(move |hit| !hit.free.is_empty() && hit.phrase.strength == strength)
+        };
+        let mine = |strength: Strength| free(strength).filter(|hit| hit.phrase.kind == index).count();
+        let denied = hits.iter().filter(|hit| hit.guard.is_some()).chain(lost.iter().map(|(hit, _)| hit));
+        let mut denied =
+            denied.filter(|hit| hit.phrase.kind == index && hit.phrase.strength > Strength::Hint);
+        let own = match (mine(Strength::Certain), mine(Strength::Likely), mine(Strength::Hint)) {
+            (0, 0, 0) if denied.next().is_some() => DENIED,
+            (0, 0, 0) => 0.0,
+            (0, 0, _) => HINT,
+            (0, _, _) => LIKELY,
+            (1, _, _) => CERTAIN,
+            _ => CERTAIN_TWICE,
+        };
+        let other = free(Strength::Certain).any(|hit| hit.phrase.kind != index);
+        own + if other { OTHER } else { 0.0 }
+    }
+
+    /// The name of what was learned, among the names of phrases.
+    fn learned_rule(&self) -> String {
+        format!("{}/learned", self.name)
     }
 }
 
+/// What phrases weigh together, of which the strongest is `strongest`. Hints count once however many they are, so
+/// that they never act by their number.
+fn by_phrases(strengths: impl Iterator<Item = Strength>, strongest: Strength) -> f64 {
+    if strongest == Strength::Hint {
+        return Strength::Hint.weight();
+    }
+    1.0 - strengths.map(|strength| 1.0 - strength.weight()).product::<f64>()
+}
+
+/// The chance that these log-odds mean.
+fn chance(leaning: f64) -> f64 {
+    1.0 / (1.0 + (-leaning).exp())
+}
+
 /// What was found, with the sentences it was found in.
-fn grounds(hits: &[Hit<'_>], lost: &Lost<'_>, text: &str) -> Vec<Ground> {
+fn grounds(hits: &[Hit<'_>], lost: &Lost<'_>, text: &str) -> impl Iterator<Item = Ground> {
     let ground = |hit: &Hit<'_>, against| Ground {
         rule: hit.phrase.name.clone(),
         weight: hit.phrase.strength.weight(),
         sentence: text.get(sentence(text.as_bytes(), &hit.place)).unwrap_or_default().to_owned(),
         against,
     };
-    let lost = lost.iter().map(|(hit, why)| ground(hit, Some(*why)));
-    hits.iter().map(|hit| ground(hit, hit.guard)).chain(lost).collect()
+    let lost = lost.iter().map(move |(hit, why)| ground(hit, Some(*why)));
+    hits.iter().map(move |hit| ground(hit, hit.guard)).chain(lost)
 }
 
 /// The language most of the found phrases are in, if it is one.

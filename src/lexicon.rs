@@ -34,6 +34,8 @@ pub struct Phrase {
     pub strength: Strength,
     /// Its name in explanations.
     pub name: String,
+    /// Whether it is the operator's.
+    pub is_own: bool,
     /// Whether its type may be put as a question, a condition or a report.
     any_mood: bool,
 }
@@ -118,6 +120,7 @@ impl Lexicon {
                 kind: phrase.kind,
                 strength: phrase.strength,
                 name: phrase.name.clone(),
+                is_own: phrase.is_own,
                 any_mood: table.types.get(phrase.kind).is_some_and(|kind| kind.any_mood),
             });
         }

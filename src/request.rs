@@ -6,7 +6,7 @@
 //! takes the place of the built-in one. So is `rules/laws.toml`, the table of legal clocks (see
 //! [`crate::clock`]): how long a request may take is a matter of the laws that apply, not of its type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,10 +14,12 @@ use rust_embed::RustEmbed;
 use serde::Deserialize;
 
 use crate::clock::Laws;
+use crate::concept::{self, ConceptFile, MOST_CONCEPTS};
 use crate::config::{FileError, folder_name_is_sound, line_of, parse_toml};
 use crate::correction;
 use crate::decide::UNCLEAR;
 use crate::language::LanguageFile;
+use crate::learned::Learned;
 use crate::patterns;
 use crate::text;
 
@@ -237,6 +239,8 @@ pub struct Phrase {
     pub name: String,
     /// The pattern, ready to compile.
     pub pattern: Arc<str>,
+    /// Whether it is the operator's: nothing that was learned overrules it.
+    pub is_own: bool,
 }
 
 /// All types, languages and phrases.
@@ -250,10 +254,17 @@ pub struct Table {
     pub phrases: Vec<Phrase>,
     /// The legal clocks, by law: `laws.toml`.
     pub laws: Laws,
+    /// What the languages' words express, by the language's index: `concepts/<language>.toml`.
+    pub concepts: Vec<(usize, Arc<ConceptFile>)>,
+    /// What was learned of the types: `learned.csv`.
+    pub learned: Learned,
 }
 
 /// The file among the types that is none: the table of laws.
 const LAWS: &str = "laws";
+
+/// The file of weights.
+const LEARNED: &str = "learned.csv";
 
 #[derive(RustEmbed)]
 #[folder = "rules/"]
@@ -269,6 +280,7 @@ impl Table {
         if let Some(folder) = folder {
             read_folder(folder, "", &mut files)?;
             read_folder(&folder.join("languages"), "languages/", &mut files)?;
+            read_folder(&folder.join("concepts"), "concepts/", &mut files)?;
         }
         Self::parse(files)
     }
@@ -276,13 +288,17 @@ impl Table {
     /// Builds the table of `files`, by relative path.
     fn parse(files: BTreeMap<String, RuleFile>) -> Result<Self, FileError> {
         let mut languages = Vec::new();
+        let mut concepts = Vec::new();
         let mut rows = Vec::new();
-        for (path, RuleFile { shown, text, is_sound }) in &files {
+        for (path, file) in &files {
+            let RuleFile { shown, text, is_sound } = file;
             let Some(stem) = path.strip_suffix(".toml") else { continue };
             if let Some(code) = stem.strip_prefix("languages/") {
                 let mut language: LanguageFile = parse_toml(shown, text)?;
                 check_language(&mut language, shown, text, *is_sound)?;
                 languages.push((code.to_owned(), language));
+            } else if let Some(code) = stem.strip_prefix("concepts/") {
+                concepts.push((code.to_owned(), parse_toml(shown, text)?, file));
             } else if stem != LAWS {
                 let row: TypeFile = parse_toml(shown, text)?;
                 check_row(stem, &row, shown, text)?;
@@ -298,7 +314,17 @@ impl Table {
             }
             None => Laws::default(),
         };
-        let mut table = Self { types: Vec::new(), languages, phrases: Vec::new(), laws };
+        let concepts = resolve_concepts(concepts, &languages)?;
+        let learned = match files.get(LEARNED) {
+            Some(RuleFile { shown, text, .. }) => Learned::parse(
+                shown,
+                text,
+                &names,
+                &concept::names(concepts.iter().map(|(_, file)| file.as_ref())),
+            )?,
+            None => Learned::default(),
+        };
+        let mut table = Self { types: Vec::new(), languages, phrases: Vec::new(), laws, concepts, learned };
         for (kind, (name, row, shown, text, is_sound)) in rows.into_iter().enumerate() {
             let over = resolve(&row.over, &names, shown, text)?;
             let folded = |list: Vec<String>| list.iter().map(|word| text::fold(word)).collect();
@@ -313,6 +339,7 @@ impl Table {
                         ),
                     });
                 };
+                let is_sound_row = is_sound;
                 // The classes of words in its patterns are the language's.
                 let is_sound =
                     is_sound && files.get(&format!("languages/{code}.toml")).is_some_and(|it| it.is_sound);
@@ -332,6 +359,7 @@ impl Table {
                             strength,
                             name: format!("{name}/{code}/{level}/{}", index + 1),
                             pattern: text::pattern(&phrase).into(),
+                            is_own: !is_sound_row,
                         });
                     }
                 }
@@ -403,13 +431,44 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, RuleFil
     for entry in entries {
         let path = entry.map_err(|error| fail(folder, &error))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".toml") && path.is_file() {
+        if (name.ends_with(".toml") || name == LEARNED) && path.is_file() {
             let text = std::fs::read_to_string(&path).map_err(|error| fail(&path, &error))?;
             let file = RuleFile { shown: path.display().to_string(), text, is_sound: false };
             files.insert(format!("{prefix}{name}"), file);
         }
     }
     Ok(())
+}
+
+/// The files of concepts by the index of their language.
+fn resolve_concepts(
+    files: Vec<(String, ConceptFile, &RuleFile)>,
+    languages: &[(String, LanguageFile)],
+) -> Result<Vec<(usize, Arc<ConceptFile>)>, FileError> {
+    let mut names = BTreeSet::new();
+    let mut resolved = Vec::new();
+    for (code, concepts, RuleFile { shown, text, .. }) in files {
+        let wrong = |path: &[&str], message: String| {
+            Err(FileError { file: shown.clone(), line: line_of(text, path), message })
+        };
+        for (name, entries) in &concepts {
+            if let Err((entry, why)) = concept::check(name, entries) {
+                return wrong(&[name, &entry.to_string()], format!("{name}, entry {}: {why}", entry + 1));
+            }
+            names.insert(name.clone());
+        }
+        if names.len() > MOST_CONCEPTS {
+            let message = format!("no more than {MOST_CONCEPTS} concepts can be told apart; take some out");
+            return wrong(&[], message);
+        }
+        let Some(language) = languages.iter().position(|(known, _)| *known == code) else {
+            let message =
+                format!("there is no rules/languages/{code}.toml; add one or correct the file's name");
+            return wrong(&[], message);
+        };
+        resolved.push((language, Arc::new(concepts)));
+    }
+    Ok(resolved)
 }
 
 /// The indices of the types that `over` names.

@@ -102,6 +102,12 @@ impl Heard<'_> {
         )
     }
 
+    /// The language that has most words in the whole text, by its place.
+    pub fn leader(&self) -> Option<usize> {
+        let most = self.totals.iter().copied().max().filter(|most| *most > 0)?;
+        self.totals.iter().position(|total| *total == most)
+    }
+
     /// The language of the whole text, where its words leave no doubt.
     pub fn language(&self) -> Option<&str> {
         let mut order: Vec<(u32, &String)> = self.totals.iter().copied().zip(&self.tongues.codes).collect();

@@ -1,0 +1,286 @@
+//! What a sentence speaks of, whatever its language: concepts, by the words that express them.
+//!
+//! `rules/concepts/<language>.toml` says for each concept ("erase", "newsletter", "my") how people say it.
+//! An entry is a word or a few in a row; `*` at the beginning or end of a word stands for whatever else the word has
+//! there ("lösch*", "*newsletter*"). Words of scripts that put no blanks between them are found wherever they stand.
+//! Letters in eighteen languages look alike then, and what was learned from one is known of all: see [`crate::learned`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use crate::text::{fold, is_unspaced};
+use crate::tongue::Heard;
+
+/// No more concepts than this are told apart.
+pub const MOST_CONCEPTS: usize = 128;
+
+/// Of one line no more than so many places are looked at: a line that repeats itself says nothing new.
+const MOST_PLACES: usize = 400;
+
+/// One language's file: how each concept is said.
+pub type ConceptFile = BTreeMap<String, Vec<String>>;
+
+/// The concepts of all languages.
+pub struct Concepts {
+    names: Vec<String>,
+    /// By the language's index in [`crate::request::Table::languages`]: its file, and what finds its words, made
+    /// for the first line that may be in this language.
+    languages: Vec<(Arc<ConceptFile>, OnceLock<Option<Vocabulary>>)>,
+}
+
+/// A concept in a line: where, counted in words, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mention {
+    /// Number of the word in the line. Of a script without blanks two signs count as one.
+    pub word: usize,
+    /// Index in [`Concepts::names`].
+    pub concept: u8,
+}
+
+/// One language's words, to be looked for.
+struct Vocabulary {
+    /// By first word: what it begins.
+    entries: Vec<Vec<Entry>>,
+    /// Finds the first words.
+    finder: AhoCorasick,
+}
+
+struct Entry {
+    concept: u8,
+    word: Shape,
+    /// The words behind it.
+    rest: Vec<(String, Shape)>,
+}
+
+/// Where a word may go on.
+#[derive(Clone, Copy)]
+struct Shape {
+    open_before: bool,
+    open_behind: bool,
+}
+
+impl Concepts {
+    /// Those of `files`, by the index of their languages among `languages`.
+    pub fn new(files: &[(usize, Arc<ConceptFile>)], languages: usize) -> Self {
+        let mut concepts = Self {
+            names: names(files.iter().map(|(_, file)| file.as_ref())),
+            languages: (0..languages).map(|_| Default::default()).collect(),
+        };
+        for (language, file) in files {
+            if let Some(place) = concepts.languages.get_mut(*language) {
+                *place = (Arc::clone(file), OnceLock::new());
+            }
+        }
+        concepts
+    }
+
+    /// Their names, in order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The concepts in every line of folded `text`, in the language that the line says most in; `heard` is what
+    /// its words tell.
+    pub fn read(&self, text: &str, heard: &Heard<'_>) -> Vec<Vec<Mention>> {
+        let told = heard.leader();
+        let mut lines = Vec::new();
+        for (number, line) in text.split('\n').enumerate() {
+            let mut best: Vec<Mention> = Vec::new();
+            let mut most = 0;
+            let possible: Vec<usize> = heard.possible(number).collect();
+            for language in possible {
+                let Some((file, vocabulary)) = self.languages.get(language) else { continue };
+                let vocabulary = vocabulary.get_or_init(|| Vocabulary::new(file, &self.names)).as_ref();
+                let Some(vocabulary) = vocabulary.filter(|_| !line.is_empty()) else { continue };
+                let found = vocabulary.find(line);
+                // The language of the whole text, where two say as much.
+                let score = 2 * distinct(&found) + usize::from(told == Some(language));
+                if score > most {
+                    (best, most) = (found, score);
+                }
+            }
+            lines.push(best);
+        }
+        lines
+    }
+}
+
+/// The names of all concepts in `files`, in order: the first [`MOST_CONCEPTS`].
+pub fn names<'a>(files: impl Iterator<Item = &'a ConceptFile>) -> Vec<String> {
+    let names: BTreeSet<&String> = files.flat_map(BTreeMap::keys).collect();
+    names.into_iter().take(MOST_CONCEPTS).cloned().collect()
+}
+
+/// Whether a concept may have this name and these entries.
+///
+/// # Errors
+/// The index of the first entry that is wrong, and what is wrong.
+pub fn check(name: &str, entries: &[String]) -> Result<(), (usize, String)> {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+        return Err((0, "the name of a concept is made of a-z, 0-9 and '_'".to_owned()));
+    }
+    match entries.iter().position(|entry| shapes(entry).is_empty()) {
+        Some(place) => {
+            Err((place, "has no word in it; write at least one, or take the entry out".to_owned()))
+        }
+        None => Ok(()),
+    }
+}
+
+fn distinct(mentions: &[Mention]) -> usize {
+    let set = mentions.iter().fold(0u128, |set, mention| set | 1 << mention.concept);
+    usize::try_from(set.count_ones()).unwrap_or_default()
+}
+
+impl Vocabulary {
+    /// What finds the words of `file`; `None` when there are none, or too many.
+    fn new(file: &ConceptFile, names: &[String]) -> Option<Self> {
+        let mut first: Vec<String> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut by_first: Vec<Vec<Entry>> = Vec::new();
+        for (name, entries) in file {
+            let Some(concept) = names.binary_search(name).ok().and_then(|place| u8::try_from(place).ok())
+            else {
+                continue;
+            };
+            for entry in entries {
+                let mut words = shapes(entry).into_iter();
+                let Some((stem, word)) = words.next() else { continue };
+                let place = *places.entry(stem.clone()).or_insert_with(|| {
+                    first.push(stem);
+                    by_first.push(Vec::new());
+                    by_first.len() - 1
+                });
+                if let Some(list) = by_first.get_mut(place) {
+                    list.push(Entry { concept, word, rest: words.collect() });
+                }
+            }
+        }
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(&first)
+            .ok()
+            .filter(|_| !first.is_empty())?;
+        Some(Self { entries: by_first, finder })
+    }
+
+    /// The concepts in `line`, in their order.
+    fn find(&self, line: &str) -> Vec<Mention> {
+        let mut words: Option<Vec<Range<usize>>> = None;
+        let mut found = Vec::new();
+        for hit in self.finder.find_overlapping_iter(line) {
+            let begins = !line.get(..hit.start()).is_some_and(ends_in_word);
+            let ends = !line.get(hit.end()..).is_some_and(begins_in_word);
+            let Some(entries) = self.entries.get(hit.pattern().as_usize()) else { continue };
+            let fits =
+                |entry: &&Entry| (entry.word.open_before || begins) && (entry.word.open_behind || ends);
+            for entry in entries.iter().filter(fits) {
+                let words = words.get_or_insert_with(|| words_of(line));
+                let word = words.partition_point(|range| range.end <= hit.start());
+                if is_followed_by(line, words.get(word + 1..).unwrap_or_default(), &entry.rest) {
+                    found.push(Mention { word, concept: entry.concept });
+                }
+            }
+            if found.len() >= MOST_PLACES {
+                break;
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// The words of an entry, folded, and where each may go on.
+fn shapes(entry: &str) -> Vec<(String, Shape)> {
+    let folded = fold(entry);
+    if folded.chars().any(is_unspaced) {
+        let anywhere = Shape { open_before: true, open_behind: true };
+        return vec![(folded.replace('*', ""), anywhere)];
+    }
+    folded
+        .split(|c: char| !is_of_word(c) && c != '*')
+        .filter_map(|word| {
+            let stem = word.trim_matches('*');
+            let shape = Shape { open_before: word.starts_with('*'), open_behind: word.ends_with('*') };
+            (!stem.is_empty()).then(|| (stem.to_owned(), shape))
+        })
+        .collect()
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn ends_in_word(before: &str) -> bool {
+    before.chars().next_back().is_some_and(is_of_word)
+}
+
+fn begins_in_word(behind: &str) -> bool {
+    behind.chars().next().is_some_and(is_of_word)
+}
+
+/// The words of a line. Of a script without blanks two signs are one.
+fn words_of(line: &str) -> Vec<Range<usize>> {
+    let mut words: Vec<Range<usize>> = Vec::new();
+    let mut is_open = false;
+    let mut signs = 0;
+    for (at, c) in line.char_indices() {
+        let end = at + c.len_utf8();
+        if !is_of_word(c) {
+            is_open = false;
+            continue;
+        }
+        let is_sign = is_unspaced(c);
+        signs = if is_sign && is_open { signs + 1 } else { 0 };
+        let goes_on = is_open && (!is_sign || signs % 2 == 1);
+        match words.last_mut() {
+            Some(last) if goes_on => last.end = end,
+            _ => words.push(at..end),
+        }
+        is_open = true;
+    }
+    words
+}
+
+/// Whether `words` of `line` begin with those of `rest`.
+fn is_followed_by(line: &str, words: &[Range<usize>], rest: &[(String, Shape)]) -> bool {
+    rest.len() <= words.len()
+        && rest.iter().zip(words).all(|((stem, shape), range)| {
+            let word = line.get(range.clone()).unwrap_or_default();
+            match (shape.open_before, shape.open_behind) {
+                (false, false) => word == stem,
+                (false, true) => word.starts_with(stem.as_str()),
+                (true, false) => word.ends_with(stem.as_str()),
+                (true, true) => word.contains(stem.as_str()),
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(entries: &[&str], line: &str) -> Vec<usize> {
+        let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
+        let file = ConceptFile::from([("it".to_owned(), entries)]);
+        let vocabulary = Vocabulary::new(&file, &["it".to_owned()]);
+        let found = vocabulary.map(|vocabulary| vocabulary.find(&fold(line))).unwrap_or_default();
+        found.into_iter().map(|mention| mention.word).collect()
+    }
+
+    #[test]
+    fn words_are_found_as_they_are_written_down() {
+        assert_eq!(find(&["Lösch*"], "Bitte Löschung, bitte loschen, auslöschen"), [1, 3]);
+        assert_eq!(find(&["*newsletter*"], "das newsletter-abo, unsere Werbenewsletterei"), [1, 4]);
+        assert_eq!(find(&["data"], "database data. metadata"), [1]);
+        assert_eq!(find(&["take * off", "take off"], "take it off; take off"), [3]);
+        assert_eq!(find(&["opt* out"], "I'm opting out"), [2]);
+        assert_eq!(find(&["削除"], "私の個人情報を削除してください"), [3]);
+        assert!(find(&["*", ""], "anything").is_empty());
+    }
+}
