@@ -458,7 +458,7 @@ impl Intake {
                 visit.moved(id, &folder).await?;
             }
         } else if home.is_none() {
-            visit.seen_again(known.id, place.mailbox, place.validity, &mail.id).await?;
+            visit.seen_again(known.id, place.mailbox, place.validity, &mail.id, &folder).await?;
         }
         let line = Line { outcome: "duplicate", ..self.line(mail, &decision, &[], sender, false) };
         Ok((folder, line))

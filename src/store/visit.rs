@@ -501,12 +501,19 @@ impl Visit {
         Ok(id)
     }
 
-    /// Records where a known mail lies now, still to be filed. Where it lay until now is not forgotten while
-    /// it may lie there as well: both are filed.
+    /// Records where a known mail lies now, still to be filed in `folder`. Where it lay until now is not forgotten
+    /// while it may lie there as well: both are filed.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn seen_again(&mut self, known: i64, mailbox: &str, validity: u32, id: &MailId) -> Result<()> {
+    pub async fn seen_again(
+        &mut self,
+        known: i64,
+        mailbox: &str,
+        validity: u32,
+        id: &MailId,
+        folder: &str,
+    ) -> Result<()> {
         let mut batch = Batch::default();
         batch
             .add(
@@ -519,10 +526,11 @@ impl Visit {
             .bind(mailbox.to_owned())?
             .bind(validity)?
             .bind(id.to_string())?
-            .add("UPDATE messages SET mailbox = ?, validity = ?, mail_id = ?, filed = 0 WHERE id = ?")?
+            .add("UPDATE messages SET mailbox = ?, validity = ?, mail_id = ?, folder = ?, filed = 0 WHERE id = ?")?
             .bind(mailbox.to_owned())?
             .bind(validity)?
             .bind(id.to_string())?
+            .bind(folder.to_owned())?
             .bind(known)?;
         batch.run(&mut self.tx).await.context("Cannot record where a known mail lies")
     }
