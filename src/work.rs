@@ -182,7 +182,7 @@ impl Work {
                     let parts = self.parts(&job, verb);
                     visit.begin_work(&job, &parts).await?;
                     if verb == Verb::Restrict {
-                        visit.restrict(&job).await?;
+                        visit.restrict(job.request, &job.subject).await?;
                     }
                     let by_hand = parts.iter().filter(|part| part.by_hand.is_some()).count();
                     begun.push((job, parts.len(), by_hand));
@@ -216,7 +216,7 @@ impl Work {
                     visit.erase(task.job.request, &task.job.subject, &self.tombstone_key).await?
                 }
                 Some(Verb::Correct) => visit.correct(&task.job).await?,
-                Some(Verb::Restrict) => visit.restrict(&task.job).await?,
+                Some(Verb::Restrict) => visit.restrict(task.job.request, &task.job.subject).await?,
                 Some(Verb::Cancel | Verb::Unpublish) | None => unable(),
             };
             let ended = visit.settle_task(&task.open(), &report, Teller::System { next: None }).await?;

@@ -20,7 +20,7 @@ use crate::ladder::{Change, Status, Step};
 use crate::mailbox::{Kind, MailId};
 use crate::message::MessageId;
 use crate::reply::Outgoing;
-use crate::request::Action;
+use crate::request::{Action, Table, Verb};
 use crate::sender::Address;
 
 /// The identity of a mail: what was fetched of it, and its whole size.
@@ -577,6 +577,21 @@ pub(super) const MOVE_CURSOR: &str =
 pub(super) const SUPPRESS: &str = "INSERT INTO suppressions (address, kind, source, request_id, created_at)
     VALUES (?, ?, ?, ?, ?) ON CONFLICT (address, kind) DO NOTHING;";
 
+/// The kinds of suppression that a restriction is: no mail, no advertising, and that what is held of this person is
+/// kept and not used (GDPR art. 18).
+pub(super) const RESTRICTION: [&str; 3] = ["marketing", "targeted_ads", "restricted"];
+
+/// What requests of these types suppress: a JSON list of type and kind, with a blank between.
+fn suppressing(table: &Table) -> Result<String> {
+    let pairs = table.types.iter().flat_map(|kind| {
+        let restriction = RESTRICTION.iter().copied().filter(|_| kind.verb == Some(Verb::Restrict));
+        restriction
+            .chain(suppression_kind(kind.action))
+            .map(|suppressed| format!("{} {suppressed}", kind.name))
+    });
+    Ok(serde_json::to_string(&pairs.collect::<Vec<_>>())?)
+}
+
 fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
         Action::SuppressMarketing => Some("marketing"),
@@ -633,6 +648,25 @@ impl Batch {
             .bind("mail")?
             .bind(request)?
             .bind(now)
+    }
+
+    /// Takes back what a request has suppressed, since it is not to be. What another one has suppressed as well
+    /// since then stays, and is that one's from now on.
+    pub(super) fn unsuppress(&mut self, request: i64, table: &Table) -> Result<&mut Self> {
+        self.add(
+            "UPDATE suppressions SET request_id = coalesce(
+                (SELECT e.id FROM requests e WHERE e.subject = suppressions.address AND e.id <> suppressions.request_id
+                    AND e.status NOT IN ('denied', 'withdrawn', 'expired')
+                    AND concat(e.kind, ' ', suppressions.kind) IN (SELECT value FROM json_each(?))
+                    AND (e.closed_at >= suppressions.created_at OR EXISTS (SELECT 1 FROM request_events b
+                        WHERE b.request_id = e.id AND b.event = 'executing' AND b.at >= suppressions.created_at))
+                    ORDER BY e.id LIMIT 1), request_id)
+             WHERE request_id = ?;
+             DELETE FROM suppressions WHERE request_id = ?;",
+        )?
+        .bind(suppressing(table)?)?
+        .bind(request)?
+        .bind(request)
     }
 
     /// One line in the log that is about the log itself.
