@@ -165,6 +165,8 @@ async fn a_question_to_whose_it_is_not_says_nothing_of_it() {
         house.send(later(1), Outcome::Sent("250 2.0.0".into())).await;
         let before = house.request().await;
         assert_eq!(before.0, answer);
+        let asked = before.1.iter().any(|event| event == "person: released: asked to confirm it");
+        assert_eq!(asked, proof.is_none(), "for the first time: {before:?}");
         house.report_at(later(2), 1, report(1, &first, "agent@example.net", "failed", "5.1.1")).await;
         assert_eq!(house.request().await, before, "that of somebody else");
         assert!(house.states().await.iter().any(|(state, _)| state == "bounced"));
