@@ -979,7 +979,7 @@ pub(crate) fn no_panic<T>(room: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// The letter that `compose` writes; `None`, and a line in the log that says `what`, when it cannot be written.
-fn composed<E: std::fmt::Display>(
+pub(crate) fn composed<E: std::fmt::Display>(
     what: &str,
     compose: impl FnOnce() -> std::result::Result<Outgoing, E>,
 ) -> Option<Outgoing> {
