@@ -890,50 +890,8 @@ fn back_off(failures: u32) -> Duration {
 }
 
 #[cfg(test)]
-#[allow(dead_code, reason = "each test uses its own part")]
-#[path = "../tests/support/scripted.rs"]
-mod scripted;
-
-#[cfg(test)]
 mod tests {
-    use super::scripted::{Scripted, expect, send};
     use super::*;
-
-    #[tokio::test]
-    async fn a_login_that_is_refused_while_mail_is_read_is_remembered_by_run_once_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let greeting = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n";
-        let refused = ["+ \r\n", "t1 NO [AUTHENTICATIONFAILED] no\r\n"];
-        let server = Scripted::start([vec![
-            send(greeting),
-            expect("AUTHENTICATE PLAIN"),
-            send(refused[0]),
-            expect(""),
-            send(refused[1]),
-        ]]);
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        std::fs::write(path("password"), "secret").unwrap();
-        let text = format!(
-            "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
-             [[imap]]\nname = \"box\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nusername = \"ann\"\n\
-             password.file = {:?}\n[directory]\npath = {:?}\n",
-            path("privacyd.db"),
-            server.port,
-            path("password"),
-            path("replies")
-        );
-        let config = Config::parse("test", &text).unwrap();
-        let store = Store::open(&config.database).await.unwrap();
-        // A mailbox that was read before, and had nothing: it is not looked into for traces of a loss.
-        let watch = Watch::over(["box"].into_iter());
-        watch.good("box", Timestamp::now());
-        watch.record(&store).await.unwrap();
-        let daemon = Daemon::build(&config).await.unwrap();
-        let error = daemon.run_once(Stop::never()).await.unwrap_err();
-        assert!(is_refusal(&error), "{error:#}");
-        assert!(store.refused_at("box").await.unwrap().is_some());
-        store.close().await;
-    }
 
     #[test]
     fn after_a_refused_login_a_restart_waits_for_the_rest() {
