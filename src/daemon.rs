@@ -49,7 +49,10 @@ const AFTER_FAILED_LOOK: Duration = Duration::from_secs(30 * 60);
 /// A mailbox that cannot be looked at does not hold back for longer what others are waiting for. More than the wait
 /// after a refused login, and less than the least of a watchdog, which restarts a daemon whose mailbox stays silent.
 const LONGEST_DOUBT: Duration = Duration::from_secs(20 * 60);
-const _: () = assert!(LONGEST_DOUBT.as_secs() < 2 * AFTER_REFUSED_LOGIN.as_secs());
+const _: () = assert!(
+    AFTER_REFUSED_LOGIN.as_secs() < LONGEST_DOUBT.as_secs()
+        && LONGEST_DOUBT.as_secs() < 2 * AFTER_REFUSED_LOGIN.as_secs()
+);
 
 /// The rest between two looks for work.
 const WORK_INTERVAL: Duration = Duration::from_secs(10);
@@ -385,7 +388,7 @@ impl Daemon {
                 )),
                 None => self.intake.suspect(mailbox, Timestamp::now()).await,
             };
-            trusted.push(suspected.is_ok());
+            trusted.push((suspected.is_ok(), refused.is_some()));
             if let Err(error) = suspected {
                 all_read = false;
                 if is_refusal(&error) {
@@ -398,7 +401,7 @@ impl Daemon {
         let (read, finished) = watch::channel(false);
         let out = drain_until(self.outbox.clone(), Arc::clone(&self.intake), finished, stop.clone());
         let out = tokio::spawn(out);
-        for (mailbox, is_trusted) in self.mailboxes.iter_mut().zip(trusted) {
+        for (mailbox, (is_trusted, was_refused)) in self.mailboxes.iter_mut().zip(trusted) {
             if !is_trusted {
                 continue;
             }
@@ -406,7 +409,9 @@ impl Daemon {
             match self.intake.pass(mailbox, &|| stop.is_asked()).await {
                 Ok(Passed { mails, unfiled, all_read: this_one }) => {
                     all_read &= this_one;
-                    record_refusal(&self.intake.store, &name, None).await;
+                    if was_refused {
+                        record_refusal(&self.intake.store, &name, None).await;
+                    }
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                     if unfiled > 0 {
                         let error =
@@ -416,6 +421,9 @@ impl Daemon {
                 }
                 Err(error) => {
                     all_read = false;
+                    if is_refusal(&error) {
+                        record_refusal(&self.intake.store, &name, Some(Timestamp::now())).await;
+                    }
                     note(&mut failure, error.context(format!("Mailbox {name} failed")));
                 }
             }

@@ -458,7 +458,7 @@ impl Intake {
                 visit.moved(id, &folder).await?;
             }
         } else if home.is_none() {
-            visit.seen_again(known.id, place.mailbox, place.validity, &mail.id).await?;
+            visit.seen_again(known.id, place.mailbox, place.validity, &mail.id, &folder).await?;
         }
         let line = Line { outcome: "duplicate", ..self.line(mail, &decision, &[], sender, false) };
         Ok((folder, line))
@@ -979,7 +979,7 @@ pub(crate) fn no_panic<T>(room: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// The letter that `compose` writes; `None`, and a line in the log that says `what`, when it cannot be written.
-fn composed<E: std::fmt::Display>(
+pub(crate) fn composed<E: std::fmt::Display>(
     what: &str,
     compose: impl FnOnce() -> std::result::Result<Outgoing, E>,
 ) -> Option<Outgoing> {

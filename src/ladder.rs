@@ -433,11 +433,9 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
         }
         let is_waiting = request.status == Status::AwaitingProof;
         let (change, reason) = match letter.said {
-            _ if letter.evidence.proof == Proof::Conflict && stops(request, letter) => {
-                (Change::Hold, "a further mail, but what proves the sender contradicts itself")
-            }
             _ if letter.evidence.proof == Proof::Conflict => {
-                (Change::Note, "a further mail, but what proves the sender contradicts itself")
+                let change = if stops(request, letter) { Change::Hold } else { Change::Note };
+                (change, "a further mail, but what proves the sender contradicts itself")
             }
             Said::No if is_waiting => (Change::Withdraw { fraud: true }, "says that they never asked for it"),
             Said::NeverMind if is_waiting => (Change::Withdraw { fraud: false }, "takes it back"),

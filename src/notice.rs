@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::intake::Intake;
 use crate::mailer::{Letter, Mailer, Outcome, Session};
+use crate::outbox::insist;
 use crate::random::random;
 use crate::reply::{ComposeError, Replies, Stamp};
 use crate::sender::Address;
@@ -139,7 +140,7 @@ impl Notices {
         }
         let outcomes = session.deliver(&letters, stop).await;
         results.extend(written.into_iter().zip(outcomes));
-        self.settle(&results, stop).await?;
+        insist(results.len(), stop, |_| self.store().settle_notice(&results, Timestamp::now())).await?;
         if let Some(error) = failure {
             return Err(error).context("A notice cannot be written");
         }
@@ -174,21 +175,5 @@ impl Notices {
     /// The reader's own List-Unsubscribe field, where there are keys to make one.
     fn unsubscribe(&self, to: &Address) -> Option<String> {
         self.tokens.sign(to).map(|signed| signed.header)
-    }
-
-    /// What is known must not be lost to a database that is locked or full for a while: it would be unknown.
-    async fn settle(&self, results: &[(Addressee, Outcome)], stop: &Stop) -> Result<()> {
-        let mut failures = 0;
-        loop {
-            match self.store().settle_notice(results, Timestamp::now()).await {
-                Err(error) if stop.is_asked() && failures >= 3 => return Err(error),
-                Err(error) => {
-                    failures += 1;
-                    error!(failures, notices = results.len(), "outcomes cannot be recorded yet: {error:#}");
-                    tokio::time::sleep(Duration::from_secs(1 << failures.min(6))).await;
-                }
-                Ok(()) => return Ok(()),
-            }
-        }
     }
 }

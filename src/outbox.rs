@@ -170,27 +170,41 @@ impl Outbox {
 }
 
 impl Outbox {
-    /// Writes down what became of letters, and claims more. What is known must not be lost to a database
-    /// that is locked or full for a while: the reply would be of unknown fate.
+    /// Writes down what became of letters, and claims more.
     async fn settle_and_claim(
         &self,
         results: &[(Claimed, Outcome)],
         most: usize,
         stop: &Stop,
     ) -> Result<(Vec<Settled>, Claim)> {
-        let mut failures = 0;
-        loop {
+        insist(results.len(), stop, |failures| {
             // After a failure nothing more is taken on before what is in hand is down.
             let most = if failures == 0 { most } else { 0 };
-            match self.store.settle_and_claim(results, most, Timestamp::now()).await {
-                Err(error) if results.is_empty() || stop.is_asked() && failures >= 3 => return Err(error),
-                Err(error) => {
-                    failures += 1;
-                    error!(failures, replies = results.len(), "outcomes cannot be recorded yet: {error:#}");
-                    tokio::time::sleep(Duration::from_secs(1 << failures.min(6))).await;
-                }
-                done => return done,
+            self.store.settle_and_claim(results, most, Timestamp::now())
+        })
+        .await
+    }
+}
+
+/// Has `outcomes` recorded by `record`, which is told how often it has failed. What is known must not be lost to a
+/// database that is locked or full for a while: it would be of unknown fate.
+///
+/// # Errors
+/// There is nothing to lose, or we have been asked to end and it has failed several times.
+pub async fn insist<T, F>(outcomes: usize, stop: &Stop, mut record: impl FnMut(u32) -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut failures = 0;
+    loop {
+        match record(failures).await {
+            Err(error) if outcomes == 0 || stop.is_asked() && failures >= 3 => return Err(error),
+            Err(error) => {
+                failures += 1;
+                error!(failures, outcomes, "outcomes cannot be recorded yet: {error:#}");
+                tokio::time::sleep(Duration::from_secs(1 << failures.min(6))).await;
             }
+            done => return done,
         }
     }
 }

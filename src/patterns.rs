@@ -135,7 +135,8 @@ impl Set {
         let before = free.as_ref().map_or(0, Cache::memory_usage);
         let mut cache = free.unwrap_or_else(|| self.dfa.create_cache());
         let found = search(&mut cache);
-        self.bytes.fetch_add(cache.memory_usage().saturating_sub(before), Ordering::Relaxed);
+        // It may be less than before: to subtract is to add what wraps around.
+        self.bytes.fetch_add(cache.memory_usage().wrapping_sub(before), Ordering::Relaxed);
         locked(&self.caches).push(cache);
         found
     }
@@ -344,6 +345,25 @@ mod tests {
         let kept = locked(&shelf.kept);
         assert!(kept.len() < 400, "{} kept", kept.len());
         assert!(taken(&kept) < 2 * MOST_BYTES);
+    }
+
+    #[test]
+    fn what_a_set_takes_is_known_also_when_a_cache_is_thrown_away() {
+        let set =
+            Set::compile([pattern(r"(a|b)( \w){0,200} end").as_str()].into_iter()).expect("a sound pattern");
+        let (mut before, mut was_thrown_away, mut state) = (0, false, 1_u32);
+        for _ in 0..40 {
+            let words = (0..400).flat_map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                [b"abcd"[(state >> 16) as usize % 4], b' ']
+            });
+            set.is_match(&words.collect::<Vec<u8>>());
+            let cached: usize = locked(&set.caches).iter().map(Cache::memory_usage).sum();
+            assert_eq!(set.bytes.load(Ordering::Relaxed), set.nfa.memory_usage() + cached);
+            was_thrown_away |= cached < before;
+            before = cached;
+        }
+        assert!(was_thrown_away);
     }
 
     proptest! {

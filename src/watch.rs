@@ -34,6 +34,8 @@ pub const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(15 * 60);
 pub struct Watch {
     mailboxes: Mutex<BTreeMap<String, Beat>>,
     changed: Notify,
+    /// All of them have been read for the first time.
+    all_read: Notify,
 }
 
 /// What one mailbox has told.
@@ -68,7 +70,7 @@ impl Watch {
     /// A watch over these mailboxes, of which nothing is known yet.
     pub fn over<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mailboxes = names.map(|name| (name.to_owned(), Beat::default())).collect();
-        Self { mailboxes: Mutex::new(mailboxes), changed: Notify::new() }
+        Self { mailboxes: Mutex::new(mailboxes), changed: Notify::new(), all_read: Notify::new() }
     }
 
     /// A mailbox has given a whole answer at `now`, and what it brought before is committed.
@@ -87,10 +89,19 @@ impl Watch {
 
     /// All of a mailbox has been read at `now`.
     pub fn good(&self, name: &str, now: Timestamp) {
+        let were_read = self.are_read();
         self.note(name, |beat| {
             let now = Some(now);
             *beat = Beat { good: now, alive: now, unread: 0, failures: 0, is_heard: true, is_new: true };
         });
+        if !were_read && self.are_read() {
+            self.all_read.notify_one();
+        }
+    }
+
+    /// Whether all mailboxes have been read, each once at the least.
+    fn are_read(&self) -> bool {
+        self.beats().values().all(|beat| beat.good.is_some())
     }
 
     /// A pass over a mailbox has failed.
@@ -139,6 +150,7 @@ impl Watch {
                 () = stop.asked() => return,
             }
             stop.rest(GATHER).await;
+            let are_read = self.are_read();
             let news = self.record(store).await.unwrap_or_else(|error| {
                 error!("signs of life cannot be recorded: {error:#}");
                 News::None
@@ -147,9 +159,13 @@ impl Watch {
             if news == News::All {
                 let _ = sd_notify::notify(&[NotifyState::Watchdog]);
             }
-            // Who has just started it wants to know when all has been read.
-            if news != News::None && self.beats().values().all(|beat| beat.good.is_some()) {
-                stop.rest(RECORD_EVERY).await;
+            if news == News::None {
+                continue;
+            }
+            tokio::select! {
+                () = stop.rest(RECORD_EVERY) => {}
+                // Who has just started it wants to know when all has been read.
+                () = self.all_read.notified(), if !are_read => {}
             }
         }
     }
@@ -188,6 +204,8 @@ pub fn check_watchdog(limit: Option<Duration>, poll_interval: Duration) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -221,6 +239,36 @@ mod tests {
         assert!(watch.record(&store).await.is_err(), "a database that is gone feeds nothing");
         let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
         assert_eq!(watch.record(&store).await.unwrap(), News::All, "and nothing is forgotten meanwhile");
+    }
+
+    #[tokio::test]
+    async fn what_is_heard_before_all_is_read_is_recorded_no_more_often() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let watch = Arc::new(Watch::over(["one", "two"].into_iter()));
+        let (ask, asked) = tokio::sync::watch::channel(false);
+        let (kept, kept_in) = (Arc::clone(&watch), store.clone());
+        let keep = tokio::spawn(async move { kept.keep(&kept_in, &Stop::from(asked)).await });
+        let recorded = async || {
+            tokio::time::sleep(GATHER + GATHER / 2).await;
+            store
+                .cycles()
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|(name, beat)| (name, beat.alive))
+                .collect::<Vec<_>>()
+        };
+        let one = |second| vec![("one".to_owned(), Some(at(second)))];
+        watch.good("one", at(10));
+        assert_eq!(recorded().await, one(10));
+        watch.good("one", at(20));
+        watch.failed("two");
+        assert_eq!(recorded().await, one(10), "two is not read yet: no reason to hurry");
+        watch.good("two", at(30));
+        assert_eq!(recorded().await, [one(20), vec![("two".to_owned(), Some(at(30)))]].concat());
+        ask.send(true).unwrap();
+        keep.await.unwrap();
     }
 
     #[test]

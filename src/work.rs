@@ -20,7 +20,7 @@ use crate::config::{Config, CopyConfig, Disclosure, Erasure};
 use crate::copy::{Withheld, copy};
 use crate::correction::Edit;
 use crate::decide::Answer;
-use crate::intake::{Intake, no_panic};
+use crate::intake::{Intake, composed, no_panic};
 use crate::ladder::Status;
 use crate::outbox::{GIVE_UP_AFTER, next_before};
 use crate::random::random;
@@ -182,7 +182,7 @@ impl Work {
                     let parts = self.parts(&job, verb);
                     visit.begin_work(&job, &parts).await?;
                     if verb == Verb::Restrict {
-                        visit.restrict(&job).await?;
+                        visit.restrict(job.request, &job.subject).await?;
                     }
                     let by_hand = parts.iter().filter(|part| part.by_hand.is_some()).count();
                     begun.push((job, parts.len(), by_hand));
@@ -216,7 +216,7 @@ impl Work {
                     visit.erase(task.job.request, &task.job.subject, &self.tombstone_key).await?
                 }
                 Some(Verb::Correct) => visit.correct(&task.job).await?,
-                Some(Verb::Restrict) => visit.restrict(&task.job).await?,
+                Some(Verb::Restrict) => visit.restrict(task.job.request, &task.job.subject).await?,
                 Some(Verb::Cancel | Verb::Unpublish) | None => unable(),
             };
             let ended = visit.settle_task(&task.open(), &report, Teller::System { next: None }).await?;
@@ -432,11 +432,9 @@ impl Work {
         };
         let thread = Thread { message_id: job.rfc_message_id.as_ref(), references: &[] };
         let stamp = Stamp { unique: random()?, now };
-        let composed = self.intake.replies.compose(&answer, &[told], thread, &self.intake.table, stamp, more);
-        let told = composed.inspect_err(|error| {
-            error!(request.id = job.reference, %error, "the end of a request could not be told: a person must");
-        });
-        Ok(told.ok())
+        let Intake { replies, table, .. } = &*self.intake;
+        let what = format!("the end of the request {}, which a person must tell,", job.reference);
+        Ok(composed(&what, || replies.compose(&answer, &[told], thread, table, stamp, more)))
     }
 }
 

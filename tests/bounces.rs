@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use privacyd::mailbox::MailId;
 use privacyd::mailer::Outcome;
+use privacyd::operator::hand::{Verb, act};
 
 #[path = "support/corridor.rs"]
 mod support;
@@ -149,6 +150,34 @@ async fn what_is_completed_stays_so_and_says_that_nobody_heard_of_it() {
     assert_eq!(status, "completed");
     assert!(events.last().unwrap().starts_with("rule: undelivered: "), "{events:?}");
     assert_eq!(house.suppressed(["jane@example.net"]).await, [true]);
+}
+
+#[tokio::test]
+async fn a_question_to_whose_it_is_not_says_nothing_of_it() {
+    for (proof, answer) in [(None, "awaiting_proof"), (Some(2), "approved")] {
+        let house = House::new().await;
+        house.deliver(now(), 1, letter("agent@example.net", ERASE)).await;
+        house.sent().await;
+        let first = house.id_of("confirm").await;
+        let reference = house.store.requests(None, 10).await.unwrap().remove(0).reference;
+        let verb = Verb::Approve { proof, subject: Some("jane@example.org".parse().unwrap()) };
+        act(&house.store, house.intake.tools(), &reference, &verb, later(1)).await.unwrap();
+        house.send(later(1), Outcome::Sent("250 2.0.0".into())).await;
+        let before = house.request().await;
+        assert_eq!(before.0, answer);
+        let asked = before.1.iter().any(|event| event == "person: released: asked to confirm it");
+        assert_eq!(asked, proof.is_none(), "for the first time: {before:?}");
+        house.report_at(later(2), 1, report(1, &first, "agent@example.net", "failed", "5.1.1")).await;
+        assert_eq!(house.request().await, before, "that of somebody else");
+        assert!(house.states().await.iter().any(|(state, _)| state == "bounced"));
+        if proof.is_none() {
+            // The latest comes first.
+            let second = house.id_of("confirm").await;
+            assert_ne!(first, second);
+            house.report_at(later(2), 2, report(2, &second, "jane@example.org", "failed", "5.1.1")).await;
+            assert_eq!(house.request().await.0, "held");
+        }
+    }
 }
 
 #[tokio::test]

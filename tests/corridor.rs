@@ -118,6 +118,21 @@ async fn every_copy_of_a_mail_is_filed_also_when_filing_fails_at_first() {
 }
 
 #[tokio::test]
+async fn what_was_found_among_junk_and_taken_from_there_never_goes_back() {
+    let house = House::new().await;
+    let mut copy = b"Received: by another way\n".to_vec();
+    copy.extend(letter("jane@example.org", STOP));
+    house.receive(1, vec![(1, letter("jane@example.org", STOP)), (2, copy.clone())]).await;
+    house.store.filed("box", 1, &[&MailId::Uid(1), &MailId::Uid(2)]).await.unwrap();
+    // As if the other way had led there.
+    house.execute("UPDATE messages SET folder = 'Junk', glanced = 1 WHERE id = 2").await;
+    let filed = house.receive(1, vec![(3, copy)]).await;
+    assert_eq!(filed, [(MailId::Uid(3), "Opt-out".to_owned())]);
+    // The process ends before it is filed.
+    assert_eq!(house.store.unfiled("box", Kind::Imap, 1).await.unwrap(), filed);
+}
+
+#[tokio::test]
 async fn a_lists_copy_does_not_pass_for_the_letter() {
     let house = House::new().await;
     let mut copy = b"List-Id: <staff.example.com>\n".to_vec();

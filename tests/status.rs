@@ -7,7 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use privacyd::config::Config;
+use privacyd::daemon::Daemon;
+use privacyd::stop::Stop;
+use privacyd::store::Store;
+use privacyd::watch::Watch;
 use serde_json::Value;
+
+#[allow(dead_code, reason = "each test uses its own part")]
+#[path = "support/scripted.rs"]
+mod scripted;
+
+use scripted::{Scripted, expect, send};
 
 /// One installation with a Maildir, and a folder for replies.
 struct House {
@@ -170,6 +182,39 @@ fn a_mailbox_that_cannot_be_read_feeds_no_watchdog() {
     let (status, code) = house.status();
     assert_eq!(code, Some(1));
     assert_eq!(status["wrong"], serde_json::json!(["mailbox box has never been read"]));
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_while_mail_is_read_is_remembered_by_run_once_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Scripted::start([vec![
+        send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n"),
+        expect("AUTHENTICATE PLAIN"),
+        send("+ \r\n"),
+        expect(""),
+        send("t1 NO [AUTHENTICATIONFAILED] no\r\n"),
+    ]]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("password"), "secret").unwrap();
+    let text = format!(
+        "database = {:?}\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+         [[imap]]\nname = \"box\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nusername = \"ann\"\n\
+         password.file = {:?}\n[directory]\npath = {:?}\n",
+        path("privacyd.db"),
+        server.port,
+        path("password"),
+        path("replies")
+    );
+    let config = Config::parse("test", &text).unwrap();
+    let store = Store::open(&config.database).await.unwrap();
+    // A mailbox that was read before, and had nothing: it is not looked into for traces of a loss.
+    let watch = Watch::over(["box"].into_iter());
+    watch.good("box", Timestamp::now());
+    watch.record(&store).await.unwrap();
+    let error = Daemon::build(&config).await.unwrap().run_once(Stop::never()).await.unwrap_err();
+    assert!(format!("{error:#}").contains("The server refuses the login"), "{error:#}");
+    assert!(store.refused_at("box").await.unwrap().is_some());
+    store.close().await;
 }
 
 #[test]

@@ -22,6 +22,7 @@ use support::House;
 
 const DELETE: &str = "Please delete all my personal data.";
 const COPY: &str = "Please send me a copy of all the personal data you hold about me.";
+const QUESTION: &str = "I have a question about your privacy policy: how long do you keep my data?";
 const LOCAL: &str = "[[source]]\nname = \"Contacts\"\nlocal = true\n";
 
 fn start() -> Timestamp {
@@ -115,6 +116,19 @@ impl Exchange {
             NotDone::Refused(refusal) => refusal,
             NotDone::Broken(error) => panic!("{error:#}"),
         })
+    }
+
+    /// What a person does with the only request of this type.
+    async fn hand_on(&self, kind: &str, at: Timestamp, verb: Verb) -> Result<Done, NotDone> {
+        let rows = self.house.store.requests(None, 100).await.unwrap();
+        let reference = &rows.iter().find(|row| row.kind == kind).unwrap().reference;
+        act(&self.house.store, self.house.intake.tools(), reference, &verb, at).await
+    }
+
+    /// What an address is suppressed from, and whether a request has done so.
+    async fn marks(&self, address: &str) -> Vec<(String, bool)> {
+        let list = self.house.store.suppressed(&address.parse().unwrap()).await.unwrap();
+        list.into_iter().map(|row| (row.kind, row.reference.is_some())).collect()
     }
 
     async fn says_done(&self, at: Timestamp, system: &str, became: Became) -> Result<Done, Refusal> {
@@ -681,10 +695,7 @@ const OBJECTION: &str =
 
 #[tokio::test]
 async fn an_objection_is_marked_at_once_and_told_when_every_system_has_heard_of_it() {
-    for (words, kind) in [
-        (OBJECTION, "objection"),
-        ("Please restrict the processing of my personal data under Art. 18 GDPR.", "restriction"),
-    ] {
+    for (words, kind) in [(OBJECTION, "objection"), (RESTRICTION, "restriction")] {
         let folder = tempfile::tempdir().unwrap();
         let (shop, _) = system(folder.path(), "shop", "echo '{\"outcome\":\"done\"}'");
         let (crm, crm_calls) = system(folder.path(), "crm", "echo '{\"outcome\":\"done\"}'");
@@ -711,6 +722,138 @@ async fn an_objection_is_marked_at_once_and_told_when_every_system_has_heard_of_
             "{text}"
         );
         assert_eq!(exchange.contacts().await, 2);
+    }
+}
+
+const RESTRICTION: &str = "Please restrict the processing of my personal data under Art. 18 GDPR.";
+const MARKS: [&str; 3] = ["marketing", "restricted", "targeted_ads"];
+
+#[tokio::test]
+async fn a_denial_takes_back_its_own_mark_and_nobody_elses() {
+    let jane = "jane@example.org";
+    let approve = || Verb::Approve { proof: None, subject: None };
+    let deny = || Verb::Deny { reason: Denial::ClaimNotCovered };
+    let marks =
+        |kinds: &[(&str, bool)]| kinds.iter().map(|(kind, by)| ((*kind).to_owned(), *by)).collect::<Vec<_>>();
+
+    let mut exchange = Exchange::with("").await;
+    exchange.mail(start(), jane, "My data", "", OBJECTION).await;
+    exchange.hand_on("objection", start(), approve()).await.unwrap();
+    exchange.work(start()).await;
+    assert_eq!(exchange.marks(jane).await, marks(&MARKS.map(|kind| (kind, true))));
+    // Of what else came upon it, each stays: an opt-out by mail, and the operator's word.
+    exchange.mail(hours(1), jane, "Stop", "", "Please take me off your mailing list.").await;
+    assert!(!exchange.house.store.suppress(&jane.parse().unwrap(), "targeted_ads", hours(2)).await.unwrap());
+    exchange.hand_on("objection", hours(3), deny()).await.unwrap();
+    assert_eq!(exchange.marks(jane).await, marks(&[("marketing", true), ("targeted_ads", false)]));
+
+    // Two that are at work: the mark goes with the last of them, also where a person has held that.
+    let mut exchange = Exchange::with("").await;
+    exchange.mail(start(), jane, "My data", "", OBJECTION).await;
+    exchange.mail(start(), jane, "My data", "", RESTRICTION).await;
+    exchange.mail(start(), jane, "My data", "", QUESTION).await;
+    for kind in ["objection", "restriction", "question"] {
+        exchange.hand_on(kind, start(), approve()).await.unwrap();
+    }
+    exchange.work(start()).await;
+    exchange.hand_on("question", hours(1), Verb::Complete).await.unwrap();
+    exchange.hand_on("restriction", hours(1), Verb::Hold { reason: None }).await.unwrap();
+    exchange.hand_on("objection", hours(2), deny()).await.unwrap();
+    assert_eq!(exchange.marks(jane).await, marks(&MARKS.map(|kind| (kind, true))));
+    exchange.hand_on("restriction", hours(3), deny()).await.unwrap();
+    assert_eq!(exchange.marks(jane).await, []);
+}
+
+#[tokio::test]
+async fn a_restriction_that_a_person_has_carried_out_is_marked_as_well() {
+    for words in [OBJECTION, RESTRICTION] {
+        let mut exchange = Exchange::with("").await;
+        exchange.mail(start(), "jane@example.org", "My data", "", words).await;
+        assert_eq!(exchange.status().await, "held");
+        exchange.hand(hours(1), Verb::Complete).await.unwrap();
+        assert_eq!(exchange.status().await, "completed");
+        assert_eq!(exchange.marks("jane@example.org").await, MARKS.map(|kind| (kind.to_owned(), true)));
+    }
+    // Of whom it is, nobody has said.
+    let mut exchange = Exchange::with("").await;
+    let words = format!("{RESTRICTION} My address is ann@example.net.");
+    exchange.mail(start(), "jane@example.org", "My data", "", &words).await;
+    let refusal = exchange.hand(hours(1), Verb::Complete).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Whose(_)), "{refusal}");
+    assert_eq!(exchange.marks("jane@example.org").await, []);
+}
+
+/// A request that a person has held while the shop had done its part, and the other system none.
+async fn held_half_way(folder: &std::path::Path, address: &str, words: &str) -> Exchange {
+    let done = "echo '{\"outcome\":\"done\",\"data\":{\"mark\":\"JANES\"}}'";
+    let (shop, _) = system(folder, "shop", done);
+    let (crm, _) = system(folder, "crm", "echo '{\"outcome\":\"failed\"}'");
+    let mut exchange = Exchange::with(&format!("[erasure]\ndelay = \"0s\"\n{shop}{crm}")).await;
+    exchange.mail(start(), address, "My data", "", words).await;
+    exchange.hand(start(), Verb::Approve { proof: None, subject: None }).await.unwrap();
+    exchange.work(hours(1)).await;
+    let states = [("shop", "done"), ("crm", "by_hand")];
+    assert_eq!(exchange.tasks().await, states.map(|(name, state)| (name.to_owned(), state.to_owned())));
+    exchange.hand(hours(2), Verb::Hold { reason: None }).await.unwrap();
+    exchange
+}
+
+/// Events that name what was done before for another request.
+const DONE_BEFORE: &str =
+    "SELECT count(*) FROM request_events WHERE reason LIKE '%; done before, as %: shop'";
+
+#[tokio::test]
+async fn what_was_done_for_another_type_is_told_by_the_history_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    // What was erased for a deletion is no reason not to decline what was asked for in truth.
+    let exchange = held_half_way(folder.path(), "jane@example.org", DELETE).await;
+    let refusal = exchange.hand(hours(3), Verb::Deny { reason: Denial::Other }).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::PartlyDone(..)), "{refusal}");
+    let done = exchange.hand(hours(3), Verb::Reclassify { kind: "access".into() }).await.unwrap();
+    assert!(done.said.ends_with("; done before, as deletion: shop"), "{}", done.said);
+    assert_eq!((exchange.tasks().await.len(), exchange.house.scalar(DONE_BEFORE).await), (0, 1));
+    exchange.hand(hours(4), Verb::Deny { reason: Denial::Other }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_that_was_made_is_no_way_past_a_legal_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let exchange = held_half_way(folder.path(), "ann@example.org", COPY).await;
+    exchange.hand(hours(3), Verb::Reclassify { kind: "deletion".into() }).await.unwrap();
+    let refusal = exchange.hand(hours(4), Verb::Complete).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::OnHold(_)), "{refusal}");
+}
+
+#[tokio::test]
+async fn what_was_collected_of_one_person_is_not_kept_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let janes = "SELECT count(*) FROM tasks WHERE CAST(data AS TEXT) LIKE '%JANES%'";
+    let approve = |to: &str| Verb::Approve { proof: Some(3), subject: Some(to.parse().unwrap()) };
+    let exchange = held_half_way(folder.path(), "jane@example.org", COPY).await;
+    assert_eq!(exchange.house.scalar(janes).await, 1);
+    exchange.hand(hours(3), approve("jane@example.org")).await.unwrap();
+    let found = (exchange.house.scalar(janes).await, exchange.house.scalar(DONE_BEFORE).await);
+    assert_eq!(found, (1, 0), "it is hers");
+    exchange.hand(hours(4), Verb::Hold { reason: None }).await.unwrap();
+    let done = exchange.hand(hours(5), approve("bob@example.org")).await.unwrap();
+    assert!(done.said.ends_with("; done before, as access: shop"), "{}", done.said);
+    let found = (exchange.house.scalar(janes).await, exchange.house.scalar(DONE_BEFORE).await);
+    assert_eq!(found, (0, 1));
+}
+
+#[tokio::test]
+async fn a_restriction_that_was_none_or_not_theirs_marks_nobody() {
+    let bob = Some("bob@example.org".parse().unwrap());
+    for verb in [Verb::Approve { proof: Some(1), subject: bob }, Verb::Reclassify { kind: "question".into() }]
+    {
+        let mut exchange = Exchange::with("").await;
+        exchange.mail(start(), "jane@example.org", "My data", "", RESTRICTION).await;
+        exchange.hand(start(), Verb::Approve { proof: None, subject: None }).await.unwrap();
+        exchange.work(start()).await;
+        exchange.hand(hours(1), Verb::Hold { reason: None }).await.unwrap();
+        assert_eq!(exchange.marks("jane@example.org").await.len(), 3);
+        exchange.hand(hours(2), verb).await.unwrap();
+        assert_eq!(exchange.marks("jane@example.org").await, []);
     }
 }
 

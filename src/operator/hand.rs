@@ -381,6 +381,16 @@ impl Hand<'_> {
         }
     }
 
+    /// What its systems have done or perhaps done, when that is no longer its own: it must not vanish from its history.
+    fn done_before(&self) -> String {
+        let named = |how: &str, is: fn(&Open) -> bool| {
+            let names = self.grip.tasks.iter().filter(|task| is(task)).map(|task| task.source.as_str());
+            let names = names.collect::<Vec<_>>().join(", ");
+            if names.is_empty() { names } else { format!("; {how} before, as {}: {names}", self.case().kind) }
+        };
+        named("done", Open::is_done) + &named("perhaps done", |task| task.is_asked)
+    }
+
     async fn approve(&self, visit: &mut Visit, proof: Option<u8>) -> Result<Done, NotDone> {
         let case = self.case();
         if matches!(case.status, Status::Approved | Status::Executing) {
@@ -436,7 +446,10 @@ impl Hand<'_> {
         if is_theirs && is_said {
             return Ok(self.already("is that address's already"));
         }
-        visit.set_subject(case.id, subject).await?;
+        let is_new = case.subject.as_ref() != Some(&subject.normalised());
+        let before = if is_new { self.done_before() } else { String::new() };
+        let reason = format!("a person has said whose request it is{before}");
+        visit.set_subject(case, subject, tools.table, &reason).await?;
         // Whatever was approved was so for somebody else.
         let case = Case {
             status: Status::Held,
@@ -449,12 +462,15 @@ impl Hand<'_> {
             case: Case { facts, ..case },
             proof_given: 0,
             is_senders: false,
+            letters: 0,
             names_another: false,
+            tasks: if is_new { Vec::new() } else { self.grip.tasks.clone() },
             ..self.grip.clone()
         };
         let theirs = Hand { tools, grip: &grip, now: self.now };
         if proof.is_some() {
-            return theirs.approve(visit, proof).await;
+            let done = theirs.approve(visit, proof).await?;
+            return Ok(Done { said: done.said + &before, ..done });
         }
         let Some(asked) = theirs.ask(&grip.case.kind, grip.case.proof_needed, grip.case.due)? else {
             return Err(Refusal::Unprovable(self.reference()).into());
@@ -462,7 +478,7 @@ impl Hand<'_> {
         visit.release_waiting(&grip, Some(&asked), "").await?;
         let done = theirs.done(
             Status::AwaitingProof,
-            "is that address's now: it is asked to confirm it, and the question is queued",
+            format!("is that address's now: it is asked to confirm it, and the question is queued{before}"),
         );
         Ok(Done { reply: Some(asked.letter.template), ..done })
     }
@@ -474,7 +490,7 @@ impl Hand<'_> {
             return Ok(self.already(format!("is denied already, because of {why}")));
         }
         self.must_be_quiet("denied")?;
-        let is_done = |task: &&Open| matches!(task.state, Some(TaskState::Done | TaskState::Kept));
+        let is_done = |task: &&Open| task.is_done();
         // A copy that was made has told nobody anything yet.
         if self.verb() != Some(request::Verb::Collect)
             && let Some(task) = self.grip.tasks.iter().find(is_done)
@@ -492,7 +508,7 @@ impl Hand<'_> {
                 Some(self.compose(&answer, told, More::Denied(denial))?)
             }
         };
-        visit.deny(case, denial, reply.as_ref()).await?;
+        visit.deny(case, denial, self.tools.table, reply.as_ref()).await?;
         let told = match &reply {
             Some(_) => "the reply is queued",
             None => "it has no address, so nobody is told: if you know of a way, tell them yourself",
@@ -560,17 +576,20 @@ impl Hand<'_> {
         if let Some(kind) = self.done_at_once() {
             return self.carry_out(visit, kind, how, false).await;
         }
-        if let (Some(request::Verb::Erase), Some(subject)) = (self.verb(), &self.case().subject) {
+        if let (Some(verb @ (request::Verb::Erase | request::Verb::Restrict)), Some(subject)) =
+            (self.verb(), &self.case().subject)
+        {
             // Whoever it was done for, it is not the sender of that mail.
             if self.grip.names_another {
                 return Err(Refusal::Whose(self.reference()).into());
             }
-            let is_done = |task: &Open| matches!(task.state, Some(TaskState::Done | TaskState::Kept));
-            match visit.is_on_hold(subject, self.tools.hold_column).await? {
-                false => drop(visit.erase(self.case().id, subject, key).await?),
+            if verb == request::Verb::Restrict {
+                visit.restrict(self.case().id, subject).await?;
+            } else if !visit.is_on_hold(subject, self.tools.hold_column).await? {
+                visit.erase(self.case().id, subject, key).await?;
+            } else if !self.grip.tasks.iter().any(Open::is_done) {
                 // What systems have erased cannot be denied any more; our own record is kept.
-                true if self.grip.tasks.iter().any(is_done) => {}
-                true => return Err(Refusal::OnHold(self.reference()).into()),
+                return Err(Refusal::OnHold(self.reference()).into());
             }
         }
         visit.stop(self.case(), Change::Complete, how.to_owned()).await?;
@@ -654,24 +673,24 @@ impl Hand<'_> {
             }
         }
         let reply = if asked.is_some() { None } else { self.acknowledge(kind, &planned)? };
-        let reason = format!("from {} to {}{how}", case.kind, kind.name);
-        visit
-            .reclassify(&Reclassified {
-                case,
-                planned: &planned,
-                proof_given: u8::from(self.proof().is_authenticated()),
-                reason: &reason,
-                asked: asked.as_ref(),
-                reply: reply.as_ref(),
-            })
-            .await?;
+        let before = self.done_before();
+        let reason = format!("from {} to {}{how}{before}", case.kind, kind.name);
+        let new = Reclassified {
+            case,
+            planned: &planned,
+            proof_given: u8::from(self.proof().is_authenticated()),
+            reason: &reason,
+            asked: asked.as_ref(),
+            reply: reply.as_ref(),
+        };
+        visit.reclassify(&new, self.tools.table).await?;
         let then = match planned.status {
             Status::Completed => "it is completed".to_owned(),
             Status::AwaitingProof => "its sender is asked to confirm it".to_owned(),
             Status::Held => format!("it is held: {}", planned.held_because.unwrap_or("a person must look")),
             status => format!("it is {}, due on {}", status.name(), written(planned.due)),
         };
-        let done = self.done(planned.status, format!("is of type {} now; {then}", kind.name));
+        let done = self.done(planned.status, format!("is of type {} now; {then}{before}", kind.name));
         let letter = asked.map(|asked| asked.letter).or(reply);
         Ok(Done { kind: kind.name.clone(), reply: letter.map(|letter| letter.template), ..done })
     }

@@ -181,12 +181,15 @@ pub(super) async fn undelivered(
 
 /// The requests that a reply spoke of.
 async fn requests_of(tx: &mut Transaction<'static, Sqlite>, reply: i64) -> Result<Vec<SpokenOf>> {
-    // It bears the reference of one, and speaks of that alone but for these.
+    // It bears the reference of one, and speaks of that alone but for these. What became of a letter to whom a person
+    // has said since that it is not theirs says nothing of it.
     sqlx::query_as(concat!(
         "SELECT r.id AS request, r.reference, r.status, o.template FROM ",
         requests_of_reply!(),
         " WHERE o.id = ? AND (r.id = f.id
             OR o.template IN ('confirm', 'reminder', 'confirmed', 'several', 'withdrawn', 'expired'))
+         AND (o.recipient = r.subject OR NOT EXISTS (SELECT 1 FROM request_events e
+            WHERE e.request_id = r.id AND e.event = 'subject' AND e.at > o.created_at))
          ORDER BY r.id",
     ))
     .bind(reply)

@@ -2,7 +2,7 @@
 //! in one transaction with its history, its clocks, its tasks and the mail about it.
 //!
 //! What a system is being asked is not touched here. What systems had done before a request was held stays on record; a
-//! later approval asks all of them anew.
+//! later approval asks all of them anew. Once it is another request, by its type or by whose it is, only its history tells.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, Step};
 use crate::mailbox::Mark;
 use crate::reply::Outgoing;
-use crate::request::Action;
+use crate::request::{Action, Table};
 use crate::sender::Address;
 
 /// A request, as far as a person's decision about it depends on it.
@@ -82,7 +82,7 @@ pub struct Reclassified<'a> {
     pub planned: &'a Planned,
     /// The step of the ladder that its mail alone has reached.
     pub proof_given: u8,
-    /// From what, to what, and how: for its history.
+    /// From what, to what, how, and what was done for it before: for its history.
     pub reason: &'a str,
     /// The question, if one goes out.
     pub asked: Option<&'a Asked>,
@@ -256,20 +256,31 @@ impl Visit {
     }
 
     /// Records whose request it is, as a person says. Codes that went to anybody else, and what they were to
-    /// confirm, are worth nothing for it.
+    /// confirm, are worth nothing for it; and what was done for somebody else, as `reason` says, is forgotten.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn set_subject(&mut self, request: i64, subject: &Address) -> Result<()> {
+    pub async fn set_subject(
+        &mut self,
+        case: &Case,
+        subject: &Address,
+        table: &Table,
+        reason: &str,
+    ) -> Result<()> {
+        let subject = subject.normalised();
+        let request = case.id;
         let mut batch = Batch::default();
         batch
             .add("UPDATE requests SET subject = ?, proof_given = 0, proven_at = NULL WHERE id = ?;")?
-            .bind(subject.normalised().to_string())?
+            .bind(subject.to_string())?
             .bind(request)?
             .add("DELETE FROM challenges WHERE request_id = ?;")?
             .bind(request)?;
         batch.corrections(request, &[])?;
-        batch.event(request, self.now, "person", "subject", "a person has said whose request it is")?;
+        if case.subject.as_ref() != Some(&subject) {
+            batch.forget_work(request, table)?;
+        }
+        batch.event(request, self.now, "person", "subject", reason)?;
         batch.run(&mut self.tx).await.context("Cannot record whose request it is")
     }
 
@@ -277,7 +288,13 @@ impl Visit {
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn deny(&mut self, case: &Case, denial: Denial, reply: Option<&Outgoing>) -> Result<()> {
+    pub async fn deny(
+        &mut self,
+        case: &Case,
+        denial: Denial,
+        table: &Table,
+        reply: Option<&Outgoing>,
+    ) -> Result<()> {
         let mut batch = Batch::default();
         let flag = (denial == Denial::SuspectedFraud).then(|| denial.name());
         batch
@@ -291,9 +308,7 @@ impl Visit {
         batch.event(case.id, self.now, "person", "denied", denial.name())?;
         batch.abandon_tasks(case.id, self.now)?;
         // A restriction marks its person when it begins.
-        batch
-            .add("DELETE FROM suppressions WHERE request_id = ? AND kind IN ('marketing', 'targeted_ads', 'restricted');")?
-            .bind(case.id)?;
+        batch.unsuppress(case.id, table)?;
         if let Some(reply) = reply {
             batch.reply(case.message, reply, case.in_thread.saturating_add(1), self.now)?;
         }
@@ -389,11 +404,11 @@ impl Visit {
     }
 
     /// Makes a request one of another type, as if its mail had been understood so. Codes that went out for
-    /// the old type are worth nothing for the new one.
+    /// the old type are worth nothing for the new one, and what was done for it is forgotten.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn reclassify(&mut self, new: &Reclassified<'_>) -> Result<()> {
+    pub async fn reclassify(&mut self, new: &Reclassified<'_>, table: &Table) -> Result<()> {
         let Reclassified { case, planned, proof_given, reason, asked, reply } = new;
         let done = planned.status == Status::Completed;
         let mut batch = Batch::default();
@@ -416,6 +431,7 @@ impl Visit {
         batch.add("DELETE FROM challenges WHERE request_id = ?;")?.bind(case.id)?;
         batch.add("DELETE FROM deadlines WHERE request_id = ?;")?.bind(case.id)?;
         batch.corrections(case.id, &[])?;
+        batch.forget_work(case.id, table)?;
         batch.event(case.id, self.now, "person", "reclassified", reason)?;
         match planned.status {
             Status::Held => {
@@ -458,6 +474,13 @@ impl Visit {
         let mut batch = Batch::default();
         batch.event(request, self.now, "person", "note", text)?;
         batch.run(&mut self.tx).await.context("Cannot record the note")
+    }
+}
+
+impl Batch {
+    /// Forgets what systems have to do or have done for a request, and what that has marked.
+    fn forget_work(&mut self, request: i64, table: &Table) -> Result<&mut Self> {
+        self.add("DELETE FROM tasks WHERE request_id = ?;")?.bind(request)?.unsuppress(request, table)
     }
 }
 

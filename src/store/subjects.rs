@@ -69,7 +69,8 @@ impl Store {
         .context("Cannot read the suppression list")
     }
 
-    /// Suppresses `address`; answers whether it was not yet.
+    /// Suppresses `address`; answers whether it was not yet. What a request has suppressed that may still be denied
+    /// stays so from now on, whatever becomes of that.
     ///
     /// # Errors
     /// The database does not work.
@@ -83,7 +84,19 @@ impl Store {
             .execute(&self.write)
             .await
             .context("Cannot add to the suppression list")?;
-        Ok(done.rows_affected() > 0)
+        let is_new = done.rows_affected() > 0;
+        if !is_new {
+            sqlx::query(
+                "UPDATE suppressions SET source = 'operator', request_id = NULL WHERE address = ? AND kind = ?
+                    AND request_id IN (SELECT id FROM requests WHERE closed_at IS NULL)",
+            )
+            .bind(address.normalised().as_str())
+            .bind(kind)
+            .execute(&self.write)
+            .await
+            .context("Cannot add to the suppression list")?;
+        }
+        Ok(is_new)
     }
 
     /// Takes `address` off the list; answers whether it was on it.

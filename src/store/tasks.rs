@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Store;
 use super::tombstones::{EMPTY_LETTERS, tombstone};
-use super::visit::{Batch, SUPPRESS, Visit};
+use super::visit::{Batch, RESTRICTION, SUPPRESS, Visit};
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
@@ -83,6 +83,13 @@ pub struct Open {
     pub state: Option<TaskState>,
     /// Whether it was asked and nobody knows yet what it has done.
     pub is_asked: bool,
+}
+
+impl Open {
+    /// Whether something was done, and not only looked for.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, Some(TaskState::Done | TaskState::Kept))
+    }
 }
 
 /// One system's part of a job that is due.
@@ -169,9 +176,6 @@ pub(super) const JOB: &str =
     (SELECT count(*) FROM request_events e WHERE e.request_id = r.id AND e.event = 'executing') AS begun_times,
     (SELECT coalesce(max(o.in_thread), 0) FROM outbox o WHERE o.message_id = r.message_id) AS in_thread
     FROM requests r JOIN messages m ON m.id = r.message_id";
-
-/// The kind of suppression that says: what is held of this person is kept and not used (GDPR art. 18).
-const RESTRICTED: &str = "restricted";
 
 /// So many requests and tasks are looked at in one go.
 const AT_ONCE: i64 = 100;
@@ -640,15 +644,15 @@ impl Visit {
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn restrict(&mut self, job: &Job) -> Result<Report> {
+    pub async fn restrict(&mut self, request: i64, subject: &Address) -> Result<Report> {
         let mut batch = Batch::default();
-        for kind in ["marketing", "targeted_ads", RESTRICTED] {
+        for kind in RESTRICTION {
             batch
                 .add(SUPPRESS)?
-                .bind(job.subject.normalised().to_string())?
+                .bind(subject.normalised().to_string())?
                 .bind(kind)?
                 .bind("mail")?
-                .bind(job.request)?
+                .bind(request)?
                 .bind(self.now)?;
         }
         batch.run(&mut self.tx).await.context("Cannot mark a person as restricted")?;

@@ -20,7 +20,7 @@ use crate::ladder::{Change, Status, Step};
 use crate::mailbox::{Kind, MailId};
 use crate::message::MessageId;
 use crate::reply::Outgoing;
-use crate::request::Action;
+use crate::request::{Action, Table, Verb};
 use crate::sender::Address;
 
 /// The identity of a mail: what was fetched of it, and its whole size.
@@ -501,12 +501,19 @@ impl Visit {
         Ok(id)
     }
 
-    /// Records where a known mail lies now, still to be filed. Where it lay until now is not forgotten while
-    /// it may lie there as well: both are filed.
+    /// Records where a known mail lies now, still to be filed in `folder`. Where it lay until now is not forgotten
+    /// while it may lie there as well: both are filed.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn seen_again(&mut self, known: i64, mailbox: &str, validity: u32, id: &MailId) -> Result<()> {
+    pub async fn seen_again(
+        &mut self,
+        known: i64,
+        mailbox: &str,
+        validity: u32,
+        id: &MailId,
+        folder: &str,
+    ) -> Result<()> {
         let mut batch = Batch::default();
         batch
             .add(
@@ -519,10 +526,11 @@ impl Visit {
             .bind(mailbox.to_owned())?
             .bind(validity)?
             .bind(id.to_string())?
-            .add("UPDATE messages SET mailbox = ?, validity = ?, mail_id = ?, filed = 0 WHERE id = ?")?
+            .add("UPDATE messages SET mailbox = ?, validity = ?, mail_id = ?, folder = ?, filed = 0 WHERE id = ?")?
             .bind(mailbox.to_owned())?
             .bind(validity)?
             .bind(id.to_string())?
+            .bind(folder.to_owned())?
             .bind(known)?;
         batch.run(&mut self.tx).await.context("Cannot record where a known mail lies")
     }
@@ -568,6 +576,21 @@ pub(super) const MOVE_CURSOR: &str =
 /// Address, kind, source, request and time: whoever is on the list already stays as they are.
 pub(super) const SUPPRESS: &str = "INSERT INTO suppressions (address, kind, source, request_id, created_at)
     VALUES (?, ?, ?, ?, ?) ON CONFLICT (address, kind) DO NOTHING;";
+
+/// The kinds of suppression that a restriction is: no mail, no advertising, and that what is held of this person is
+/// kept and not used (GDPR art. 18).
+pub(super) const RESTRICTION: [&str; 3] = ["marketing", "targeted_ads", "restricted"];
+
+/// What requests of these types suppress: a JSON list of type and kind, with a blank between.
+fn suppressing(table: &Table) -> Result<String> {
+    let pairs = table.types.iter().flat_map(|kind| {
+        let restriction = RESTRICTION.iter().copied().filter(|_| kind.verb == Some(Verb::Restrict));
+        restriction
+            .chain(suppression_kind(kind.action))
+            .map(|suppressed| format!("{} {suppressed}", kind.name))
+    });
+    Ok(serde_json::to_string(&pairs.collect::<Vec<_>>())?)
+}
 
 fn suppression_kind(action: Action) -> Option<&'static str> {
     match action {
@@ -625,6 +648,25 @@ impl Batch {
             .bind("mail")?
             .bind(request)?
             .bind(now)
+    }
+
+    /// Takes back what a request has suppressed, since it is not to be. What another one has suppressed as well
+    /// since then stays, and is that one's from now on.
+    pub(super) fn unsuppress(&mut self, request: i64, table: &Table) -> Result<&mut Self> {
+        self.add(
+            "UPDATE suppressions SET request_id = coalesce(
+                (SELECT e.id FROM requests e WHERE e.subject = suppressions.address AND e.id <> suppressions.request_id
+                    AND e.status NOT IN ('denied', 'withdrawn', 'expired')
+                    AND concat(e.kind, ' ', suppressions.kind) IN (SELECT value FROM json_each(?))
+                    AND (e.closed_at >= suppressions.created_at OR EXISTS (SELECT 1 FROM request_events b
+                        WHERE b.request_id = e.id AND b.event = 'executing' AND b.at >= suppressions.created_at))
+                    ORDER BY e.id LIMIT 1), request_id)
+             WHERE request_id = ?;
+             DELETE FROM suppressions WHERE request_id = ?;",
+        )?
+        .bind(suppressing(table)?)?
+        .bind(request)?
+        .bind(request)
     }
 
     /// One line in the log that is about the log itself.

@@ -176,7 +176,7 @@ pub fn send_from(port: u16, client: Option<&str>, mail: &[u8]) {
     send_to(port, client, "privacy@example.com", mail);
 }
 
-fn send_to(port: u16, client: Option<&str>, recipient: &str, mail: &[u8]) {
+pub fn send_to(port: u16, client: Option<&str>, recipient: &str, mail: &[u8]) {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut expect = |code: &str| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sqlx::Connection;
 
-use crate::house::{House, send_from, text};
+use crate::house::{House, send_to, text};
 use crate::milters::{Filters, Milters};
 use crate::postfix::Postfix;
 use crate::{Need, Outcome, Scenario};
@@ -23,6 +23,9 @@ struct Promise {
     name: &'static str,
     /// Whether their server signs their mail.
     signed: bool,
+    /// Whether they press the button of their mail program for it: their letter goes to the address that the
+    /// newsletter names.
+    by_token: bool,
     letter: &'static str,
     /// What they write to our question.
     answer: Option<&'static str>,
@@ -41,6 +44,7 @@ struct Promise {
 const PLAIN: Promise = Promise {
     name: "",
     signed: false,
+    by_token: false,
     letter: "",
     answer: None,
     hand: None,
@@ -68,6 +72,15 @@ const PROMISES: &[Promise] = &[
         requests: &["opt_out completed"],
         folder: "Opt-out",
         mails: &["opt_out"],
+        left: (true, &["marketing"]),
+        ..PLAIN
+    },
+    // "Opt out by the unsubscribe link at the bottom of any mail": a machine's empty mail, and no mail back.
+    Promise {
+        name: "link",
+        by_token: true,
+        requests: &["opt_out completed"],
+        folder: "Opt-out",
         left: (true, &["marketing"]),
         ..PLAIN
     },
@@ -99,6 +112,27 @@ const PROMISES: &[Promise] = &[
         requests: &["access partly_completed"],
         folder: "Access",
         mails: &["confirm", "confirmed", "categories"],
+        ..PLAIN
+    },
+    // "What was disclosed to third parties for direct marketing".
+    Promise {
+        name: "disclosure",
+        signed: true,
+        letter: "Please tell me which third parties you disclosed my personal information to for their direct marketing purposes last year.",
+        requests: &["disclosure completed"],
+        folder: "Disclosure",
+        mails: &["disclosure", "disclosed"],
+        ..PLAIN
+    },
+    // "Correct your information".
+    Promise {
+        name: "correction",
+        signed: true,
+        letter: "Please change my name from Jan Smith to Jan Doe.",
+        answer: Some("Yes"),
+        requests: &["correction completed"],
+        folder: "Correction",
+        mails: &["confirm", "confirmed", "corrected"],
         ..PLAIN
     },
     // "Delete your information".
@@ -214,7 +248,20 @@ const PROMISES: &[Promise] = &[
         mails: &["child_data"],
         ..PLAIN
     },
+    // A reminder is no second execution: to a person.
+    Promise {
+        name: "reminder",
+        signed: true,
+        letter: "I wrote to you three weeks ago about my personal data and have had no reply to my request. When will you answer it?",
+        requests: &["follow_up approved"],
+        folder: "Follow-up",
+        mails: &["follow_up"],
+        ..PLAIN
+    },
 ];
+
+/// Whose name is changed, and into what.
+const CORRECTED: (&str, &str) = ("correction@example.org", "Jan Doe");
 
 fn every_promise_is_kept() -> Outcome {
     let milters = Milters::start(Filters::Both, "mx.example.com", &["example.org"]);
@@ -225,15 +272,24 @@ fn every_promise_is_kept() -> Outcome {
         *) echo '{\"outcome\":\"done\"}' ;;\nesac\n";
     std::fs::write(&shop, script).unwrap();
     std::fs::set_permissions(&shop, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n").unwrap();
+    let last_year = jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC).year() - 1;
     let house = House::with(&format!(
         "[authentication]\nauthserv_ids = [\"mx.example.com\"]\nreceived_by = [\"mx.example.com\"]\n\
          [[source]]\nname = \"Contacts\"\nlocal = true\n[[source]]\nname = \"Shop\"\ncommand = [{:?}]\n\
-         verbs = [\"collect\", \"erase\", \"cancel\", \"restrict\", \"unpublish\"]\n\
-         [erasure]\ndelay = \"0s\"\n[proof]\ndata_points = [\"postcode\"]\ndata_points_needed = 1\n",
-        shop.display().to_string()
+         verbs = [\"collect\", \"erase\", \"cancel\", \"correct\", \"restrict\", \"unpublish\"]\n\
+         [erasure]\ndelay = \"0s\"\n[proof]\ndata_points = [\"postcode\"]\ndata_points_needed = 1\n\
+         [correction]\nfields = [\"name\"]\n[unsubscribe]\nkeys = [{{ file = {:?} }}]\n\
+         [[disclosure.year]]\nyear = {last_year}\ncategories = [\"postal addresses\"]\n\
+         [[disclosure.year.third_party]]\nname = \"Example Mailings\"\naddress = \"1 Example Street\"\n\
+         business = \"garden tools\"\n",
+        shop.display().to_string(),
+        key.display().to_string()
     ));
     let border = house.border_with(&format!(
-        "myhostname = mx.example.com\nsmtpd_authorized_xclient_hosts = 127.0.0.1\n{}",
+        "myhostname = mx.example.com\nsmtpd_authorized_xclient_hosts = 127.0.0.1\nrecipient_delimiter = +\n\
+         virtual_mailbox_maps = inline:{{ {{ privacy@example.com = all/ }} }}\n{}",
         milters.postfix_settings()
     ));
     import(&house, folder.path());
@@ -304,16 +360,41 @@ fn every_promise_is_kept() -> Outcome {
         house.list(&["outbox", "list", "--state", "sent"]).len(),
         house.list(&["outbox", "list"]).len()
     );
+    assert_eq!(house.names(), BTreeMap::from([(CORRECTED.0.to_owned(), CORRECTED.1.to_owned())]));
+    everybody_is_told_of_a_new_policy(&house);
     house.run(&["audit", "verify"]);
     Ok(())
 }
 
-/// Everybody is a customer, with a postcode; one is on legal hold.
+/// "If the policy changes we tell you by mail": each person once, also who gets no more marketing, and with a way to
+/// opt out of that; and nobody who was erased.
+fn everybody_is_told_of_a_new_policy(house: &House) {
+    let notice =
+        ["notice", "send", "--template", "policy-change", "--name", "policy-2026", "--rate", "600/min"];
+    for _ in 0..2 {
+        house.run(&notice);
+        house.run(&["run", "--once"]);
+    }
+    for promise in PROMISES {
+        let (is_known, _) = promise.left;
+        let mails = house.mails(promise.name);
+        assert_eq!(mails.len(), promise.mails.len() + usize::from(is_known), "{}", promise.name);
+        let last = mails.last().map(String::as_str).unwrap_or_default();
+        assert_eq!(
+            last.contains("\nList-Unsubscribe: <mailto:privacy+u"),
+            is_known,
+            "{}: {last}",
+            promise.name
+        );
+    }
+}
+
+/// Everybody is a customer, with a postcode and a name; one is on legal hold.
 fn import(house: &House, folder: &std::path::Path) {
-    let mut csv = "email,postcode,legal_hold\n".to_owned();
+    let mut csv = "email,postcode,legal_hold,name\n".to_owned();
     for promise in PROMISES {
         let hold = if promise.name == "held" { "yes" } else { "" };
-        csv.push_str(&format!("{}@example.org,10115,{hold}\n", promise.name));
+        csv.push_str(&format!("{}@example.org,10115,{hold},Jan Smith\n", promise.name));
     }
     let file = folder.join("contacts.csv");
     std::fs::write(&file, csv).unwrap();
@@ -331,14 +412,18 @@ struct Post<'a> {
 impl Post<'_> {
     fn send(&mut self, promise: &Promise, subject: &str, fields: &str, words: &str) {
         self.number += 1;
+        let to = match promise.by_token {
+            true => self.house.unsubscribes(promise.name),
+            false => "privacy@example.com".to_owned(),
+        };
         let mail = format!(
-            "From: {0} <{0}@example.org>\nTo: privacy@example.com\nSubject: {subject}\n\
+            "From: {0} <{0}@example.org>\nTo: {to}\nSubject: {subject}\n\
              Date: Mon, 23 Nov 2026 10:00:00 +0000\nMessage-ID: <{1}.test@example.org>\n{fields}\n{words}\n",
             promise.name, self.number
         );
         let mail = if promise.signed { self.milters.sign("example.org", &mail) } else { mail };
         // The filters leave mail from loopback alone.
-        send_from(self.border.plain, Some("ADDR=192.0.2.1 NAME=mail.example.org"), mail.as_bytes());
+        send_to(self.border.plain, Some("ADDR=192.0.2.1 NAME=mail.example.org"), &to, mail.as_bytes());
     }
 
     /// Waits until so many have arrived, and has them read.
@@ -360,6 +445,13 @@ fn name_in(row: &Value, key: &str) -> String {
 impl House {
     fn mails(&self, name: &str) -> Vec<String> {
         self.way_out().mails(&format!("{name}@example.org"))
+    }
+
+    /// The address that a newsletter to somebody names for unsubscribing.
+    fn unsubscribes(&self, name: &str) -> String {
+        let (field, _) = self.run(&["token", &format!("{name}@example.org")]);
+        let address = field.split(['<', '>', ':', '?', '\n']).find(|word| word.contains("+u."));
+        address.expect("a token in the address").to_owned()
     }
 
     /// Type and status of everybody's requests.
@@ -407,12 +499,26 @@ impl House {
 
     /// The addresses of all contacts.
     fn contacts(&self) -> BTreeSet<String> {
+        self.fields().into_keys().collect()
+    }
+
+    /// The names of the contacts whose name is not what it was.
+    fn names(&self) -> BTreeMap<String, String> {
+        let names = self.fields().into_iter().map(|(address, fields)| {
+            let fields: Value = serde_json::from_str(&fields).unwrap();
+            (address, text(&fields, "name"))
+        });
+        names.filter(|(_, name)| name != "Jan Smith").collect()
+    }
+
+    /// Address and fields of all contacts.
+    fn fields(&self) -> BTreeMap<String, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
             let mut db = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-            let rows: Vec<String> =
-                sqlx::query_scalar("SELECT address FROM contacts").fetch_all(&mut db).await.unwrap();
+            let rows: Vec<(String, String)> =
+                sqlx::query_as("SELECT address, fields FROM contacts").fetch_all(&mut db).await.unwrap();
             rows.into_iter().collect()
         })
     }
