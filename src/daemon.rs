@@ -90,8 +90,10 @@ impl Parts {
     /// A mistake of the operator's: a rule, a template, a password, a CA file or a DNS configuration that
     /// cannot be used.
     pub fn load(config: &Config) -> Result<Self> {
+        let rules = Rules::load(config)?;
+        config.check_secrets()?;
         Ok(Self {
-            rules: Rules::load(config)?,
+            rules,
             mailboxes: mailboxes(config)?,
             inspected: mailboxes(config)?,
             mailer: mailer(config)?,
@@ -204,7 +206,7 @@ pub fn clock(config: &Config, table: &Table) -> Result<Clock> {
 /// # Errors
 /// A key that cannot be read, or is too short.
 pub fn tokens(config: &Config) -> Result<Tokens> {
-    Ok(Tokens::new(&config.unsubscribe.read_keys()?, &config.own_addresses))
+    Ok(Tokens::new(&config.unsubscribe_keys()?, &config.own_addresses))
 }
 
 /// The mailboxes that `config` names. Connects to none.

@@ -86,7 +86,7 @@ async fn run(config: &Config, once: bool) -> Result<()> {
         check_watchdog(sd_notify::watchdog_enabled(), config.poll_interval).map_err(as_mistake)?;
     }
     let stop = listen_for_signals()?;
-    config.check_database().map_err(|error| as_mistake(error.into()))?;
+    config.check_places()?;
     let parts = Parts::load(config).map_err(as_mistake)?;
     let daemon = Daemon::open(config, parts).await.map_err(|error| match error.downcast::<Taken>() {
         Ok(taken) => Mistake(taken.to_string()).into(),
@@ -156,13 +156,11 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
             smtp.username.as_deref().unwrap_or("none")
         );
     }
-    for imap in &config.imap {
-        imap.password.read().map_err(as_mistake)?;
-    }
+    config.check_secrets()?;
     let mut boxes = mailboxes(config).map_err(as_mistake)?;
     let mailer = mailer(config).map_err(as_mistake)?;
     let verifier = verifier(config).map_err(as_mistake)?;
-    config.check_database().map_err(|error| as_mistake(error.into()))?;
+    config.check_places()?;
     if offline {
         println!("servers        not asked (--offline)");
         return Ok(());
