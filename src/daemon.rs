@@ -72,6 +72,19 @@ pub struct Daemon {
     _sole: Vec<Sole>,
 }
 
+/// What one full pass has done, and what is open after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Once {
+    /// Mails read.
+    pub mails: u64,
+    /// Replies that a server took.
+    pub sent: u64,
+    /// Requests that are open.
+    pub open: i64,
+    /// Those of them that wait for a person.
+    pub held: i64,
+}
+
 /// All that a daemon is made of before it touches the database or the network.
 pub struct Parts {
     rules: Rules,
@@ -366,7 +379,7 @@ impl Daemon {
     ///
     /// # Errors
     /// The first thing that did not work; the rest has been done all the same.
-    pub async fn run_once(mut self, stop: Stop) -> Result<()> {
+    pub async fn run_once(mut self, stop: Stop, done: &mut Once) -> Result<()> {
         let begun = Timestamp::now();
         let mut all_read = true;
         let mut failure = None;
@@ -408,6 +421,7 @@ impl Daemon {
             match self.intake.pass(mailbox, &|| stop.is_asked()).await {
                 Ok(Passed { mails, unfiled, all_read: this_one }) => {
                     all_read &= this_one;
+                    done.mails += mails;
                     record_refusal(&self.intake.store, &name, None).await;
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                     if unfiled > 0 {
@@ -445,14 +459,20 @@ impl Daemon {
             note(&mut failure, error);
         }
         let _ = read.send(true);
-        if let Err(error) = out.await.context("The outbox broke off")? {
-            note(&mut failure, error);
+        match out.await.context("The outbox broke off")? {
+            Ok(sent) => done.sent = sent,
+            Err(error) => note(&mut failure, error),
         }
         if let Err(error) = self.notices.run(true, &stop).await {
             note(&mut failure, error);
         }
         if let Err(error) = self.intake.watch.record(&self.intake.store).await {
             note(&mut failure, error);
+        }
+        let now = Timestamp::now();
+        match self.intake.store.standing(now.to_zoned_datetime(TimeZone::UTC).date(), now).await {
+            Ok(standing) => (done.open, done.held) = (standing.requests_open, standing.requests_held),
+            Err(error) => note(&mut failure, error),
         }
         self.intake.store.close().await;
         failure.map_or(Ok(()), Err)
@@ -520,20 +540,21 @@ impl Daemon {
     }
 }
 
-/// Sends what is queued until `finished`, and then once more; until `stop` at the most.
+/// Sends what is queued until `finished`, and then once more; until `stop` at the most. Answers how many were sent.
 async fn drain_until(
     outbox: Outbox,
     intake: Arc<Intake>,
     mut finished: watch::Receiver<bool>,
     stop: Stop,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut sent = 0;
     loop {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
         let last = *finished.borrow();
-        outbox.drain(&stop).await?;
+        sent += outbox.drain(&stop).await?.sent;
         if last {
-            return Ok(());
+            return Ok(sent);
         }
         tokio::select! {
             () = queued => {}
