@@ -681,6 +681,10 @@ pub struct ImapConfig {
     /// The folder that is watched. Default "INBOX".
     #[serde(default = "default_inbox")]
     pub inbox: String,
+    /// The folder for junk, in which requests are looked for every night, as the server calls it. Default: the one
+    /// that the server marks so.
+    #[serde(default)]
+    pub junk: Option<String>,
     /// The longest wait for an answer of the server; each step has a limit of its own, and none is longer
     /// than this. Default 10m, at least 1s.
     #[serde(default = "default_patience", deserialize_with = "duration")]
@@ -1687,6 +1691,24 @@ impl Config {
             }
             if !folder_name_is_sound(&imap.inbox) {
                 return Err((path("inbox"), format!("imap.inbox: {FOLDER_NAME_RULE}")));
+            }
+            if let Some(junk) = &imap.junk {
+                // What is only read may also have a name in the server's own alphabet (RFC 3501 section 5.1.3).
+                if !folder_name_is_sound(&junk.replace('&', "")) {
+                    return Err((path("junk"), format!("imap.junk: {}", FOLDER_NAME_RULE.replace(" &", ""))));
+                }
+                let folders = &self.folders;
+                let own = [&folders.held, &folders.automatic, &folders.unreadable];
+                let mut own = own.into_iter().chain(folders.types.values());
+                if junk.eq_ignore_ascii_case(&imap.inbox)
+                    || own.any(|own| *junk == format!("{}{own}", folders.prefix))
+                {
+                    return Err((
+                        path("junk"),
+                        "imap.junk: is a folder that mail is read from or filed in; name the one for junk"
+                            .into(),
+                    ));
+                }
             }
             if imap.patience < SHORTEST_PATIENCE {
                 return Err((path("patience"), format!("imap.patience: {PATIENCE_RULE}")));

@@ -728,3 +728,25 @@ fn what_is_made_where_it_is_missing_needs_its_folder() {
         "c.toml:12: directory.path: there is no folder gone; make it, or correct the path"
     );
 }
+
+#[test]
+fn the_folder_for_junk() {
+    let case = |junk: &str, expected: &str| {
+        let imap = format!(
+            "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"PATH\"\njunk = {junk:?}\n[directory]"
+        );
+        broken("[directory]", &imap, expected);
+    };
+    let taken = "c.toml:16: imap.junk: is a folder that mail is read from or filed in; name the one for junk";
+    case("inbox", taken);
+    case("Held", taken);
+    case(
+        "Junk*",
+        "c.toml:16: imap.junk: a folder name is 1 to 100 printable ASCII characters other than \" \\ * % and does not begin with '.'",
+    );
+    // Nothing but the database is wrong with this one.
+    case(
+        "INBOX.Ind&AOk-sirables",
+        "c.toml:1: database: there is no folder /nonexistent; make it, or correct the path",
+    );
+}

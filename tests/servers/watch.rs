@@ -75,6 +75,7 @@ fn requests_among_junk_are_found_and_held() -> Outcome {
     );
     let (said, log) = house.run(&["reconcile"]);
     assert_eq!(said, "3 mails looked at, 0 unaccounted; 1 request found among junk\n", "{log}");
+    assert!(log.contains("the server marks this folder as that for junk"), "{log}");
     assert_eq!(statuses(&house), [pair("ann", "held"), pair("jane", "completed")]);
     assert_eq!((house.filed("Spam").len(), house.filed("Held").len()), (1, 1));
     assert_eq!(house.list(&["outbox", "list"]).len(), 1, "jane's alone");
