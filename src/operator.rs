@@ -348,9 +348,9 @@ fn init(file: &Path) -> Result<()> {
     })?;
     out.write_all(SAMPLE_CONFIG.as_bytes()).with_context(|| format!("Cannot write {}", file.display()))?;
     tell!(
-        "Wrote {}. Fill in the mailbox and the server, then: privacyd check --config {}",
+        "Wrote {}. Fill in your addresses, the mailbox, the server, where the database is to be, and where the passwords are; then: {} check",
         file.display(),
-        file.display()
+        as_called(&file.display().to_string())
     );
     Ok(())
 }

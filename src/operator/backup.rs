@@ -111,7 +111,9 @@ pub(super) async fn recovery(store: &Store, command: Recovery) -> Result<ExitCod
             None => not_found("No recovery lasts"),
             Some(Ended { held, unknown }) => {
                 print(&format!(
-                    "Ended. Of the requests that were open before it {held} are held, of the replies from before it {unknown} are of unknown fate"
+                    "Ended. From before it {} held, and {} of unknown fate",
+                    counted(held, "open request is", "open requests are"),
+                    counted(unknown, "reply is", "replies are")
                 ))?;
                 Ok(ExitCode::SUCCESS)
             }

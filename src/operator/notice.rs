@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Mistake, as_mistake, grid, not_found, print, print_json, time};
+use super::{Mistake, as_mistake, counted, grid, not_found, print, print_json, time};
 use crate::cli::{Notice, NoticeSend};
 use crate::config::Config;
 use crate::daemon;
@@ -71,7 +71,8 @@ async fn send(store: &Store, config: &Config, options: &NoticeSend) -> Result<Ex
     let new = queue(store, notice, now, |count| bar.inc(count)).await?;
     bar.finish_and_clear();
     tell!(
-        "Notice {name}: {new} people queued, {} a minute. See: privacyd notice status {name}",
+        "Notice {name}: {} queued, {} a minute. See: privacyd notice status {name}",
+        counted(new, "person", "people"),
         options.rate
     );
     Ok(ExitCode::SUCCESS)
@@ -117,7 +118,7 @@ async fn look(
     let all: i64 = people.values().sum();
     let languages: Vec<String> =
         people.iter().map(|(language, count)| format!("{language} {count}")).collect();
-    tell!("Notice {name}: {all} people would be queued ({})", languages.join(", "));
+    tell!("Notice {name}: {} would be queued ({})", counted(all, "person", "people"), languages.join(", "));
     let unsubscribe = if config.unsubscribe.keys.is_empty() { "without" } else { "with" };
     tell!("Each mail {unsubscribe} a List-Unsubscribe field. Nothing has been queued");
     for language in people.keys() {
