@@ -379,8 +379,9 @@ impl Daemon {
     ///
     /// # Errors
     /// The first thing that did not work; the rest has been done all the same.
-    pub async fn run_once(mut self, stop: Stop, done: &mut Once) -> Result<()> {
+    pub async fn run_once(mut self, stop: Stop) -> Result<Once> {
         let begun = Timestamp::now();
+        let mut done = Once::default();
         let mut all_read = true;
         let mut failure = None;
         set_back(&self.intake.store).await;
@@ -421,7 +422,6 @@ impl Daemon {
             match self.intake.pass(mailbox, &|| stop.is_asked()).await {
                 Ok(Passed { mails, unfiled, all_read: this_one }) => {
                     all_read &= this_one;
-                    done.mails += mails;
                     record_refusal(&self.intake.store, &name, None).await;
                     info!(mailbox = name, mails, unfiled, "mailbox read");
                     if unfiled > 0 {
@@ -429,6 +429,7 @@ impl Daemon {
                             anyhow::anyhow!("Mailbox {name} refused to file {unfiled} mails: see the log");
                         note(&mut failure, error);
                     }
+                    done.mails += mails;
                 }
                 Err(error) => {
                     all_read = false;
@@ -475,7 +476,7 @@ impl Daemon {
             Err(error) => note(&mut failure, error),
         }
         self.intake.store.close().await;
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(done), Err)
     }
 
     /// Looks through all mailboxes for mail that the ledger does not account for.

@@ -37,7 +37,7 @@ use crate::cli::{
 use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config, SourceSort};
 use crate::correction::Edit;
-use crate::daemon::{Daemon, Once, Parts, Rules, mailboxes, mailer, tokens, verifier};
+use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::sender::Address;
 use crate::source::{Kept, LONGEST_REPORT, Source};
 use crate::stop::Stop;
@@ -104,8 +104,7 @@ async fn run(config: &Config, once: bool) -> Result<()> {
     if !once {
         return daemon.run(stop).await;
     }
-    let mut done = Once::default();
-    daemon.run_once(stop, &mut done).await?;
+    let done = daemon.run_once(stop).await?;
     let me = as_called(&config.file.name);
     tell!(
         "{} read, {} sent; {} open, {} of them held for a person. See {me} messages list, and {me} requests list",
