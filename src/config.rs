@@ -781,7 +781,7 @@ pub enum SecretSource {
 }
 
 /// How the place of a secret is written.
-const SECRET_FORMS: &str = "{ file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
+pub const SECRET_FORMS: &str = "{ file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
 
 impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

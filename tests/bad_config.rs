@@ -364,7 +364,7 @@ fn systems() {
     );
     case(
         "name = \"a\"\nurl = \"https://crm.example.com/\"\nsecret = { file = \"ROOT/empty\" }",
-        "c.toml:14: source \"a\": secret: The secret file empty is empty",
+        "c.toml:14: source \"a\": secret: The secret file empty is empty. The key says where the secret is: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }",
     );
     case(
         "name = \"a\"\nlocal = true\nverbs = []",
