@@ -1,5 +1,6 @@
 //! The command line: what can be said to privacyd, and its help.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -256,6 +257,7 @@ pub enum Requests {
     #[command(after_help = "Example:\n  privacyd requests show PR-7F3K2M")]
     Show {
         /// Its reference.
+        #[arg(value_parser = reference)]
         reference: String,
         /// As one JSON object.
         #[arg(long)]
@@ -266,6 +268,7 @@ pub enum Requests {
     #[command(after_help = "Example:\n  privacyd requests evidence PR-7F3K2M --output ./PR-7F3K2M")]
     Evidence {
         /// Its reference.
+        #[arg(value_parser = reference)]
         reference: String,
         /// The folder to make; one that exists is refused.
         #[arg(long, value_name = "FOLDER")]
@@ -276,6 +279,7 @@ pub enum Requests {
     #[command(after_help = "Example:\n  privacyd requests copy PR-7F3K2M --output ./PR-7F3K2M")]
     Copy {
         /// Its reference.
+        #[arg(value_parser = reference)]
         reference: String,
         /// The folder to make; one that exists is refused.
         #[arg(long, value_name = "FOLDER")]
@@ -285,6 +289,7 @@ pub enum Requests {
     #[command(after_help = "Example:\n  privacyd requests explain PR-7F3K2M")]
     Explain {
         /// Its reference.
+        #[arg(value_parser = reference)]
         reference: String,
         /// As one JSON object.
         #[arg(long)]
@@ -295,6 +300,7 @@ pub enum Requests {
     #[command(after_help = "Example:\n  privacyd requests extend PR-7F3K2M --reason complexity")]
     Extend {
         /// Its reference.
+        #[arg(value_parser = reference)]
         reference: String,
         /// Why: the notice puts it into words, in the language of the request. The GDPR knows the first two.
         #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.map(Reason::name)).map(|name| Reason::parse(&name).unwrap_or(Reason::Other)))]
@@ -417,10 +423,16 @@ pub enum Requests {
 #[derive(Debug, Args)]
 pub struct One {
     /// Its reference.
+    #[arg(value_parser = reference)]
     pub reference: String,
     /// Say what has become of it as one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A reference as it is stored: people write and read it aloud in small letters too.
+fn reference(text: &str) -> Result<String, Infallible> {
+    Ok(text.trim().to_uppercase())
 }
 
 /// Words of the operator's for a history that is read line by line.

@@ -14,6 +14,7 @@ use bytesize::ByteSize;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use serde::de::{MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
@@ -33,6 +34,7 @@ pub struct Config {
     #[serde(default = "default_poll_interval", deserialize_with = "duration")]
     pub poll_interval: Duration,
     /// Every address that is ours. Mail from one of them is never answered; the first one answers.
+    #[serde(deserialize_with = "addresses")]
     pub own_addresses: Vec<Address>,
     /// Language of a reply when the mail's own cannot be told, or has no template. Default "en".
     #[serde(default = "default_language")]
@@ -407,24 +409,6 @@ pub struct Unsubscribe {
 impl Unsubscribe {
     /// A key needs at least so many bytes: 128 bits, were they all random.
     const LEAST_KEY: usize = 16;
-
-    /// Reads the keys.
-    ///
-    /// # Errors
-    /// One sentence that says which key cannot be read or is too short, never what is in it.
-    pub fn read_keys(&self) -> anyhow::Result<Vec<Secret>> {
-        let keys = self.keys.iter().enumerate().map(|(index, source)| {
-            let place = format!("unsubscribe.keys, entry {}", index + 1);
-            let key = source.read().map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
-            anyhow::ensure!(
-                key.expose().len() >= Self::LEAST_KEY,
-                "{place}: the key is shorter than {} bytes; `openssl rand -hex 32` makes a good one",
-                Self::LEAST_KEY
-            );
-            Ok(key)
-        });
-        keys.collect()
-    }
 }
 
 /// A system that holds people's data; see [`crate::source`].
@@ -682,7 +666,7 @@ pub struct ImapConfig {
     /// The server's host name, which its certificate must bear.
     pub host: String,
     /// Default 993.
-    #[serde(default = "default_imap_port")]
+    #[serde(default = "default_imap_port", deserialize_with = "port")]
     pub port: u16,
     /// "implicit" (the default), or "none", to loopback only.
     #[serde(default)]
@@ -697,6 +681,10 @@ pub struct ImapConfig {
     /// The folder that is watched. Default "INBOX".
     #[serde(default = "default_inbox")]
     pub inbox: String,
+    /// The folder for junk, in which requests are looked for every night, as the server calls it. Default: the one
+    /// that the server marks so.
+    #[serde(default)]
+    pub junk: Option<String>,
     /// The longest wait for an answer of the server; each step has a limit of its own, and none is longer
     /// than this. Default 10m, at least 1s.
     #[serde(default = "default_patience", deserialize_with = "duration")]
@@ -731,7 +719,7 @@ pub struct SmtpConfig {
     /// The server's host name, which its certificate must bear.
     pub host: String,
     /// Default 465 with implicit TLS, 587 with STARTTLS, 25 with none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some_port")]
     pub port: Option<u16>,
     /// "implicit" (the default), "starttls", or "none", to loopback only.
     #[serde(default)]
@@ -782,8 +770,7 @@ pub struct DirectoryConfig {
 }
 
 /// Where a secret is.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub enum SecretSource {
     /// The first line of this file.
     File(PathBuf),
@@ -791,6 +778,74 @@ pub enum SecretSource {
     Env(String),
     /// The systemd credential of this name (LoadCredential= in the unit).
     Credential(String),
+}
+
+/// How the place of a secret is written.
+pub const SECRET_FORMS: &str = "{ file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretPlace)
+    }
+}
+
+/// Reads the place of a secret. Whatever else stands there may be the secret itself, and is in no sentence.
+struct SecretPlace;
+
+impl SecretPlace {
+    fn is_no_place<E: serde::de::Error>() -> E {
+        E::custom(format!("no secret belongs into this file; write where it is: {SECRET_FORMS}"))
+    }
+}
+
+impl<'de> Visitor<'de> for SecretPlace {
+    type Value = SecretSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the place of a secret: ")?;
+        f.write_str(SECRET_FORMS)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretSource, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<String>()? {
+            let place = map.next_value::<String>().map_err(|_| Self::is_no_place::<A::Error>())?;
+            let place = match key.as_str() {
+                "file" => SecretSource::File(place.into()),
+                "env" => SecretSource::Env(place),
+                "credential" => SecretSource::Credential(place),
+                _ => return Err(Self::is_no_place()),
+            };
+            if found.replace(place).is_some() {
+                return Err(serde::de::Error::custom(format!("a secret has one place: {SECRET_FORMS}")));
+            }
+        }
+        found.ok_or_else(Self::is_no_place)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<SecretSource, E> {
+        Err(Self::is_no_place())
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<SecretSource, E> {
+        Err(Self::is_no_place())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<SecretSource, E> {
+        Err(Self::is_no_place())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<SecretSource, E> {
+        Err(Self::is_no_place())
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<SecretSource, E> {
+        Err(Self::is_no_place())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<SecretSource, E> {
+        Err(Self::is_no_place())
+    }
 }
 
 /// A secret in memory. It has no Display, and its Debug says nothing.
@@ -841,13 +896,16 @@ impl SecretSource {
                 }
                 let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                     anyhow::anyhow!(
-                        "There are no systemd credentials here: add LoadCredential={name}:… to the unit; by hand, set CREDENTIALS_DIRECTORY to the folder of the file {name}"
+                        "There are no systemd credentials here, so no {name}: add LoadCredential={name}:… to the unit; by hand, set CREDENTIALS_DIRECTORY to the folder of the file {name}"
                     )
                 })?;
                 let path = Path::new(&folder).join(name);
                 (
                     std::fs::read_to_string(&path).map_err(|error| {
-                        anyhow::anyhow!("Cannot read the systemd credential {name}: {error}")
+                        anyhow::anyhow!(
+                            "Cannot read the systemd credential {name}, {}: {error}",
+                            path.display()
+                        )
                     })?,
                     format!("The systemd credential {name}"),
                 )
@@ -904,9 +962,62 @@ fn default_sessions() -> u16 {
     32
 }
 
+/// Reads a text; in the place of anything else `form` is asked for, which says how it is written.
+fn written<'de, D: Deserializer<'de>>(deserializer: D, form: &'static str) -> Result<String, D::Error> {
+    struct Text(&'static str);
+
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}, in quotation marks", self.0)
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+    }
+
+    deserializer.deserialize_any(Text(form))
+}
+
+/// Reads 1 to 65535.
+fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    struct Port;
+
+    impl Visitor<'_> for Port {
+        type Value = u16;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number from 1 to 65535, without quotation marks")
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<u16, E> {
+            let wrong = || E::invalid_value(Unexpected::Signed(number), &self);
+            u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(wrong)
+        }
+    }
+
+    deserializer.deserialize_any(Port)
+}
+
+fn some_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    port(deserializer).map(Some)
+}
+
+/// Reads addresses, and says which of them is none.
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Address>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let address = |(index, text): (usize, &String)| {
+        text.parse()
+            .map_err(|error| serde::de::Error::custom(format!("entry {}, {text:?}, is {error}", index + 1)))
+    };
+    texts.iter().enumerate().map(address).collect()
+}
+
 /// Reads "192.0.2.53", "192.0.2.53:5353", "[2001:db8::53]:5353".
 fn resolver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let text = written(deserializer, "an address like \"127.0.0.1\" or \"127.0.0.1:5353\"")?;
     let without_port = || Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, 53));
     let wrong = || {
         serde::de::Error::custom(format!(
@@ -918,7 +1029,7 @@ fn resolver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketA
 
 /// Reads "30s", "5m", "1h 30m", "14d"; a day is 24 hours.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let text = written(deserializer, "a duration like \"30s\", \"5m\" or \"14d\"")?;
     text.parse::<jiff::Span>()
         .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()))
         .ok()
@@ -930,7 +1041,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 
 /// Reads "08:00": hours and minutes of the 24-hour clock.
 fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let text = written(deserializer, "a time of day like \"08:00\" or \"17:30\"")?;
     Time::strptime("%H:%M", &text).map(Some).map_err(|_| {
         serde::de::Error::custom(format!("{text:?} is not a time of day like \"08:00\" or \"17:30\""))
     })
@@ -938,7 +1049,7 @@ fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time
 
 /// Reads "30d", "24 months", "2 years", as the calendar has them.
 fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let text = written(deserializer, "a time like \"30d\" or \"24 months\"")?;
     text.parse().map_err(|_| {
         serde::de::Error::custom(format!("{text:?} is not a time like \"30d\" or \"24 months\""))
     })
@@ -965,18 +1076,41 @@ pub fn parse_toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Res
         let start = error.span().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let key = text
-            .lines()
-            .nth(line - 1)
-            .and_then(|line| line.split_once('='))
-            .map(|(key, _)| format!("{}: ", key.trim()))
-            .unwrap_or_default();
-        let message = error.message().replace('\n', " ");
+        let key = key_at(text, line).map(|key| format!("{key}: ")).unwrap_or_default();
+        let mut message = error.message().replace('\n', " ");
+        for (kind, numbers) in NUMBERS {
+            if let Some(before) = message.strip_suffix(kind) {
+                message = format!("{before}{numbers}");
+            }
+        }
         // The parser's own sentence already names a key that is unknown or missing.
         let is_named = ["unknown field", "missing field"].iter().any(|it| message.contains(it));
         let key = if is_named { String::new() } else { key };
         FileError { file: file.to_owned(), line, message: format!("{key}{message}") }
     })
+}
+
+/// What numbers are called that the parser calls by their types.
+const NUMBERS: [(&str, &str); 4] = [
+    ("expected u16", "expected a number from 0 to 65535"),
+    ("expected u32", "expected a number from 0 to 4294967295"),
+    ("expected i16", "expected a number"),
+    ("expected path string", "expected a path in quotation marks"),
+];
+
+/// The key whose value stands in this line (from 1), or has begun in one above. What is no key may be a secret.
+fn key_at(text: &str, line: usize) -> Option<&str> {
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let is_key =
+        |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let goes_on = |line: &str| line.trim_start().starts_with(['"', '\'', '{']);
+    for line in lines.into_iter().rev() {
+        let found = line.split_once('=').map(|(key, _)| key.trim()).filter(|key| is_key(key));
+        if found.is_some() || !goes_on(line) {
+            return found;
+        }
+    }
+    None
 }
 
 /// The line (from 1) of the key at `path` in `text`; a number in the path indexes an array of
@@ -1021,7 +1155,9 @@ impl Config {
                 path.display()
             )
         })?;
-        Ok(Self::parse(&path.display().to_string(), &text)?)
+        let config = Self::parse(&path.display().to_string(), &text)?;
+        config.check_own_files()?;
+        Ok(config)
     }
 
     /// Parses and checks a configuration; `file` is only its name for error messages.
@@ -1040,18 +1176,139 @@ impl Config {
     /// Whether there is a folder for the database.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or it is not for us to look into.
     pub fn check_database(&self) -> Result<(), FileError> {
-        match self.database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            Some(folder) if !folder.is_dir() => {
+        self.check_parent(&self.database, &["database"], "database")
+    }
+
+    /// Whether there is a database.
+    ///
+    /// # Errors
+    /// There is none, or no folder for one.
+    pub fn find_database(&self) -> Result<(), FileError> {
+        self.check_database()?;
+        match self.database.try_exists() {
+            Ok(false) => {
                 let message = format!(
-                    "database: there is no folder {}; make it, or correct the path",
-                    folder.display()
+                    "database: there is no {} yet; begin with privacyd run, which makes it, or correct the path",
+                    self.database.display()
                 );
                 Err(self.file.mistake(&["database"], message))
             }
-            _ => Ok(()),
+            // What keeps it from being opened, opening it tells.
+            Ok(true) | Err(_) => Ok(()),
         }
+    }
+
+    /// Whether there are folders for what is made where it is missing: the database, Maildirs, and a folder for
+    /// replies. One with a wrong name must not be made somewhere with all that is above it.
+    ///
+    /// # Errors
+    /// There is none for one of them.
+    pub fn check_places(&self) -> Result<(), FileError> {
+        self.check_database()?;
+        for (index, maildir) in self.maildir.iter().enumerate() {
+            self.check_parent(&maildir.path, &["maildir", &index.to_string(), "path"], "maildir.path")?;
+        }
+        if let Some(directory) = &self.directory {
+            self.check_parent(&directory.path, &["directory", "path"], "directory.path")?;
+        }
+        Ok(())
+    }
+
+    fn check_parent(&self, file: &Path, path: &[&str], key: &str) -> Result<(), FileError> {
+        let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+            return Ok(());
+        };
+        let message = match std::fs::metadata(folder) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                format!(
+                    "{key}: the folder {} is not for this user to look into; try it with sudo",
+                    folder.display()
+                )
+            }
+            Ok(_) | Err(_) => {
+                format!("{key}: there is no folder {}; make it, or correct the path", folder.display())
+            }
+        };
+        Err(self.file.mistake(path, message))
+    }
+
+    /// The folders of rules and templates that are named must be there.
+    fn check_own_files(&self) -> Result<(), FileError> {
+        for (key, folder) in [("rules", &self.rules), ("templates", &self.templates)] {
+            if let Some(folder) = folder.as_ref().filter(|folder| !folder.is_dir()) {
+                let message = format!(
+                    "{key}: there is no folder {}; make it, correct the path, or leave the key out for the built-in ones",
+                    folder.display()
+                );
+                return Err(self.file.mistake(&[key], message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every secret and CA file of the mailboxes and of the way out once, to see that it can be.
+    ///
+    /// # Errors
+    /// The first that cannot be: file, line, key and remedy.
+    pub fn check_secrets(&self) -> Result<(), FileError> {
+        for (index, imap) in self.imap.iter().enumerate() {
+            let index = index.to_string();
+            self.check_secret(&imap.password, &["imap", &index, "password"], "imap.password")?;
+            let is_used = imap.tls != ImapTls::None;
+            let ca_file = imap.ca_file.as_deref().filter(|_| is_used);
+            self.check_ca_file(ca_file, &["imap", &index, "ca_file"], "imap.ca_file")?;
+        }
+        if let Some(smtp) = &self.smtp {
+            if let Some(password) = &smtp.password {
+                self.check_secret(password, &["smtp", "password"], "smtp.password")?;
+            }
+            let ca_file = smtp.ca_file.as_deref().filter(|_| smtp.tls != SmtpTls::None);
+            self.check_ca_file(ca_file, &["smtp", "ca_file"], "smtp.ca_file")?;
+        }
+        Ok(())
+    }
+
+    fn check_secret(&self, source: &SecretSource, path: &[&str], key: &str) -> Result<(), FileError> {
+        source.read().map(drop).map_err(|error| {
+            let message = format!("{key}: {error}. The key says where the secret is: {SECRET_FORMS}");
+            self.file.mistake(path, message)
+        })
+    }
+
+    fn check_ca_file(&self, file: Option<&Path>, path: &[&str], key: &str) -> Result<(), FileError> {
+        let Some(file) = file else { return Ok(()) };
+        crate::tls::client_config(Some(file)).map(drop).map_err(|error| {
+            let message =
+                format!("{key}: {error:#}; name a file of certificates (PEM), or leave the key out");
+            self.file.mistake(path, message)
+        })
+    }
+
+    /// The keys of the unsubscribe tokens.
+    ///
+    /// # Errors
+    /// One cannot be read or is too short: file, line, key and remedy, never what is in it.
+    pub fn unsubscribe_keys(&self) -> Result<Vec<Secret>, FileError> {
+        let read = |(index, source): (usize, &SecretSource)| {
+            let mistake = |what: String| {
+                let message = format!("unsubscribe.keys, entry {}: {what}", index + 1);
+                self.file.mistake(&["unsubscribe", "keys", &index.to_string()], message)
+            };
+            let key = source.read().map_err(|error| {
+                mistake(format!("{error}. An entry says where the key is: {SECRET_FORMS}"))
+            })?;
+            if key.expose().len() < Unsubscribe::LEAST_KEY {
+                return Err(mistake(format!(
+                    "the key is shorter than {} bytes; `openssl rand -hex 32` makes a good one",
+                    Unsubscribe::LEAST_KEY
+                )));
+            }
+            Ok(key)
+        };
+        self.unsubscribe.keys.iter().enumerate().map(read).collect()
     }
 
     /// What types cannot say. The error is the path of the key, and the sentence about it.
@@ -1434,6 +1691,24 @@ impl Config {
             }
             if !folder_name_is_sound(&imap.inbox) {
                 return Err((path("inbox"), format!("imap.inbox: {FOLDER_NAME_RULE}")));
+            }
+            if let Some(junk) = &imap.junk {
+                // What is only read may also have a name in the server's own alphabet (RFC 3501 section 5.1.3).
+                if !folder_name_is_sound(&junk.replace('&', "")) {
+                    return Err((path("junk"), format!("imap.junk: {}", FOLDER_NAME_RULE.replace(" &", ""))));
+                }
+                let folders = &self.folders;
+                let own = [&folders.held, &folders.automatic, &folders.unreadable];
+                let mut own = own.into_iter().chain(folders.types.values());
+                if junk.eq_ignore_ascii_case(&imap.inbox)
+                    || own.any(|own| *junk == format!("{}{own}", folders.prefix))
+                {
+                    return Err((
+                        path("junk"),
+                        "imap.junk: is a folder that mail is read from or filed in; name the one for junk"
+                            .into(),
+                    ));
+                }
             }
             if imap.patience < SHORTEST_PATIENCE {
                 return Err((path("patience"), format!("imap.patience: {PATIENCE_RULE}")));

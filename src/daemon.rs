@@ -75,6 +75,19 @@ pub struct Daemon {
     _sole: Vec<Sole>,
 }
 
+/// What one full pass has done, and what is open after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Once {
+    /// Mails read.
+    pub mails: u64,
+    /// Replies that a server took.
+    pub sent: u64,
+    /// Requests that are open.
+    pub open: i64,
+    /// Those of them that wait for a person.
+    pub held: i64,
+}
+
 /// All that a daemon is made of before it touches the database or the network.
 pub struct Parts {
     rules: Rules,
@@ -93,8 +106,10 @@ impl Parts {
     /// A mistake of the operator's: a rule, a template, a password, a CA file or a DNS configuration that
     /// cannot be used.
     pub fn load(config: &Config) -> Result<Self> {
+        let rules = Rules::load(config)?;
+        config.check_secrets()?;
         Ok(Self {
-            rules: Rules::load(config)?,
+            rules,
             mailboxes: mailboxes(config)?,
             inspected: mailboxes(config)?,
             mailer: mailer(config)?,
@@ -207,7 +222,7 @@ pub fn clock(config: &Config, table: &Table) -> Result<Clock> {
 /// # Errors
 /// A key that cannot be read, or is too short.
 pub fn tokens(config: &Config) -> Result<Tokens> {
-    Ok(Tokens::new(&config.unsubscribe.read_keys()?, &config.own_addresses))
+    Ok(Tokens::new(&config.unsubscribe_keys()?, &config.own_addresses))
 }
 
 /// The mailboxes that `config` names. Connects to none.
@@ -367,8 +382,9 @@ impl Daemon {
     ///
     /// # Errors
     /// The first thing that did not work; the rest has been done all the same.
-    pub async fn run_once(mut self, stop: Stop) -> Result<()> {
+    pub async fn run_once(mut self, stop: Stop) -> Result<Once> {
         let begun = Timestamp::now();
+        let mut done = Once::default();
         let mut all_read = true;
         let mut failure = None;
         set_back(&self.intake.store).await;
@@ -418,6 +434,7 @@ impl Daemon {
                             anyhow::anyhow!("Mailbox {name} refused to file {unfiled} mails: see the log");
                         note(&mut failure, error);
                     }
+                    done.mails += mails;
                 }
                 Err(error) => {
                     all_read = false;
@@ -451,8 +468,9 @@ impl Daemon {
             note(&mut failure, error);
         }
         let _ = read.send(true);
-        if let Err(error) = out.await.context("The outbox broke off")? {
-            note(&mut failure, error);
+        match out.await.context("The outbox broke off")? {
+            Ok(sent) => done.sent = sent,
+            Err(error) => note(&mut failure, error),
         }
         if let Err(error) = self.notices.run(true, &stop).await {
             note(&mut failure, error);
@@ -460,8 +478,13 @@ impl Daemon {
         if let Err(error) = self.intake.watch.record(&self.intake.store).await {
             note(&mut failure, error);
         }
+        let now = Timestamp::now();
+        match self.intake.store.standing(now.to_zoned_datetime(TimeZone::UTC).date(), now).await {
+            Ok(standing) => (done.open, done.held) = (standing.requests_open, standing.requests_held),
+            Err(error) => note(&mut failure, error),
+        }
         self.intake.store.close().await;
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(done), Err)
     }
 
     /// Looks through all mailboxes for mail that the ledger does not account for.
@@ -526,20 +549,21 @@ impl Daemon {
     }
 }
 
-/// Sends what is queued until `finished`, and then once more; until `stop` at the most.
+/// Sends what is queued until `finished`, and then once more; until `stop` at the most. Answers how many were sent.
 async fn drain_until(
     outbox: Outbox,
     intake: Arc<Intake>,
     mut finished: watch::Receiver<bool>,
     stop: Stop,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut sent = 0;
     loop {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
         let last = *finished.borrow();
-        outbox.drain(&stop).await?;
+        sent += outbox.drain(&stop).await?.sent;
         if last {
-            return Ok(());
+            return Ok(sent);
         }
         tokio::select! {
             () = queued => {}

@@ -1,5 +1,6 @@
 //! `privacyd demo`: the real corridor on sample mails in a folder of its own. No server, no network.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::decide::CONFIRM;
 use crate::message::Message;
-use crate::operator::{grid, import_from};
+use crate::operator::{as_called, grid, import_from, tell};
 use crate::stop::Stop;
 use crate::store::Store;
 
@@ -46,9 +47,12 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     let now = jiff::Timestamp::now();
     daemon.work.pass(now, Some(now), &Stop::never()).await?;
     pass.sent += daemon.outbox.drain(&Stop::never()).await?.sent;
+    daemon.intake.watch.record(&store).await?;
     let took = begun.elapsed();
 
-    println!("{mails} mails went through the corridor in {} ms.\n", took.as_millis());
+    let all = mails + usize::from(answered.is_some());
+    tell!("{all} mails went through the corridor in {} ms: {mails} samples,", took.as_millis());
+    tell!("and the answer to one of the questions that they were asked.\n");
     let mut rows = Vec::new();
     let mut messages = store.messages(None, 1000).await?;
     messages.sort_by(|a, b| a.mail_id.cmp(&b.mail_id));
@@ -65,12 +69,12 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
         };
         rows.push(vec![name.to_owned(), taken_for, done.join("\n"), reply, message.folder.clone()]);
     }
-    println!("{}\n", grid(&["mail", "taken for, and why", "request", "reply", "filed in"], rows.into_iter()));
-    // As it was called: under `cargo run` there is no privacyd on the PATH.
-    let me = std::env::args().next().unwrap_or_else(|| "privacyd".to_owned());
-    let suppressed = store.suppressions("", 1000).await?.len();
+    tell!("{}\n", grid(&["mail", "taken for, and why", "request", "reply", "filed in"], rows.into_iter()));
+    let me = as_called(&file.display().to_string());
+    let suppressions = store.suppressions("", 1000).await?;
+    let suppressed: BTreeSet<&str> = suppressions.iter().map(|entry| entry.address.as_str()).collect();
     let count = |word: &str| messages.iter().filter(|message| message.disposition == word).count();
-    println!(
+    tell!(
         "{} asked for something, {} were automatic, {} wait for a person, {} asked nothing, {} came twice.",
         count("requests"),
         count("automated"),
@@ -78,29 +82,32 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
         count("none"),
         count("duplicate"),
     );
-    println!(
-        "{} replies written, {suppressed} addresses suppressed, {} contacts imported.\n",
-        pass.sent, imported.new
+    tell!(
+        "{} replies written, {} addresses suppressed ({} entries: from marketing, targeted ads, or all use), {} contacts imported.\n",
+        pass.sent,
+        suppressed.len(),
+        suppressions.len(),
+        imported.new
     );
     let dir = dir.display();
     if let Some(reference) = answered {
-        println!(
-            "{reference} could not be undone, so its sender was asked, and answered YES (31-yes). Then it"
-        );
-        println!("was carried out, and the answer says so:");
-        println!("  {me} --config {dir}/privacyd.toml requests show {reference}\n");
+        tell!("{reference} could not be undone, so its sender was asked, and answered YES (31-yes). Then it");
+        tell!("was carried out, and the answer says so:");
+        tell!("  {me} requests show {reference}\n");
     }
-    println!("Where it all is:");
-    println!("  {dir}/Maildir       the mails, filed in folders by type (Maildir++)");
-    println!("  {dir}/replies       each reply as an .eml file");
-    println!("  {dir}/privacyd.db   the SQLite database");
-    println!("  {dir}/privacyd.toml the configuration\n");
-    println!("What to try next:");
-    println!("  {me} --config {dir}/privacyd.toml requests list --all");
-    println!("  {me} --config {dir}/privacyd.toml outbox list");
-    println!("  {me} classify {dir}/Maildir/.Opt-out");
-    println!("  put a mail of your own into {dir}/Maildir/new, then");
-    println!("  {me} --config {dir}/privacyd.toml run --once");
+    tell!("Where it all is:");
+    tell!("  {dir}/Maildir       the mails, filed in folders by type (Maildir++)");
+    tell!("  {dir}/replies       each reply as an .eml file");
+    tell!("  {dir}/privacyd.db   the SQLite database");
+    tell!("  {dir}/privacyd.toml the configuration\n");
+    tell!("What to try next:");
+    tell!("  {me} requests list --all");
+    tell!("  {me} outbox list");
+    tell!("  {me} suppressions list");
+    tell!("  {me} status");
+    tell!("  {me} classify {dir}/Maildir/.Opt-out");
+    tell!("  put a mail of your own into {dir}/Maildir/new, then");
+    tell!("  {me} run --once");
     store.close().await;
     Ok(())
 }

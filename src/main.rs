@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match runtime.block_on(privacyd::operator::execute(cli)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("privacyd: {error:#}");
+            eprintln!("privacyd: {}", privacyd::operator::sentence(&error));
             let is_mistake = error.chain().any(|cause| {
                 cause.is::<privacyd::config::FileError>() || cause.is::<privacyd::operator::Mistake>()
             });

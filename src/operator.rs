@@ -1,5 +1,11 @@
 //! The operator's verbs behind the command line.
 
+/// `println!` that ends the command quietly where nobody reads on, as in `| head`.
+macro_rules! tell {
+    ($($line:tt)*) => { $crate::operator::say(&format!($($line)*)) };
+}
+pub(crate) use tell;
+
 pub mod audit;
 pub mod backup;
 pub mod classify;
@@ -25,7 +31,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::{
-    Addresses, Cli, Command, Contacts, Listing, Messages, OutboxCommand, Requests, Suppressions, Token,
+    Addresses, Cli, Command, Contacts, DEFAULT_CONFIG, Deletions, Listing, Messages, OutboxCommand, Recovery,
+    Requests, Suppressions, Token,
 };
 use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config, SourceSort};
@@ -86,13 +93,42 @@ async fn run(config: &Config, once: bool) -> Result<()> {
         check_watchdog(sd_notify::watchdog_enabled(), config.poll_interval).map_err(as_mistake)?;
     }
     let stop = listen_for_signals()?;
-    config.check_database().map_err(|error| as_mistake(error.into()))?;
+    config.check_places()?;
     let parts = Parts::load(config).map_err(as_mistake)?;
+    let missing = missing(config);
     let daemon = Daemon::open(config, parts).await.map_err(|error| match error.downcast::<Taken>() {
         Ok(taken) => Mistake(taken.to_string()).into(),
         Err(error) => error,
     })?;
-    if once { daemon.run_once(stop).await } else { daemon.run(stop).await }
+    missing.iter().for_each(|what| tracing::warn!("there was no {what}: a new one is made"));
+    if !once {
+        return daemon.run(stop).await;
+    }
+    let done = daemon.run_once(stop).await?;
+    let me = as_called(&config.file.name);
+    tell!(
+        "{} read, {} sent; {} open, {} of them held for a person. See {me} messages list, and {me} requests list",
+        counted(done.mails, "mail", "mails"),
+        counted(done.sent, "reply", "replies"),
+        counted(done.open, "request is", "requests are"),
+        done.held,
+    );
+    Ok(())
+}
+
+/// What is to be made because it is not there: a person who meant another one should know.
+fn missing(config: &Config) -> Vec<String> {
+    let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
+    let database = [("database", &config.database)].into_iter();
+    let maildirs = config.maildir.iter().map(|maildir| ("Maildir", &maildir.path));
+    let missing = database.chain(maildirs).filter(|(_, path)| is_missing(path));
+    missing.map(|(what, path)| format!("{what} {}", path.display())).collect()
+}
+
+/// How to call privacyd with the configuration `file`, as it was called: under `cargo run` there is none on the PATH.
+pub fn as_called(file: &str) -> String {
+    let me = std::env::args().next().unwrap_or_else(|| "privacyd".to_owned());
+    if file == DEFAULT_CONFIG { me } else { format!("{me} --config {file}") }
 }
 
 /// Comes with the first SIGTERM or SIGINT; the second ends the process.
@@ -121,34 +157,39 @@ fn listen_for_signals() -> Result<Stop> {
 /// `check`: everything that can be seen without changing anything.
 async fn check(config: &Config, offline: bool) -> Result<()> {
     let rules = Rules::load(config).map_err(as_mistake)?;
-    println!(
+    tell!(
         "configuration  sound; database {}, poll every {} s",
         config.database.display(),
         config.poll_interval.as_secs()
     );
     let names: Vec<&str> = rules.table.types.iter().map(|kind| kind.name.as_str()).collect();
-    println!(
+    tell!(
         "rules          {} types, {} phrases: {}",
         names.len(),
         rules.table.phrases.len(),
         names.join(", ")
     );
-    println!("templates      complete");
-    println!("clock          {}", ticking(config, &rules.clock));
-    println!("authentication {}", believed(&config.authentication));
-    println!("unsubscribe    {}", unsubscribe(config));
-    println!("systems        {}", systems(config)?);
-    println!("corrections    {}", corrected(config));
-    println!("disclosure     {}", disclosed(config));
+    tell!("templates      complete");
+    tell!("clock          {}", ticking(config, &rules.clock));
+    tell!("authentication {}", believed(&config.authentication));
+    tell!("unsubscribe    {}", unsubscribe(config));
+    tell!("systems        {}", systems(config)?);
+    tell!("corrections    {}", corrected(config));
+    tell!("disclosure     {}", disclosed(config));
     for imap in &config.imap {
-        println!(
+        tell!(
             "imap {:10} {} port {}, {:?} TLS, user {}, password {}",
-            imap.name, imap.host, imap.port, imap.tls, imap.username, imap.password
+            imap.name,
+            imap.host,
+            imap.port,
+            imap.tls,
+            imap.username,
+            imap.password
         );
     }
     if let Some(smtp) = &config.smtp {
         let password = smtp.password.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        println!(
+        tell!(
             "smtp            {} port {}, {:?} TLS, user {}, password {password}",
             smtp.host,
             smtp.port(),
@@ -156,28 +197,26 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
             smtp.username.as_deref().unwrap_or("none")
         );
     }
-    for imap in &config.imap {
-        imap.password.read().map_err(as_mistake)?;
-    }
+    config.check_secrets()?;
     let mut boxes = mailboxes(config).map_err(as_mistake)?;
     let mailer = mailer(config).map_err(as_mistake)?;
     let verifier = verifier(config).map_err(as_mistake)?;
-    config.check_database().map_err(|error| as_mistake(error.into()))?;
+    config.check_places()?;
     if offline {
-        println!("servers        not asked (--offline)");
+        tell!("servers        not asked (--offline)");
         return Ok(());
     }
     for mailbox in &mut boxes {
         let found =
             mailbox.probe().await.with_context(|| format!("Mailbox {} does not work", mailbox.name()))?;
-        println!("mailbox {:7} works: {found}", mailbox.name());
+        tell!("mailbox {:7} works: {found}", mailbox.name());
         mailbox.close().await;
     }
     let found = mailer.probe().await.context("The way out for replies does not work")?;
-    println!("replies        work: {found}");
+    tell!("replies        work: {found}");
     if let (Some(verifier), Some(own)) = (verifier, config.own_addresses.first()) {
         verifier.probe(own.domain()).await?;
-        println!("name servers   answer");
+        tell!("name servers   answer");
     }
     Ok(())
 }
@@ -269,7 +308,29 @@ fn unsubscribe(config: &Config) -> String {
 fn as_mistake(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<crate::config::FileError>() {
         Ok(error) => error.into(),
-        Err(error) => Mistake(format!("{error:#}")).into(),
+        Err(error) => Mistake(sentence(&error)).into(),
+    }
+}
+
+/// An error and its causes in one sentence. What a library's error says of its cause is not said once more.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.ends_with(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+    }
+    said
+}
+
+/// So many: "1 mail", "2 mails".
+fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
+    match count.try_into().unwrap_or_default() {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
     }
 }
 
@@ -285,10 +346,10 @@ fn init(file: &Path) -> Result<()> {
         }
     })?;
     out.write_all(SAMPLE_CONFIG.as_bytes()).with_context(|| format!("Cannot write {}", file.display()))?;
-    println!(
-        "Wrote {}. Fill in the mailbox and the server, then: privacyd check --config {}",
+    tell!(
+        "Wrote {}. Fill in your addresses, the mailbox, the server, where the database is to be, and where the passwords are; then: {} check",
         file.display(),
-        file.display()
+        as_called(&file.display().to_string())
     );
     Ok(())
 }
@@ -327,6 +388,14 @@ fn token(config: &Config, options: &Token) -> Result<ExitCode> {
 
 /// Commands that look into the database, or change single rows of it.
 async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
+    if begins(&command) {
+        config.check_database()?;
+        missing(config).iter().filter(|what| what.starts_with("database")).for_each(|what| {
+            eprintln!("privacyd: There was no {what}: a new one is made");
+        });
+    } else {
+        config.find_database()?;
+    }
     let store = Store::open(&config.database).await?;
     let code = match command {
         Command::Requests(command) => requests(&store, config, command).await?,
@@ -357,6 +426,18 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     Ok(code)
 }
 
+/// Whether a command makes sense before anything has run. No other makes a database: it would be one that somebody
+/// has mistyped the name of.
+fn begins(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Contacts(Contacts::Import { .. })
+            | Command::Suppressions(Suppressions::Add { .. })
+            | Command::Recovery(Recovery::Begin)
+            | Command::Deletions(Deletions::Replay { from: Some(_), .. })
+    )
+}
+
 async fn requests(store: &Store, config: &Config, command: Requests) -> Result<ExitCode> {
     match command {
         Requests::List { status, all, listing } => {
@@ -383,7 +464,9 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         }
         Requests::Show { reference, json } => {
             let Some((request, events)) = store.request(&reference).await? else {
-                return not_found(&format!("There is no request {reference}"));
+                return not_found(&format!(
+                    "There is no request {reference}; privacyd requests list --all shows which there are"
+                ));
             };
             let tasks = store.tasks(&reference).await?;
             let changes = store.changes(&reference).await?;
@@ -391,31 +474,33 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 let all = json!({ "request": request, "events": events, "changes": changes, "tasks": tasks });
                 return print_json(&all);
             }
-            println!("{}  {}  {}", request.reference, request.kind, request.status);
-            println!("received  {}", time(request.received_at));
-            println!("due       {} ({})", request.due_on, request.due_source);
-            println!("person    {}", request.subject.as_deref().unwrap_or("not known"));
-            println!("evidence  {} ({})", request.proof, request.proof_why);
-            println!("proof     step {} of {} needed", request.proof_given, request.proof_needed);
+            tell!("{}  {}  {}", request.reference, request.kind, request.status);
+            tell!("received  {}", time(request.received_at));
+            tell!("due       {} ({})", request.due_on, request.due_source);
+            tell!("person    {}", request.subject.as_deref().unwrap_or("not known"));
+            tell!("evidence  {} ({})", request.proof, request.proof_why);
+            tell!("proof     step {} of {} needed", request.proof_given, request.proof_needed);
             if !request.flag.is_empty() {
-                println!("flag      {}", request.flag);
+                tell!("flag      {}", request.flag);
             }
-            println!("message   {}", request.message_id);
+            tell!("message   {}", request.message_id);
             for Edit { field, old, new } in changes {
-                println!("change    {field}: {} -> {new}", old.unwrap_or_default());
+                tell!("change    {field}: {} -> {new}", old.unwrap_or_default());
             }
             for task in tasks {
                 let next = match task.state.as_str() {
                     "waiting" => format!(", next at {}", time(task.next_attempt_at)),
                     _ => String::new(),
                 };
-                println!(
-                    "system    {}: {} (asked {} times{next}) {}",
-                    task.source, task.state, task.attempts, task.outcome
-                );
+                let asked = counted(task.attempts, "time", "times");
+                let outcome = match became_of(&task.outcome) {
+                    outcome if outcome.is_empty() => outcome,
+                    outcome => format!(": {outcome}"),
+                };
+                tell!("system    {}: {} (asked {asked}{next}){outcome}", task.source, task.state);
             }
             for event in events {
-                println!("{}  {}  {}: {}", time(event.at), event.actor, event.event, event.reason);
+                tell!("{}  {}  {}: {}", time(event.at), event.actor, event.event, event.reason);
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -445,6 +530,18 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
         Requests::Complete { one } => hand::act_by(store, config, &one, hand::Verb::Complete).await,
         Requests::Withdraw { one } => hand::act_by(store, config, &one, hand::Verb::Withdraw).await,
         Requests::Note { one, text } => hand::act_by(store, config, &one, hand::Verb::Note { text }).await,
+    }
+}
+
+/// The outcome of a task in words: what is kept is stored as a list.
+fn became_of(outcome: &str) -> String {
+    match serde_json::from_str::<Vec<Kept>>(outcome) {
+        Ok(kept) => {
+            let kept: Vec<String> =
+                kept.iter().map(|Kept { what, why }| format!("keeps {what} ({why})")).collect();
+            kept.join(", ")
+        }
+        Err(_) => outcome.to_owned(),
     }
 }
 
@@ -509,33 +606,42 @@ async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
         }
         Messages::Show { id, json } => {
             let Some((message, requests, replies)) = store.message(id).await? else {
-                return not_found(&format!("There is no message {id}"));
+                return not_found(&format!(
+                    "There is no message {id}; privacyd messages list shows which there are"
+                ));
             };
             if json {
                 return print_json(&json!({ "message": message, "requests": requests, "replies": replies }));
             }
-            println!("message {}  {}  {}", message.id, message.disposition, message.kind);
-            println!(
+            tell!("message {}  {}  {}", message.id, message.disposition, message.kind);
+            tell!(
                 "received  {} in mailbox {}, id {}, {} bytes",
                 time(message.received_at),
                 message.mailbox,
                 message.mail_id,
                 message.size
             );
-            println!("sender    {}", message.sender.as_deref().unwrap_or("not known"));
-            println!("evidence  {} ({})", message.proof, message.proof_why);
-            println!("why       {}", message.why);
-            println!("folder    {}{}", message.folder, if message.filed { "" } else { " (not filed yet)" });
+            tell!("sender    {}", message.sender.as_deref().unwrap_or("not known"));
+            tell!("evidence  {} ({})", message.proof, message.proof_why);
+            tell!("why       {}", message.why);
+            tell!("folder    {}{}", message.folder, if message.filed { "" } else { " (not filed yet)" });
             for request in requests {
-                println!(
+                tell!(
                     "request   {}  {}  {}  due {}",
-                    request.reference, request.kind, request.status, request.due_on
+                    request.reference,
+                    request.kind,
+                    request.status,
+                    request.due_on
                 );
             }
             for reply in replies {
-                println!(
+                tell!(
                     "reply     {}  {} ({})  {}  {}",
-                    reply.id, reply.template, reply.language, reply.state, reply.outcome
+                    reply.id,
+                    reply.template,
+                    reply.language,
+                    reply.state,
+                    reply.outcome
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -568,9 +674,9 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
         OutboxCommand::Settle { id, sent, .. } => {
             match store.settle_by_hand(id, sent, Timestamp::now()).await? {
                 Some(held) => {
-                    println!("Reply {id} is settled as {}", if sent { "sent" } else { "lost" });
+                    tell!("Reply {id} is settled as {}", if sent { "sent" } else { "lost" });
                     if !held.is_empty() {
-                        println!("Held for a person: {}", held.join(" "));
+                        tell!("Held for a person: {}", held.join(" "));
                     }
                     Ok(ExitCode::SUCCESS)
                 }
@@ -579,7 +685,7 @@ async fn outbox(store: &Store, command: OutboxCommand) -> Result<ExitCode> {
         }
         OutboxCommand::Retry { id } => match store.retry(id, Timestamp::now()).await? {
             Retry::Queued(state) => {
-                println!("Reply {id} was {state} and is queued again");
+                tell!("Reply {id} was {state} and is queued again");
                 Ok(ExitCode::SUCCESS)
             }
             Retry::WithoutCode(reference) => not_found(&format!(
@@ -599,6 +705,11 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
             let mut after = String::new();
             loop {
                 let page = store.suppressions(&after, 1000).await?;
+                match (json, after.is_empty()) {
+                    (false, true) if page.is_empty() => say("Nothing"),
+                    (false, true) => print("address\tsuppressed from\tby\tsince")?,
+                    _ => {}
+                }
                 // An address may have two rows; the page after it must not lose the second.
                 let Some(last) = page.last().map(|entry| entry.address.clone()) else { break };
                 let whole = page.len() < 1000;
@@ -630,12 +741,12 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
         }
         Suppressions::Add { address, kind } => {
             let is_new = store.suppress(&address, &kind, Timestamp::now()).await?;
-            println!("{}", if is_new { "Suppressed" } else { "Was suppressed already" });
+            tell!("{}", if is_new { "Suppressed" } else { "Was suppressed already" });
             Ok(ExitCode::SUCCESS)
         }
         Suppressions::Remove { address, kind } => {
             if store.unsuppress(&address, &kind).await? {
-                println!("Taken off the list");
+                tell!("Taken off the list");
                 Ok(ExitCode::SUCCESS)
             } else {
                 not_found("This address is not on the list")
@@ -650,13 +761,13 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
                     &json!({ "address": address.normalised(), "suppressed": found, "erased_at": erased_at }),
                 )?;
             } else if found.is_empty() && erased.is_none() {
-                println!("Not suppressed");
+                tell!("Not suppressed");
             } else {
                 if let Some(at) = erased {
-                    println!("Suppressed from everything: erased at {}", time(at));
+                    tell!("Suppressed from everything: erased at {}", time(at));
                 }
                 for entry in &found {
-                    println!(
+                    tell!(
                         "Suppressed from {} since {} ({})",
                         entry.kind,
                         time(entry.created_at),
@@ -705,9 +816,10 @@ async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
     })
     .await?;
     bar.finish_and_clear();
-    println!("{} new, {} updated, {} lines left out", done.new, done.updated, done.bad);
+    let left_out = counted(done.bad, "line", "lines");
+    tell!("{} new, {} updated, {left_out} left out", done.new, done.updated);
     if done.erased > 0 {
-        println!("{} refused: they were erased, and stay so", done.erased);
+        tell!("{} refused: they were erased, and stay so", done.erased);
     }
     Ok(if done.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -783,11 +895,11 @@ fn print_list<T: Serialize>(
     if listing.json {
         rows.iter().try_for_each(|row| print_json(row).map(drop))?;
     } else if rows.is_empty() {
-        println!("Nothing");
+        tell!("Nothing");
     } else {
         print(&grid(header, rows.iter().map(cells)))?;
         if rows.len() == listing.limit as usize {
-            println!("There may be more: --limit shows them");
+            tell!("There may be more: --limit shows them");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -818,6 +930,13 @@ fn print(line: &str) -> Result<()> {
     match writeln!(std::io::stdout().lock(), "{line}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => other.context("Cannot write to standard output"),
+    }
+}
+
+/// Prints a line, as far as somebody reads it.
+pub(crate) fn say(line: &str) {
+    if let Err(error) = print(line) {
+        eprintln!("privacyd: {error:#}");
     }
 }
 

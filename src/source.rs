@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, FileError, SourceConfig, SourceSort};
+use crate::config::{Config, FileError, SECRET_FORMS, SourceConfig, SourceSort};
 use crate::correction::Edit;
 use crate::request::Verb;
 use crate::sender::Address;
@@ -251,7 +251,9 @@ impl Source {
                 Way::Command { command: command.clone(), timeout: config.timeout }
             }
             SourceSort::Http { url, secret, ca_file } => {
-                let secret = secret.read().map_err(|error| ("secret", error.to_string()))?;
+                let secret = secret.read().map_err(|error| {
+                    ("secret", format!("{error}. The key says where the secret is: {SECRET_FORMS}"))
+                })?;
                 let is_plain = url.scheme_str() == Some("http");
                 let tls = (!is_plain).then(|| crate::tls::client_config(ca_file.as_deref())).transpose();
                 let tls = tls.map_err(|error| ("ca_file", format!("{error:#}")))?;

@@ -124,7 +124,10 @@ fn the_sample_is_sound_but_for_its_secrets() {
     std::fs::write(&file, privacyd::operator::SAMPLE_CONFIG).unwrap();
     let output = check(&file);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("There are no systemd credentials here"), "{said}");
+    let is_named = |part: &str| assert!(said.contains(part), "{part:?} is missing: {said}");
+    is_named("c.toml:");
+    is_named("imap.password: There are no systemd credentials here, so no imap-password");
+    is_named("{ file = \"…\" }, { env = \"…\" }");
 }
 
 #[test]
@@ -142,7 +145,7 @@ fn keys_and_values() {
     broken(
         "[\"privacy@example.com\"]",
         "[\"privacy\"]",
-        "c.toml:2: own_addresses: not a plain mail address such as \"privacy@example.com\"",
+        "c.toml:2: own_addresses: entry 1, \"privacy\", is not a plain mail address such as \"privacy@example.com\"",
     );
     broken(
         "[company]",
@@ -303,16 +306,22 @@ fn keys_of_unsubscribe_tokens() {
     };
     case(
         "keys = [{ file = \"ROOT/good\" }, { file = \"ROOT/short\" }]",
-        "unsubscribe.keys, entry 2: the key is shorter than 16 bytes; `openssl rand -hex 32` makes a good one",
+        "c.toml:12: unsubscribe.keys, entry 2: the key is shorter than 16 bytes; `openssl rand -hex 32` makes a good one",
     );
-    case("keys = [{ file = \"ROOT/empty\" }]", "unsubscribe.keys, entry 1: The secret file empty is empty");
+    let forms = "An entry says where the key is: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
+    case(
+        "keys = [{ file = \"ROOT/empty\" }]",
+        &format!("c.toml:12: unsubscribe.keys, entry 1: The secret file empty is empty. {forms}"),
+    );
     case(
         "keys = [{ env = \"PRIVACYD_NO_SUCH\" }]",
-        "unsubscribe.keys, entry 1: The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set",
+        &format!(
+            "c.toml:12: unsubscribe.keys, entry 1: The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set. {forms}"
+        ),
     );
     case(
         "keys = [\"secret\"]",
-        "c.toml:12: keys: unknown variant `secret`, expected one of `file`, `env`, `credential`",
+        "c.toml:12: keys: no secret belongs into this file; write where it is: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }",
     );
     case("key = []", "c.toml:12: unknown field `key`, expected `keys` or `reply`");
     case("reply = \"no\"", "c.toml:12: reply: invalid type: string \"no\", expected a boolean");
@@ -355,7 +364,7 @@ fn systems() {
     );
     case(
         "name = \"a\"\nurl = \"https://crm.example.com/\"\nsecret = { file = \"ROOT/empty\" }",
-        "c.toml:14: source \"a\": secret: The secret file empty is empty",
+        "c.toml:14: source \"a\": secret: The secret file empty is empty. The key says where the secret is: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }",
     );
     case(
         "name = \"a\"\nlocal = true\nverbs = []",
@@ -402,7 +411,7 @@ fn ways_in_and_out() {
     broken(
         "[directory]",
         "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"PRIVACYD_NO_SUCH\"\n[directory]",
-        "The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set",
+        "c.toml:15: imap.password: The environment variable PRIVACYD_NO_SUCH, which should hold a secret, is not set. The key says where the secret is: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }",
     );
     broken(
         "[directory]",
@@ -627,4 +636,117 @@ fn templates() {
         "t/opt_out/en/body.txt:2: is not a template: syntax error: unexpected end of block (in opt_out/en/body.txt:2)",
     );
     case("  ", "t/opt_out/en/body.txt:1: is empty");
+}
+
+#[test]
+fn a_secret_in_the_file_is_never_said() {
+    let smtp = |password: &str| {
+        let smtp = format!("[smtp]\nhost = \"localhost\"\nusername = \"x\"\n{password}\n");
+        GOOD.replace("[directory]\npath = \"/nonexistent/replies\"\n", &smtp)
+    };
+    let expected = "c.toml:14: password: no secret belongs into this file; write where it is: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
+    for password in [
+        "password = \"hunter2\"",
+        "password = 7356782",
+        "password = { file = 7356782 }",
+        "password = { word = \"hunter2\" }",
+        "password = {}",
+    ] {
+        assert_eq!(refusal(&smtp(password), &[]), expected, "{password}");
+    }
+    for password in [
+        "password = hunter2",
+        "password = \"hunter2",
+        "password = [\"hunter2\"]",
+        "password = [\n\"a=hunter2\"]",
+    ] {
+        let said = refusal(&smtp(password), &[]);
+        assert!(said.starts_with("c.toml:1") && !said.contains("hunter2"), "{password}: {said}");
+    }
+    assert_eq!(
+        refusal(&smtp("password = { file = \"a\", env = \"b\" }"), &[]),
+        "c.toml:14: password: a secret has one place: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }"
+    );
+    assert_eq!(
+        refusal(&smtp("password = { file = \"ROOT/nowhere\" }"), &[]),
+        "c.toml:14: smtp.password: Cannot read the secret file nowhere: No such file or directory (os error 2). The key says where the secret is: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }"
+    );
+}
+
+#[test]
+fn a_wrong_value_is_told_with_the_right_form() {
+    broken(
+        "[company]",
+        "poll_interval = 5\n[company]",
+        "c.toml:4: poll_interval: invalid type: integer `5`, expected a duration like \"30s\", \"5m\" or \"14d\", in quotation marks",
+    );
+    let imap = |port: &str| {
+        format!(
+            "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nport = {port}\nusername = \"x\"\npassword.env = \"X\"\n[directory]"
+        )
+    };
+    let form = "expected a number from 1 to 65535, without quotation marks";
+    for (port, what) in [
+        ("\"x\"", "invalid type: string \"x\""),
+        ("0", "invalid value: integer `0`"),
+        ("65536", "invalid value: integer `65536`"),
+    ] {
+        broken("[directory]", &imap(port), &format!("c.toml:14: port: {what}, {form}"));
+    }
+    broken(
+        "[\"privacy@example.com\"]",
+        "[\n  \"privacy@example.com\",\n  \"privacy\",\n]",
+        "c.toml:2: own_addresses: entry 2, \"privacy\", is not a plain mail address such as \"privacy@example.com\"",
+    );
+    broken(
+        "[company]",
+        "rules = \"/nonexistent/rules\"\n[company]",
+        "c.toml:4: rules: there is no folder /nonexistent/rules; make it, correct the path, or leave the key out for the built-in ones",
+    );
+    broken(
+        "[directory]",
+        "[limits]\nreplies_per_day = \"ten\"\n[directory]",
+        "c.toml:12: replies_per_day: invalid type: string \"ten\", expected a number from 0 to 4294967295",
+    );
+    broken(
+        "database = \"/nonexistent/privacyd.db\"",
+        "database = 5",
+        "c.toml:1: database: invalid type: integer `5`, expected a path in quotation marks",
+    );
+}
+
+#[test]
+fn what_is_made_where_it_is_missing_needs_its_folder() {
+    let here = GOOD.replace("/nonexistent/", "ROOT/");
+    let gone = |from: &str| here.replace(&format!("ROOT/{from}"), &format!("ROOT/gone/{from}"));
+    assert_eq!(
+        refusal(&gone("Maildir"), &[]),
+        "c.toml:9: maildir.path: there is no folder gone; make it, or correct the path"
+    );
+    assert_eq!(
+        refusal(&gone("replies"), &[]),
+        "c.toml:12: directory.path: there is no folder gone; make it, or correct the path"
+    );
+}
+
+#[test]
+fn the_folder_for_junk() {
+    let case = |junk: &str, expected: &str| {
+        let imap = format!(
+            "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"PATH\"\njunk = {junk:?}\n[directory]"
+        );
+        broken("[directory]", &imap, expected);
+    };
+    let taken = "c.toml:16: imap.junk: is a folder that mail is read from or filed in; name the one for junk";
+    case("inbox", taken);
+    case("Held", taken);
+    case(
+        "Junk*",
+        "c.toml:16: imap.junk: a folder name is 1 to 100 printable ASCII characters other than \" \\ * % and does not begin with '.'",
+    );
+    // Nothing but the database is wrong with this one.
+    case(
+        "INBOX.Ind&AOk-sirables",
+        "c.toml:1: database: there is no folder /nonexistent; make it, or correct the path",
+    );
 }

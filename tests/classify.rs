@@ -65,3 +65,20 @@ fn two_folders_of_rules_are_compared() {
     assert_eq!(json["old"]["candidates"][0]["type"], "teapot");
     assert_eq!(json["new"]["disposition"], "none");
 }
+
+#[test]
+fn what_is_no_mail_is_told_and_holds_up_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    for (name, text) in
+        [("empty", ""), ("words", "hello\n"), ("settings", "name: value\nother: value\n\nx\n")]
+    {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        let (code, said) = classify(folder.path(), &[name, "mails/2.eml"]);
+        assert_eq!(code, Some(1), "{said}");
+        let first = format!("{name}: is not a mail: it has no header field of one\nmails/2.eml: none\n");
+        assert!(said.starts_with(&first), "{said}");
+    }
+    let (code, said) = classify(folder.path(), &["nowhere.eml", "mails/2.eml"]);
+    assert!(code == Some(2) && said.starts_with("mails/2.eml: none\n"), "{said}");
+}

@@ -270,7 +270,7 @@ fn a_backup_is_restored_and_what_was_there_is_kept() {
     let before = std::fs::read(&database).unwrap();
 
     let said = house.done(&["restore", &name]);
-    assert!(said.contains("with 1 mails and 1 requests"), "{said}");
+    assert!(said.contains("with 1 mail and 1 request"), "{said}");
     assert_eq!(std::fs::metadata(&database).unwrap().permissions().mode() & 0o777, 0o600);
     let kept: Vec<PathBuf> = std::fs::read_dir(house.folder.path())
         .unwrap()
@@ -400,7 +400,7 @@ fn mail_that_nobody_accounts_for_is_told_and_recorded() {
     assert_eq!(house.statuses().len(), 2, "it opens nothing");
     assert!(house.path("Maildir/.Opt-out/new/stray").exists(), "and stays where it is");
     let status = String::from_utf8(house.run(&["status"]).stdout).unwrap();
-    assert!(status.contains("1 mails were not accounted for"), "{status}");
+    assert!(status.contains("1 mail was not accounted for"), "{status}");
     assert_eq!(house.done(&["reconcile"]), "3 mails looked at, 0 unaccounted; 0 requests found among junk\n");
 }
 

@@ -32,6 +32,7 @@ fn house(server: &Scripted) -> House {
         username: "ann".into(),
         password: SecretSource::File(password),
         inbox: "INBOX".into(),
+        junk: None,
         patience: Duration::from_secs(600),
     };
     let mut imap = Imap::new(settings, Bounds::new(1000, 100_000)).unwrap();
@@ -699,4 +700,24 @@ async fn a_folder_without_news_costs_one_command_and_old_mail_is_left_alone() {
     let found: Vec<_> = found.iter().map(|f| (f.folder.as_str(), f.mark.validity, f.mark.uid_next)).collect();
     assert_eq!(found, [("B", 0, 1), ("C", 6, 900)]);
     server.assert_followed();
+}
+
+#[tokio::test]
+async fn the_folder_for_junk_is_the_configured_or_the_marked_one_if_it_is_there() {
+    let marked = |lines: &str| vec![expect("LIST \"\" \"*\""), send(format!("{lines}$1 OK listed\r\n"))];
+    let status = |lines: &str, end: &str| {
+        vec![expect("STATUS \"Spam &AOk-\" (MESSAGES)"), send(format!("{lines}$1 {end}\r\n"))]
+    };
+    let inbox = "* LIST (\\HasNoChildren) \"/\" INBOX\r\n";
+    for (configured, dialogue, found) in [
+        (None, marked(inbox), None),
+        (None, marked(&format!("{inbox}* LIST (\\Junk) \"/\" Bulk\r\n")), Some("Bulk")),
+        (Some("Spam &AOk-"), status("* STATUS \"Spam &AOk-\" (MESSAGES 3)\r\n", "OK"), Some("Spam &AOk-")),
+        (Some("Spam &AOk-"), status("", "NO there is none"), None),
+    ] {
+        let server = Scripted::start([[login(""), dialogue].concat()]);
+        let mut house = house(&server);
+        house.imap.settings.junk = configured.map(str::to_owned);
+        assert_eq!(house.imap.junk_folder().await.unwrap().as_deref(), found);
+    }
 }

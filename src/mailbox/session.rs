@@ -290,7 +290,7 @@ impl Session {
             self.learn_capabilities(wait).await?;
         }
         // A small local file; read at each login, so that a new password needs no restart.
-        let secret = settings.password.read()?;
+        let secret = settings.password.read().context("imap.password")?;
         let (command, answer) = if self.can("AUTH=PLAIN") {
             credentials(Auth::Plain, &settings.username, &secret)?
         } else if !self.can("LOGINDISABLED") {

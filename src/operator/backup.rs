@@ -1,14 +1,15 @@
 //! `backup`, `check --backup`, `recovery` and `reconcile`: what is done before and after a loss, and to see that
 //! there is none.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Mistake, as_mistake, not_found, print, print_json};
+use super::{Mistake, as_mistake, counted, not_found, print, print_json};
 use crate::cli::Recovery;
 use crate::config::Config;
 use crate::daemon::{Daemon, Parts};
@@ -25,43 +26,73 @@ pub(super) async fn backup(store: &Store, file: &Path) -> Result<ExitCode> {
         return Err(Mistake(message).into());
     }
     store.backup(file, Timestamp::now()).await?;
-    println!("Wrote {}. See that it is sound with: privacyd check --backup {0}", file.display());
+    tell!("Wrote {}. See that it is sound with: privacyd check --backup {0}", file.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// `restore`
 pub(super) async fn restore(config: &Config, file: &Path) -> Result<ExitCode> {
+    config.check_database()?;
+    is_a_database(file)?;
     let database = &config.database;
     let _sole = Sole::claim(database)?;
-    let Restored { looked, kept } = restore_into(file, database, Timestamp::now()).await?;
+    let restored = restore_into(file, database, Timestamp::now()).await;
+    let Restored { looked, kept } = restored.with_context(|| unfit(file))?;
     if !looked.faults.is_empty() {
-        looked.faults.iter().for_each(|fault| println!("Damaged: {fault}"));
-        println!("Nothing was restored");
+        looked.faults.iter().for_each(|fault| tell!("Damaged: {fault}"));
+        tell!("Nothing was restored");
         return Ok(ExitCode::FAILURE);
     }
-    println!("Restored {} with {} mails and {} requests", database.display(), looked.mails, looked.requests);
+    tell!(
+        "Restored {} with {} and {}",
+        database.display(),
+        counted(looked.mails, "mail", "mails"),
+        counted(looked.requests, "request", "requests")
+    );
     if let Some(kept) = kept {
-        println!("What was there lies in {}", kept.display());
+        tell!("What was there lies in {}", kept.display());
     }
-    println!("Nothing is answered or carried out until `privacyd recovery end`");
+    tell!("Nothing is answered or carried out until `privacyd recovery end`");
     Ok(ExitCode::SUCCESS)
 }
 
 /// `check --backup`
 pub(super) async fn check(file: &Path) -> Result<ExitCode> {
-    let looked = look_through(file).await?;
+    is_a_database(file)?;
+    let looked = look_through(file).await.with_context(|| unfit(file))?;
     let age = if looked.is_older { ", older than this privacyd's" } else { "" };
     let events = looked.chain.as_ref().map_or(0, |chain| chain.walk.links);
-    println!(
-        "schema {}{age}; {} mails, {} requests, {events} events before any damage",
-        looked.schema, looked.mails, looked.requests
+    tell!(
+        "schema {}{age}; {}, {}, {} before any damage",
+        looked.schema,
+        counted(looked.mails, "mail", "mails"),
+        counted(looked.requests, "request", "requests"),
+        counted(events, "event", "events")
     );
     if looked.faults.is_empty() {
-        println!("Sound");
+        tell!("Sound");
         return Ok(ExitCode::SUCCESS);
     }
-    looked.faults.iter().for_each(|fault| println!("Damaged: {fault}"));
+    looked.faults.iter().for_each(|fault| tell!("Damaged: {fault}"));
     Ok(ExitCode::FAILURE)
+}
+
+/// How a file begins that SQLite has written (section 1.3 of its file format).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// A file that is none at all, such as the wrong one, is told without SQLite's words.
+fn is_a_database(file: &Path) -> Result<()> {
+    let mut begin = [0; MAGIC.len()];
+    let mut input = std::fs::File::open(file).with_context(|| format!("Cannot read {}", file.display()))?;
+    let is_one = file.is_file() && input.read_exact(&mut begin).is_ok() && begin == *MAGIC;
+    ensure!(is_one, "{} is no database: {WHICH}", file.display());
+    Ok(())
+}
+
+const WHICH: &str = "name a file that `privacyd backup` has written";
+
+fn unfit(file: &Path) -> String {
+    format!("{} cannot be used: {WHICH}", file.display())
 }
 
 /// `recovery`
@@ -80,7 +111,9 @@ pub(super) async fn recovery(store: &Store, command: Recovery) -> Result<ExitCod
             None => not_found("No recovery lasts"),
             Some(Ended { held, unknown }) => {
                 print(&format!(
-                    "Ended. {held} requests that were open before it are held, {unknown} replies from before it are of unknown fate"
+                    "Ended. From before it {} held, and {} of unknown fate",
+                    counted(held, "open request is", "open requests are"),
+                    counted(unknown, "reply is", "replies are")
                 ))?;
                 Ok(ExitCode::SUCCESS)
             }
@@ -91,6 +124,7 @@ pub(super) async fn recovery(store: &Store, command: Recovery) -> Result<ExitCod
 /// `reconcile`
 pub(super) async fn reconcile(config: &Config, is_json: bool) -> Result<ExitCode> {
     crate::log::begin(&config.log);
+    config.find_database()?;
     let parts = Parts::load(config).map_err(as_mistake)?;
     let mut daemon = Daemon::beside(config, parts).await?;
     let found = daemon.reconcile(&Stop::never()).await.context("The mailboxes cannot be reconciled")?;
@@ -98,8 +132,10 @@ pub(super) async fn reconcile(config: &Config, is_json: bool) -> Result<ExitCode
         print_json(&json!(found))?;
     } else {
         print(&format!(
-            "{} mails looked at, {} unaccounted; {} requests found among junk",
-            found.seen, found.unaccounted, found.junk
+            "{} looked at, {} unaccounted; {} found among junk",
+            counted(found.seen, "mail", "mails"),
+            found.unaccounted,
+            counted(found.junk, "request", "requests")
         ))?;
     }
     Ok(if found.unaccounted == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

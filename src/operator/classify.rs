@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::{Mistake, configured, print, print_json};
+use super::{Mistake, configured, counted, print, print_json};
 use crate::classify::{Finding, Ground, Reading, Verdict};
 use crate::cli::{Classify, DEFAULT_CONFIG};
 use crate::config::Authentication;
 use crate::daemon::tokens;
 use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
 use crate::evidence::{Evidence, Proof};
+use crate::message::Message;
 use crate::request::Table;
 use crate::sender::Address;
 use crate::token;
@@ -74,17 +75,29 @@ pub fn classify(options: &Classify, config: &Path) -> Result<ExitCode> {
         _ => {
             let table = Table::load(options.rules.as_deref())?;
             let reader = reader(options, config, &table)?;
+            let mut strange = 0_u64;
             each(&mails, |file, bytes| {
                 let understanding = reader.read(bytes);
                 if options.json {
                     print_json(&as_json(file, &understanding, &table)).map(drop)
-                } else {
+                } else if is_mail(bytes) {
                     print(&explain(file, &understanding, &table))
+                } else {
+                    strange += 1;
+                    print(&format!("{}: is not a mail: it has no header field of one", file.display()))
                 }
             })?;
-            Ok(ExitCode::SUCCESS)
+            Ok(if strange == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
+}
+
+/// Whether there is a field in the header that tells a mail from any other file. In a mailbox even what has none is
+/// a mail, and a person sees it.
+fn is_mail(bytes: &[u8]) -> bool {
+    let fields =
+        ["From", "To", "Cc", "Subject", "Date", "Message-ID", "Received", "Return-Path", "Delivered-To"];
+    Message::parse(bytes).is_some_and(|message| fields.iter().any(|field| message.has(field)))
 }
 
 /// What reads by a folder of rules, and those rules.
@@ -112,7 +125,8 @@ fn compare(options: &Classify, mails: &[PathBuf], old: &Side, new: &Side) -> Res
         print(&format!("{}\n  old: {}\n  new: {}", file.display(), in_words(&old), in_words(&new)))
     })?;
     if !options.json {
-        print(&format!("{changed} of {} mails would be taken for something else", mails.len()))?;
+        let all = counted(mails.len(), "mail", "mails");
+        print(&format!("{changed} of {all} would be taken for something else"))?;
     }
     Ok(if changed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -173,7 +187,7 @@ fn mails(options: &Classify) -> Result<Vec<PathBuf>> {
 
 /// Does it with every mail. What cannot be read is told, and is a mistake in the end.
 fn each(mails: &[PathBuf], mut read: impl FnMut(&Path, &[u8]) -> Result<()>) -> Result<()> {
-    let mut failed = 0;
+    let mut failed = 0_u64;
     for file in mails {
         match std::fs::read(file) {
             Ok(bytes) => read(file, &bytes)?,
@@ -184,7 +198,7 @@ fn each(mails: &[PathBuf], mut read: impl FnMut(&Path, &[u8]) -> Result<()>) -> 
         }
     }
     if failed > 0 {
-        return Err(Mistake(format!("{failed} files could not be read")).into());
+        return Err(Mistake(format!("{} could not be read", counted(failed, "file", "files"))).into());
     }
     Ok(())
 }

@@ -41,16 +41,16 @@ pub(super) async fn copy_by(
     match write_copy(store, config, reference, folder, Timestamp::now()).await? {
         Handed::Refused(why) => not_found(&why),
         Handed::Written { withheld, left_out } => {
-            println!("Wrote {}: your-data.json and your-data.txt", folder.display());
+            tell!("Wrote {}: your-data.json and your-data.txt", folder.display());
             for (what, names) in [
                 ("Not in it, because of [copy] withhold", withheld),
                 ("Not in it, because these systems cannot be asked", left_out),
             ] {
                 if !names.is_empty() {
-                    println!("{what}: {}", names.join(", "));
+                    tell!("{what}: {}", names.join(", "));
                 }
             }
-            println!(
+            tell!(
                 "It is personal data: hand it over, delete it, and then: privacyd requests complete {reference}"
             );
             Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Mistake, print, print_json};
+use super::{Mistake, counted, print, print_json};
 use crate::cli::Deletions;
 use crate::sender::Address;
 use crate::store::Store;
@@ -26,14 +26,15 @@ pub(super) async fn deletions(store: &Store, command: Deletions) -> Result<ExitC
             if let Some(file) = from {
                 let kept = read(&file)?;
                 let missing = store.take_tombstones(&kept).await?;
-                eprintln!("{} tombstones in the file, {missing} of them were missing here", kept.len());
+                let kept = counted(kept.len(), "tombstone", "tombstones");
+                eprintln!("{kept} in the file, {missing} of them missing here before");
             }
             let found = replay(store, dry_run, |address| {
                 if json { print_json(&json!({ "address": address })).map(drop) } else { print(address) }
             })
             .await?;
             let done = if dry_run { "would be erased again" } else { "erased again" };
-            eprintln!("{found} people {done}");
+            eprintln!("{} {done}", counted(found, "person", "people"));
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -31,7 +31,7 @@ pub(super) async fn evidence(
     if !write_evidence(store, &clock, reference, folder, Timestamp::now()).await? {
         return not_found(&format!("There is no request {reference}"));
     }
-    println!(
+    tell!(
         "Wrote {}. It contains personal data: keep it safe, and delete it when it has served.",
         folder.display()
     );

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Mistake, as_mistake, grid, not_found, print, print_json, time};
+use super::{Mistake, as_mistake, counted, grid, not_found, print, print_json, time};
 use crate::cli::{Notice, NoticeSend};
 use crate::config::Config;
 use crate::daemon;
@@ -30,7 +30,7 @@ pub(super) async fn notice(store: &Store, config: &Config, command: Notice) -> R
             if !store.cancel_notice(&name).await? {
                 return not_found(&format!("There is no notice {name} that is being sent"));
             }
-            println!("Cancelled. Sending it again under the same name goes on where it was");
+            tell!("Cancelled. Sending it again under the same name goes on where it was");
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -70,8 +70,9 @@ async fn send(store: &Store, config: &Config, options: &NoticeSend) -> Result<Ex
     }
     let new = queue(store, notice, now, |count| bar.inc(count)).await?;
     bar.finish_and_clear();
-    println!(
-        "Notice {name}: {new} people queued, {} a minute. See: privacyd notice status {name}",
+    tell!(
+        "Notice {name}: {} queued, {} a minute. See: privacyd notice status {name}",
+        counted(new, "person", "people"),
         options.rate
     );
     Ok(ExitCode::SUCCESS)
@@ -117,9 +118,9 @@ async fn look(
     let all: i64 = people.values().sum();
     let languages: Vec<String> =
         people.iter().map(|(language, count)| format!("{language} {count}")).collect();
-    println!("Notice {name}: {all} people would be queued ({})", languages.join(", "));
+    tell!("Notice {name}: {} would be queued ({})", counted(all, "person", "people"), languages.join(", "));
     let unsubscribe = if config.unsubscribe.keys.is_empty() { "without" } else { "with" };
-    println!("Each mail {unsubscribe} a List-Unsubscribe field. Nothing has been queued");
+    tell!("Each mail {unsubscribe} a List-Unsubscribe field. Nothing has been queued");
     for language in people.keys() {
         let (subject, body) =
             replies.circular_text(template, language).context("The notice cannot be written")?;
@@ -136,7 +137,7 @@ async fn status(store: &Store, name: Option<&str>, json: bool) -> Result<ExitCod
     if json {
         found.iter().try_for_each(|progress| print_json(progress).map(drop))?;
     } else if found.is_empty() {
-        println!("Nothing");
+        tell!("Nothing");
     } else {
         let header = [
             "name", "state", "people", "to queue", "sent", "waiting", "bounced", "unknown", "a minute",

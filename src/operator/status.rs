@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{print, print_json};
+use super::{counted, print, print_json};
 use crate::config::Config;
 use crate::store::canary::Canary;
 use crate::store::reconcile::Reconciliation;
@@ -78,9 +78,8 @@ pub struct MailboxStatus {
 
 /// `status`
 pub(super) async fn status(config: &Config, json: bool) -> Result<ExitCode> {
-    if !config.database.exists() {
-        let message = format!("There is no database {} yet: nothing has run", config.database.display());
-        return super::not_found(&message);
+    if let Err(missing) = config.find_database() {
+        return super::not_found(&missing.to_string());
     }
     let daemon_runs = Sole::is_claimed(&config.database)?;
     let store = Store::open(&config.database).await?;
@@ -153,10 +152,8 @@ impl Status {
                 wrong.push(format!("mailbox {name} has not been read to its end for a day"));
             }
             if mailbox.backlog > 0 && is_older(mailbox.backlog_since, UNFILED) {
-                wrong.push(format!(
-                    "mailbox {name} does not let {} mails be filed: see the log",
-                    mailbox.backlog
-                ));
+                let mails = counted(mailbox.backlog, "mail", "mails");
+                wrong.push(format!("mailbox {name} does not let {mails} be filed: see the log"));
             }
         }
         let Standing { replies_waiting, replies_unknown, requests_overdue, tasks_failed, .. } = self.standing;
@@ -165,15 +162,18 @@ impl Status {
         }
         if replies_unknown > 0 {
             wrong.push(format!(
-                "{replies_unknown} replies of unknown fate: see privacyd outbox list --state unknown, and settle them"
+                "{} of unknown fate: see privacyd outbox list --state unknown, and settle them",
+                counted(replies_unknown, "reply is", "replies are")
             ));
         }
         if requests_overdue > 0 {
-            wrong.push(format!("{requests_overdue} requests are overdue: see privacyd requests list"));
+            let overdue = counted(requests_overdue, "request is", "requests are");
+            wrong.push(format!("{overdue} overdue: see privacyd requests list"));
         }
         if tasks_failed > 0 {
             wrong.push(format!(
-                "{tasks_failed} systems have failed in open requests: see privacyd requests list --status executing"
+                "{} failed in open requests: see privacyd requests list --status executing",
+                counted(tasks_failed, "system has", "systems have")
             ));
         }
         // Before the first look it counts from when there was something to look through.
@@ -185,7 +185,8 @@ impl Status {
         if let Some(Reconciliation { found, .. }) = self.reconciliation
             && found.unaccounted > 0
         {
-            wrong.push(format!("{} mails were not accounted for: see the log", found.unaccounted));
+            let mails = counted(found.unaccounted, "mail was", "mails were");
+            wrong.push(format!("{mails} not accounted for: see the log"));
         } else if self.daemon_runs && is_older(looked_through, UNRECONCILED) {
             wrong.push("the mailboxes have not been looked through for two days: see the log".to_owned());
         }
@@ -206,9 +207,13 @@ impl Status {
         lines.push(format!("daemon    {}", if self.daemon_runs { "runs" } else { "does not run" }));
         for mailbox in &self.mailboxes {
             let backlog = match mailbox.backlog {
-                0 if mailbox.unread > 0 => format!("{} mails to be read", mailbox.unread),
+                0 if mailbox.unread > 0 => format!("{} to be read", counted(mailbox.unread, "mail", "mails")),
                 0 => "everything is filed".to_owned(),
-                mails => format!("{mails} mails to be filed, the oldest since {}", at(mailbox.backlog_since)),
+                mails => format!(
+                    "{} to be filed, the oldest since {}",
+                    counted(mails, "mail", "mails"),
+                    at(mailbox.backlog_since)
+                ),
             };
             lines.push(format!(
                 "mailbox   {}: last good cycle {}, last answer {}; {backlog}",
@@ -233,11 +238,11 @@ impl Status {
         lines.push(format!("systems   {} failed in open requests", standing.tasks_failed));
         if let Some(Reconciliation { at: ended, found }) = self.reconciliation {
             lines.push(format!(
-                "complete  looked through {}: {} mails, {} unaccounted, {} requests among junk",
+                "complete  looked through {}: {}, {} unaccounted, {} among junk",
                 at(ended),
-                found.seen,
+                counted(found.seen, "mail", "mails"),
                 found.unaccounted,
-                found.junk
+                counted(found.junk, "request", "requests")
             ));
         }
         if let Some(Canary { sent_at, back_at, .. }) = self.canary {

@@ -49,6 +49,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -191,7 +192,7 @@ impl Store {
             })
             .connect_with(options.clone())
             .await?;
-        MIGRATIONS.run(&write).await?;
+        migrate(&write).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(2)
             .connect_with(options.pragma("query_only", "ON"))
@@ -254,6 +255,18 @@ impl Store {
         .with_context(|| format!("Cannot read the {name} of this installation"))?;
         key.try_into().map_err(|_| anyhow::anyhow!("The {name} of this installation is damaged"))
     }
+}
+
+/// Brings the schema up to date. Another process may be at it too, as when somebody looks into a database that the
+/// daemon is just making: one of the two fails, is rolled back, and then finds what the other has done.
+async fn migrate(database: &SqlitePool) -> Result<(), MigrateError> {
+    for _ in 0..20 {
+        match MIGRATIONS.run(database).await {
+            Err(MigrateError::ExecuteMigration(..)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            done => return done,
+        }
+    }
+    MIGRATIONS.run(database).await
 }
 
 /// The error, with what SQLite does not say: "disk I/O error" is also what it calls a disk that has no room for

@@ -154,7 +154,15 @@ impl House {
 
     pub fn list(&self, words: &[&str]) -> Vec<Value> {
         let words: Vec<&str> = words.iter().copied().chain(["--json", "--limit", "10000"]).collect();
-        self.run(&words).0.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let output = self.privacyd(&words).output().unwrap();
+        let log = String::from_utf8_lossy(&output.stderr);
+        // A daemon that has just started has made none yet.
+        if log.contains("yet; begin with privacyd run") {
+            return Vec::new();
+        }
+        assert!(output.status.success(), "{words:?}: {log}");
+        let rows = String::from_utf8(output.stdout).unwrap();
+        rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The mails in a folder, as Dovecot keeps them.

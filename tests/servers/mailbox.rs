@@ -58,6 +58,7 @@ fn house(port: u16, user: &str, change: impl FnOnce(&mut ImapConfig, &mut Bounds
         username: user.into(),
         password: SecretSource::File(password),
         inbox: "INBOX".into(),
+        junk: None,
         patience: Duration::from_secs(600),
     };
     let mut bounds = Bounds::new(1000, 100_000);

@@ -74,13 +74,14 @@ fn requests_among_junk_are_found_and_held() -> Outcome {
         &letter("pills", "Buy our boots in size 42, they are cheap."),
     );
     let (said, log) = house.run(&["reconcile"]);
-    assert_eq!(said, "3 mails looked at, 0 unaccounted; 1 requests found among junk\n", "{log}");
+    assert_eq!(said, "3 mails looked at, 0 unaccounted; 1 request found among junk\n", "{log}");
+    assert!(log.contains("the server marks this folder as that for junk"), "{log}");
     assert_eq!(statuses(&house), [pair("ann", "held"), pair("jane", "completed")]);
     assert_eq!((house.filed("Spam").len(), house.filed("Held").len()), (1, 1));
     assert_eq!(house.list(&["outbox", "list"]).len(), 1, "jane's alone");
     let (said, _) = house.run(&["reconcile"]);
     // What was moved is looked at once where it lies now.
-    assert_eq!(said, "1 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+    assert_eq!(said, "1 mail looked at, 0 unaccounted; 0 requests found among junk\n");
     // Somebody gets the other one out of the junk: it is read as what has come to the inbox, not put back.
     house.dovecot.deliver("privacy", &letter("pills", "Buy our boots in size 42, they are cheap."));
     house.run(&["run", "--once"]);
@@ -120,7 +121,7 @@ fn a_lost_database_answers_nothing() -> Outcome {
     assert_eq!(statuses(&house), [pair("bob", "held"), pair("cat", "completed")]);
     assert_eq!(house.list(&["messages", "list"]).len(), 3);
     let (said, _) = house.run(&["reconcile"]);
-    assert_eq!(said, "1 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+    assert_eq!(said, "1 mail looked at, 0 unaccounted; 0 requests found among junk\n");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use imap_proto::{MailboxDatum, NameAttribute, Response, StatusAttribute};
+use tracing::{info, warn};
 
 use super::super::{Cursor, Extent};
 use super::{Imap, Pass, SMALL, Session, quoted};
@@ -55,11 +56,38 @@ impl Imap {
         Ok(extents)
     }
 
-    /// The folder that the server keeps junk in (RFC 6154 section 2), if it says so of one.
+    /// The folder that junk is kept in: that of the configuration, or else the one that the server marks so (RFC 6154
+    /// section 2); if there is one. The log says which.
     ///
     /// # Errors
     /// The mailbox fails.
     pub async fn junk_folder(&mut self) -> Result<Option<String>> {
+        let mailbox = self.settings.name.clone();
+        let Some(junk) = self.settings.junk.clone() else {
+            let junk = self.marked_as_junk().await?;
+            match &junk {
+                Some(folder) => info!(mailbox, folder, "the server marks this folder as that for junk"),
+                None => info!(
+                    mailbox,
+                    "the server marks no folder as that for junk, so it is not looked into: imap.junk can name one"
+                ),
+            }
+            return Ok(junk);
+        };
+        let is_there = !self.extents(std::slice::from_ref(&junk)).await?.is_empty();
+        if is_there {
+            info!(mailbox, folder = junk, "the folder for junk, as imap.junk names it, is there");
+        } else {
+            warn!(
+                mailbox,
+                folder = junk,
+                "there is no folder of the name that imap.junk says, so junk is not looked into"
+            );
+        }
+        Ok(is_there.then_some(junk))
+    }
+
+    async fn marked_as_junk(&mut self) -> Result<Option<String>> {
         let mut session = self.take_session().await?;
         // A plain LIST may leave special uses out; but not every server that has them knows the other.
         let command = match session.can("SPECIAL-USE") && session.can("LIST-EXTENDED") {
