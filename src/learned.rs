@@ -19,6 +19,9 @@ const LENGTHS: [usize; 5] = [40, 120, 300, 700, 1500];
 /// The row of what speaks for a type before a word is read.
 const ALWAYS: &str = "always";
 
+/// So many features are few.
+const FEW: f64 = 20.0;
+
 /// Weights in the file are hundredths.
 const UNIT: f64 = 0.01;
 
@@ -81,11 +84,18 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Reads `text`, the content of `file`. The columns have to be among `types`, the features made of `concepts`.
+    /// Reads `text`, the content of `file`. The columns have to be among `types`, the features made of `concepts`,
+    /// unless `is_lenient`: while concepts change, until the weights are learned anew.
     ///
     /// # Errors
     /// The first mistake, with file, line and column.
-    pub fn parse(file: &str, text: &str, types: &[String], concepts: &[String]) -> Result<Self, FileError> {
+    pub fn parse(
+        file: &str,
+        text: &str,
+        types: &[String],
+        concepts: &[String],
+        is_lenient: bool,
+    ) -> Result<Self, FileError> {
         let wrong = |line: u64, message: String| FileError {
             file: file.to_owned(),
             line: usize::try_from(line).unwrap_or(1).max(1),
@@ -117,7 +127,7 @@ impl Learned {
                 learned.always = numbers;
             } else if let Some(feature) = Feature::parse(&feature, concepts) {
                 learned.weights.insert(feature, numbers);
-            } else {
+            } else if !is_lenient {
                 let message =
                     format!("{feature}: there is no such concept in rules/concepts; learn the weights anew");
                 return Err(wrong(line, message));
@@ -159,11 +169,11 @@ impl Learned {
     }
 }
 
-/// What a feature counts among so many: a long letter says no more than a short one.
+/// What a feature counts among so many: a long letter says no more than a short one, and a few words say less.
 pub fn scale(features: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a letter has a few thousand features at most")]
     let count = features as f64;
-    1.0 / (count + 1.0).sqrt()
+    1.0 / (count + FEW).sqrt()
 }
 
 /// The features of a letter: `lines` are the concepts of each sentence in `text`, of which the first `subject_lines`

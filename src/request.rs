@@ -118,7 +118,8 @@ impl Strength {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The word for it in rule files and in the names of phrases.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Hint => "hint",
             Self::Likely => "likely",
@@ -316,12 +317,10 @@ impl Table {
         };
         let concepts = resolve_concepts(concepts, &languages)?;
         let learned = match files.get(LEARNED) {
-            Some(RuleFile { shown, text, .. }) => Learned::parse(
-                shown,
-                text,
-                &names,
-                &concept::names(concepts.iter().map(|(_, file)| file.as_ref())),
-            )?,
+            Some(RuleFile { shown, text, is_sound }) => {
+                let known = concept::names(concepts.iter().map(|(_, file)| file.as_ref()));
+                Learned::parse(shown, text, &names, &known, *is_sound)?
+            }
             None => Learned::default(),
         };
         let mut table = Self { types: Vec::new(), languages, phrases: Vec::new(), laws, concepts, learned };

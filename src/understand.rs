@@ -195,10 +195,10 @@ impl Reader {
     }
 
     /// A reading cut down to the rights in it; `None` when there are none. The words of an opt-out are left
-    /// out: every circular has them.
+    /// out: every circular has them. So is what no certain phrase says: machines speak of data, too.
     fn rights_in(&self, mut reading: Reading) -> Option<Reading> {
         let Verdict::Requests(findings) = &mut reading.verdict else { return None };
-        findings.retain(|finding| self.rights.contains(&finding.kind));
+        findings.retain(|finding| self.rights.contains(&finding.kind) && finding.is_certain());
         (!findings.is_empty()).then_some(reading)
     }
 

@@ -38,7 +38,7 @@ fn each_phrase_is_explained_with_its_sentence() {
     assert_eq!(code, Some(0));
     let has = |part: &str| assert!(text.contains(part), "{part:?} is missing:\n{text}");
     has("mails/1.eml: requests\n");
-    has("  deletion 1.00 (acts from 0.80): deletion/en/certain/");
+    has("  deletion 1.00 (acts from 0.70): deletion/en/certain/");
     has("    0.95 deletion/en/certain/");
     has(": \"please delete my data\"\n");
     has(" (negated): \"please do not unsubscribe me from the newsletter\"\n");
