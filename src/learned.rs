@@ -36,7 +36,7 @@ pub enum Feature {
     InQuestion(u8),
     /// Two concepts are close together, the lower index first.
     Pair(u8, u8),
-    /// So many of [`LENGTHS`] it reaches.
+    /// So many of certain lengths it reaches.
     Length(u8),
 }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 29] = [
+const PURE: [&str; 31] = [
+    "concept",
+    "learned",
     "correction",
     "bounce",
     "patterns",
