@@ -6,9 +6,11 @@
 //! above its own threshold. Whatever is left over is a person's to read, and so is what the mail as a
 //! whole makes doubtful: a wish on somebody else's behalf, or one that is taken back.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
-use crate::concept::Concepts;
+use crate::concept::{Concepts, Mention};
 use crate::learned::{self, Feature, Learned};
 use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
 use crate::patterns::{Patterns, Shelf};
@@ -96,6 +98,8 @@ struct Kind {
     /// Its column in what was learned.
     column: Option<usize>,
     threshold: f64,
+    /// The same where there is no phrase, or no more than hints.
+    learned: f64,
     alone: bool,
     yields: bool,
     urgent: bool,
@@ -115,8 +119,6 @@ pub struct Classifier {
     tongues: Tongues,
     concepts: Concepts,
     learned: Learned,
-    /// Whether there are phrases of the operator's.
-    has_own: bool,
     reply_prefix: Patterns,
     forward_prefix: Patterns,
 }
@@ -124,8 +126,38 @@ pub struct Classifier {
 /// Phrases that were found and do not count, each with the reason.
 type Lost<'a> = Vec<(Hit<'a>, &'static str)>;
 
+/// What a finding rests on, the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Basis {
+    /// What was learned, and hints at the most.
+    Learned,
+    /// Phrases.
+    Phrases,
+    /// Phrases of the operator's.
+    Own,
+}
+
+/// A finding of the type with this index, and whether that is enough to act.
+struct Found {
+    index: usize,
+    finding: Finding,
+    basis: Basis,
+    is_sure: bool,
+}
+
+/// What was learned of a mail.
+struct Impression<'a> {
+    text: &'a str,
+    /// The concepts of each line.
+    lines: Vec<Vec<Mention>>,
+    /// Type by type.
+    notions: Vec<Option<Notion>>,
+}
+
 /// What was learned of a mail, for one type.
 struct Notion {
+    /// Its name among those of phrases: `access/en/learned`, by the language of the mail.
+    rule: String,
     /// Log-odds that it asks for something of the type.
     leaning: f64,
     /// The line that says so, where it is not unlikely.
@@ -146,9 +178,10 @@ const OTHER: f64 = -0.43;
 /// Below this chance phrases that are not certain are no reason for a look; without any, below the other.
 const UNLIKELY: f64 = 0.1;
 const WORTH_A_LOOK: f64 = 0.15;
-/// Where all types are less likely than this (log-odds), phrases are not looked for. Of 3,162 letters that were not
-/// learned from it cost 5 that they had read right; of 2,060 ordinary mails it left 23 alone that they had acted on.
-const FAR_OFF: f64 = -4.5;
+/// What was only learned has to be so likely where something else is certain.
+const BESIDE_CERTAIN: f64 = 0.8;
+/// A sentence and those beside it.
+const BESIDE: usize = 3;
 
 impl Classifier {
     /// Takes the phrases of `table`. They are compiled when they are needed.
@@ -160,6 +193,7 @@ impl Classifier {
                 name: kind.name.clone(),
                 column: table.learned.types().iter().position(|name| *name == kind.name),
                 threshold: kind.threshold,
+                learned: kind.learned,
                 alone: kind.alone,
                 yields: kind.yields,
                 urgent: kind.urgent,
@@ -185,7 +219,6 @@ impl Classifier {
             tongues: Tongues::new(&table.languages),
             concepts: Concepts::new(&table.concepts, table.languages.len()),
             learned: table.learned.clone(),
-            has_own: table.phrases.iter().any(|phrase| phrase.is_own),
             reply_prefix: prefix(&format!("{forwards}|{replies}")),
             forward_prefix: prefix(forwards),
         }
@@ -203,25 +236,20 @@ impl Classifier {
     pub fn read(&self, subject: &str, folded: &str) -> Reading {
         let (text, subject_lines) = self.text(subject, folded);
         let heard = self.tongues.listen(&text);
-        let notions = self.notions(&text, subject_lines, &heard);
-        let mut finds = if self.is_far_off(&notions) { Finds::default() } else { self.finds(&text, &heard) };
+        let impression = self.impression(&text, subject_lines, &heard);
+        let mut finds = self.finds(&text, &heard);
         let mut hits = std::mem::take(&mut finds.hits);
         let mut lost = self.give_words_to_one(&mut hits);
         lost.extend(self.leave_trade_out(&mut hits, || finds.is_about_trade(&self.shelf, &text)));
-        let verdict = self.weigh(&hits, &notions, || finds.doubt(&self.shelf, &text));
+        let verdict = self.weigh(&hits, &impression, || finds.doubt(&self.shelf, &text));
         let told = language_of(&hits).or_else(|| heard.language()).map(str::to_owned);
         // Guessing costs as much as all the rest; nobody is answered who has asked for nothing.
         let language =
             told.or_else(|| if verdict == Verdict::Nothing { None } else { guess_language(&text) });
-        let learned = self.kinds.iter().zip(&notions).filter_map(|(kind, notion)| {
-            let notion = notion.as_ref()?;
+        let learned = impression.notions.iter().flatten().filter_map(|notion| {
             let sentence = text.lines().nth(notion.line?).unwrap_or_default().to_owned();
-            Some(Ground {
-                rule: kind.learned_rule(),
-                weight: chance(notion.leaning),
-                sentence,
-                against: None,
-            })
+            let weight = chance(notion.leaning);
+            Some(Ground { rule: notion.rule.clone(), weight, sentence, against: None })
         });
         let grounds = grounds(&hits, &lost, &text).chain(learned).collect();
         Reading { verdict, language, grounds }
@@ -282,7 +310,7 @@ impl Classifier {
     /// Where phrases of two types share words, leaves the words to one: to the certain phrase, or to
     /// the type that stands over the other. Answers the phrases that lost all their places.
     fn give_words_to_one<'a>(&self, hits: &mut Vec<Hit<'a>>) -> Lost<'a> {
-        let claims: Vec<(usize, Strength, std::ops::Range<usize>)> = hits
+        let claims: Vec<(usize, Strength, Range<usize>)> = hits
             .iter()
             .flat_map(|hit| {
                 hit.free.iter().map(|place| (hit.phrase.kind, hit.phrase.strength, place.clone()))
@@ -324,46 +352,61 @@ impl Classifier {
         hits.extract_if(.., |hit| is_weak(hit)).map(|hit| (hit, "about an order")).collect()
     }
 
-    /// Whether nothing that was learned points to any type, and nobody has written a phrase of their own.
-    fn is_far_off(&self, notions: &[Option<Notion>]) -> bool {
-        !self.has_own
-            && notions.iter().all(|notion| notion.as_ref().is_some_and(|notion| notion.leaning < FAR_OFF))
-    }
-
-    /// What is learned of `text`, kind by kind.
-    fn notions(&self, text: &str, subject_lines: usize, heard: &Heard<'_>) -> Vec<Option<Notion>> {
+    /// What is learned of `text`.
+    fn impression<'a>(&self, text: &'a str, subject_lines: usize, heard: &Heard<'_>) -> Impression<'a> {
         let lines = self.concepts.read(text, heard);
         let leanings = self.learned.judge(&learned::features(&lines, text, subject_lines));
+        let language = heard.leader().and_then(|place| self.lexicons.get(place));
+        let language = language.map_or("any", |lexicon| lexicon.code.as_str());
         let notion = |kind: &Kind| {
             let column = kind.column?;
             let leaning = *leanings.get(column)?;
             let line = || self.learned.strongest(&lines, column);
-            Some(Notion { leaning, line: (chance(leaning) >= WORTH_A_LOOK).then(line) })
+            let line = (chance(leaning) >= WORTH_A_LOOK).then(line);
+            Some(Notion { rule: format!("{}/{language}/learned", kind.name), leaning, line })
         };
-        self.kinds.iter().map(notion).collect()
+        let notions = self.kinds.iter().map(notion).collect();
+        Impression { text, lines, notions }
     }
 
-    /// What the hits come to, and what was learned. `doubt` is asked only where something would be done: whether
-    /// the mail as a whole speaks against it.
+    /// What the sentence at `place` and those beside it come to, for the type of `column`: a clear sentence in a long
+    /// letter about something else is as clear as alone.
+    fn leaning_at(&self, impression: &Impression<'_>, place: &Range<usize>, column: usize) -> Option<f64> {
+        let before = impression.text.get(..place.start)?;
+        let first = before.matches('\n').count().saturating_sub(1);
+        let lines = impression.lines.get(first..).unwrap_or_default();
+        let lines = lines.get(..BESIDE).unwrap_or(lines);
+        let text: Vec<&str> = impression.text.split('\n').skip(first).take(BESIDE).collect();
+        self.learned.judge(&learned::features(lines, &text.join("\n"), 0)).get(column).copied()
+    }
+
+    /// What the hits come to, and what was learned. `doubt` is asked only where something would be done, or nothing
+    /// would be and there is a phrase: whether the mail as a whole speaks against it.
     fn weigh(
         &self,
         hits: &[Hit<'_>],
-        notions: &[Option<Notion>],
+        impression: &Impression<'_>,
         doubt: impl Fn() -> Option<&'static str>,
     ) -> Verdict {
         let denied = hits.iter().any(|hit| hit.guard.is_some() && hit.phrase.strength >= Strength::Likely);
-        let (sure, unsure): (Vec<_>, Vec<_>) = self
-            .kinds
-            .iter()
-            .zip(notions)
-            .enumerate()
-            .filter_map(|(index, (kind, notion))| Some((index, kind.finding(index, hits, notion.as_ref())?)))
-            .partition(|(index, finding)| {
-                self.kinds.get(*index).is_some_and(|kind| finding.confidence >= kind.threshold)
-            });
+        let found = (0..self.kinds.len()).filter_map(|index| self.finding(index, hits, impression, denied));
+        let (mut sure, unsure): (Vec<Found>, Vec<Found>) = found.partition(|found| found.is_sure);
+        // What the operator wrote is not added to by what was learned of other companies' mail.
+        // Nor is what is certain, but by what is next to it: the words of one right sound like another's.
+        let least = if sure.iter().any(|found| found.basis == Basis::Own) {
+            1.0
+        } else if sure.iter().any(|found| found.finding.is_certain()) {
+            BESIDE_CERTAIN
+        } else {
+            0.0
+        };
+        sure.retain(|found| found.basis > Basis::Learned || found.finding.confidence >= least);
         if sure.is_empty() {
-            let candidates: Vec<Finding> = unsure.into_iter().map(|(_, finding)| finding).collect();
+            let candidates: Vec<Finding> = unsure.into_iter().map(|found| found.finding).collect();
             return match (candidates.is_empty(), denied) {
+                (true, false) if hits.iter().any(|hit| !hit.free.is_empty()) => {
+                    doubt().map_or(Verdict::Nothing, |why| Verdict::Unclear { why, candidates })
+                }
                 (true, false) => Verdict::Nothing,
                 (_, true) => Verdict::Unclear {
                     why: "the words of a request, but denied, supposed or asked about",
@@ -375,12 +418,12 @@ impl Classifier {
         let (kept, is_alone) = self.choose(sure);
         // The same right both asked for and denied: nobody but a person can tell.
         let may_contradict = |index: usize| self.kinds.get(index).is_some_and(|kind| !kind.any_mood);
-        let contradicts = kept.iter().filter(|(index, _)| may_contradict(*index)).any(|(index, _)| {
+        let contradicts = kept.iter().filter(|found| may_contradict(found.index)).any(|found| {
             hits.iter().any(|hit| {
-                hit.phrase.kind == *index && hit.negated && hit.phrase.strength == Strength::Certain
+                hit.phrase.kind == found.index && hit.negated && hit.phrase.strength == Strength::Certain
             })
         });
-        let candidates = kept.into_iter().map(|(_, finding)| finding).collect();
+        let candidates = kept.into_iter().map(|found| found.finding).collect();
         if contradicts {
             return Verdict::Unclear { why: "the same thing is asked for and denied", candidates };
         }
@@ -391,88 +434,105 @@ impl Classifier {
     }
 
     /// Which of several sure findings count, and whether one stands for the whole mail.
-    fn choose(&self, sure: Vec<(usize, Finding)>) -> (Vec<(usize, Finding)>, bool) {
-        let kind = |index: usize| self.kinds.get(index);
-        let alone = sure.iter().position(|(index, _)| kind(*index).is_some_and(|kind| kind.alone));
-        let all_yield = sure.iter().all(|(index, _)| kind(*index).is_some_and(|kind| kind.yields));
+    fn choose(&self, sure: Vec<Found>) -> (Vec<Found>, bool) {
+        let kind = |found: &Found| self.kinds.get(found.index);
+        let is_certain = |found: &Found| found.finding.is_certain();
+        // What was only learned does not stand for a mail in which something else is certain.
+        let may_stand_alone = |found: &Found| {
+            kind(found).is_some_and(|kind| kind.alone)
+                && (found.basis > Basis::Learned || !sure.iter().any(is_certain))
+        };
+        let alone = sure.iter().position(may_stand_alone);
+        let all_yield = sure.iter().all(|found| kind(found).is_some_and(|kind| kind.yields));
         // "I asked you three times already, unsubscribe me" is a reminder, and an opt-out first of all. Of a
         // child's data nothing follows for the writer's own.
-        let is_urgent = alone
-            .and_then(|only| sure.get(only))
-            .is_some_and(|(index, _)| kind(*index).is_some_and(|kind| kind.urgent));
-        let opts_out = |index: usize| !is_urgent && kind(index).is_some_and(|kind| kind.opts_out);
-        let kept = sure.into_iter().enumerate().filter(|(place, (index, _))| match alone {
-            Some(only) => *place == only || opts_out(*index),
-            None => all_yield || kind(*index).is_some_and(|kind| !kind.yields),
+        let is_urgent = alone.and_then(|only| sure.get(only)).and_then(kind).is_some_and(|kind| kind.urgent);
+        let opts_out = |found: &Found| !is_urgent && kind(found).is_some_and(|kind| kind.opts_out);
+        let kept = sure.into_iter().enumerate().filter(|(place, found)| match alone {
+            Some(only) => *place == only || opts_out(found),
+            None => kind(found).is_some_and(|kind| !kind.alone && (all_yield || !kind.yields)),
         });
-        (kept.map(|(_, finding)| finding).collect(), alone.is_some())
+        (kept.map(|(_, found)| found).collect(), alone.is_some())
     }
-}
 
-impl Kind {
-    /// What the hits of this type, whose index is `index`, weigh together with what was learned of it.
-    fn finding(&self, index: usize, hits: &[Hit<'_>], notion: Option<&Notion>) -> Option<Finding> {
+    /// What the hits of the type with this index weigh together with what was learned of it. `denied`: whether any
+    /// phrase of any type is.
+    fn finding(
+        &self,
+        index: usize,
+        hits: &[Hit<'_>],
+        impression: &Impression<'_>,
+        denied: bool,
+    ) -> Option<Found> {
+        let kind = self.kinds.get(index)?;
+        let notion = impression.notions.get(index).and_then(Option::as_ref);
         let mine = || hits.iter().filter(|hit| hit.phrase.kind == index && !hit.free.is_empty());
         let strengths = || mine().map(|hit| hit.phrase.strength);
         let strongest = strengths().max();
+        let basis = match strongest {
+            _ if mine().any(|hit| hit.phrase.is_own) => Basis::Own,
+            Some(Strength::Likely | Strength::Certain) => Basis::Phrases,
+            Some(Strength::Hint) | None => Basis::Learned,
+        };
         // Weights know no grammar: what a phrase finds denied, supposed or asked about, they do not act on.
         let is_denied = || {
-            let mut hits = hits.iter().filter(|hit| hit.phrase.kind == index && hit.guard.is_some());
-            hits.any(|hit| hit.phrase.strength > Strength::Hint)
+            let mut mine = hits.iter().filter(|hit| hit.phrase.kind == index && hit.guard.is_some());
+            mine.any(|hit| hit.phrase.strength > Strength::Hint)
         };
-        let mut rules: Vec<String> = mine().map(|hit| hit.phrase.name.clone()).collect();
+        let mut is_held = false;
         let confidence = match (notion, strongest) {
             (None, None) => return None,
             (None, Some(strongest)) => by_phrases(strengths(), strongest),
-            (Some(_), Some(strongest)) if mine().any(|hit| hit.phrase.is_own) => {
-                by_phrases(strengths(), strongest)
-            }
+            (Some(_), Some(strongest)) if basis == Basis::Own => by_phrases(strengths(), strongest),
             (Some(notion), strongest) => {
-                let chance = chance(SLOPE * notion.leaning + BASE + self.evidence(index, hits));
+                let evidence = evidence(index, hits);
+                let chance_of = |leaning: f64| chance(SLOPE * leaning + BASE + evidence);
+                let chance = chance_of(notion.leaning);
+                // With a certain phrase half of what is asked for otherwise is enough.
+                let is_enough = |chance: f64| chance >= kind.threshold / 2.0;
+                let is_clear_alone = || {
+                    let certain = mine().filter(|hit| hit.phrase.strength == Strength::Certain);
+                    let leanings =
+                        certain.filter_map(|hit| self.leaning_at(impression, &hit.place, kind.column?));
+                    leanings.map(chance_of).any(is_enough)
+                };
+                is_held = if basis == Basis::Learned { denied } else { is_denied() };
                 match strongest {
-                    // With a certain phrase half of what is asked for otherwise is enough.
-                    Some(Strength::Certain) if chance >= self.threshold / 2.0 => {
+                    Some(Strength::Certain) if is_enough(chance) || is_clear_alone() => {
+                        is_held = false;
                         by_phrases(strengths(), Strength::Certain).max(chance)
                     }
                     Some(Strength::Certain) => chance,
                     Some(_) if chance >= UNLIKELY => chance,
-                    None if chance >= WORTH_A_LOOK && is_denied() => chance.min(self.threshold / 2.0),
                     None if chance >= WORTH_A_LOOK => chance,
                     _ => return None,
                 }
             }
         };
-        if notion.is_some_and(|notion| notion.line.is_some()) {
-            rules.push(self.learned_rule());
-        }
-        Some(Finding {
-            kind: self.name.clone(),
-            confidence: (confidence.clamp(0.0, 0.999) * 1000.0).round() / 1000.0,
-            rules,
-        })
+        let mut rules: Vec<String> = mine().map(|hit| hit.phrase.name.clone()).collect();
+        rules.extend(notion.filter(|notion| notion.line.is_some()).map(|notion| notion.rule.clone()));
+        let needed = if notion.is_some() && basis == Basis::Learned { kind.learned } else { kind.threshold };
+        let confidence = (confidence.clamp(0.0, 0.999) * 1000.0).round() / 1000.0;
+        let finding = Finding { kind: kind.name.clone(), confidence, rules };
+        Some(Found { index, finding, basis, is_sure: confidence >= needed && !is_held })
     }
+}
 
-    /// What the phrases add to what was learned, in log-odds.
-    fn evidence(&self, index: usize, hits: &[Hit<'_>]) -> f64 {
-        let free = |strength: Strength| {
-            hits.iter().filter(move |hit| !hit.free.is_empty() && hit.phrase.strength == strength)
-        };
-        let mine = |strength: Strength| free(strength).filter(|hit| hit.phrase.kind == index).count();
-        let own = match (mine(Strength::Certain), mine(Strength::Likely), mine(Strength::Hint)) {
-            (0, 0, 0) => 0.0,
-            (0, 0, _) => HINT,
-            (0, _, _) => LIKELY,
-            (1, _, _) => CERTAIN,
-            _ => CERTAIN_TWICE,
-        };
-        let other = free(Strength::Certain).any(|hit| hit.phrase.kind != index);
-        own + if other { OTHER } else { 0.0 }
-    }
-
-    /// The name of what was learned, among the names of phrases.
-    fn learned_rule(&self) -> String {
-        format!("{}/learned", self.name)
-    }
+/// What the phrases for the type with this index add to what was learned, in log-odds.
+fn evidence(index: usize, hits: &[Hit<'_>]) -> f64 {
+    let free = |strength: Strength| {
+        hits.iter().filter(move |hit| !hit.free.is_empty() && hit.phrase.strength == strength)
+    };
+    let mine = |strength: Strength| free(strength).filter(|hit| hit.phrase.kind == index).count();
+    let own = match (mine(Strength::Certain), mine(Strength::Likely), mine(Strength::Hint)) {
+        (0, 0, 0) => 0.0,
+        (0, 0, _) => HINT,
+        (0, _, _) => LIKELY,
+        (1, _, _) => CERTAIN,
+        _ => CERTAIN_TWICE,
+    };
+    let other = free(Strength::Certain).any(|hit| hit.phrase.kind != index);
+    own + if other { OTHER } else { 0.0 }
 }
 
 /// What phrases weigh together, of which the strongest is `strongest`. Hints count once however many they are, so
@@ -602,6 +662,7 @@ mod tests {
         for text in [
             "Bitte löschen Sie meine Daten nicht, ich brauche sie noch.",
             "Meine Daten bitte auf keinen Fall löschen.",
+            "Je ne veux pas que mes données soient supprimées.",
             "No quiero que mis datos sean borrados.",
             "Non voglio che i miei dati vengano cancellati.",
             "Não quero que os meus dados sejam apagados.",
@@ -611,11 +672,6 @@ mod tests {
         ] {
             assert_eq!(found(text), denied, "{text}");
         }
-        // One phrase sees the denial, another does not: the same for whoever reads it.
-        assert_eq!(
-            found("Je ne veux pas que mes données soient supprimées."),
-            "unclear: the same thing is asked for and denied"
-        );
         // A denial that is the wish.
         assert_eq!(found("Please do not sell my personal information."), "ad_opt_out");
     }
@@ -641,6 +697,24 @@ mod tests {
         assert_eq!(found("Delete my data. No, wait!"), "unclear: a wish and its withdrawal");
         // One thing wished and another denied is none.
         assert_eq!(found("Do not delete my account, but unsubscribe me from the newsletter."), "opt_out");
+    }
+
+    #[test]
+    fn what_was_only_learned_does_not_overrule_the_grammar() {
+        for text in [
+            "Erasure of data.\nWhat happens if I ask you to delete my account and all my personal data?",
+            "My wife told me that you would delete all my personal data if I asked you. Would you?",
+            "请不要删除我的个人信息。",
+            "Please remove my husband from your mailing list.",
+            "On behalf of Lucy Doe: please erase her details.",
+        ] {
+            assert!(found(text).starts_with("unclear"), "{text}: {}", found(text));
+        }
+        // A clear sentence in a letter about something else.
+        let agenda = "The agenda for the meeting of the choir is attached. We sing at four, then there is cake, and \
+                      Ruth brings the chairs. The invoice for the hall is paid, the tickets are printed.\n\
+                      Please delete my data.\nSee you on Friday at the station, with the tenors and the dog.";
+        assert_eq!(found(agenda), "deletion");
     }
 
     #[test]

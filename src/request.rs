@@ -140,6 +140,8 @@ struct TypeFile {
     order: u16,
     threshold: f64,
     #[serde(default)]
+    learned: Option<f64>,
+    #[serde(default)]
     urgent: bool,
     #[serde(default)]
     alone: bool,
@@ -183,6 +185,8 @@ pub struct RequestType {
     pub order: u16,
     /// Confidence below which nothing is done, 0 to 1.
     pub threshold: f64,
+    /// The same where no phrase says it, or no more than hints do: what was learned has to be so likely.
+    pub learned: f64,
     /// Whether a person should look at it before all else.
     pub urgent: bool,
     /// Whether it is the only request of its mail, whatever else is said there: what is said of a
@@ -221,7 +225,8 @@ impl RequestType {
         let begins = |beginning: &String| {
             folded.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with(beginning.as_str()))
         };
-        let languages = rules.iter().filter_map(|rule| rule.split('/').nth(1));
+        let phrases = rules.iter().filter(|rule| !rule.ends_with("/learned"));
+        let languages = phrases.filter_map(|rule| rule.split('/').nth(1));
         let is_clear = |language| self.by_hand.get(language).is_some_and(|list| !list.iter().any(begins));
         !(self.by_hand.is_empty() || languages.clone().count() > 0 && languages.clone().all(is_clear))
     }
@@ -338,7 +343,6 @@ impl Table {
                         ),
                     });
                 };
-                let is_sound_row = is_sound;
                 // The classes of words in its patterns are the language's.
                 let is_sound =
                     is_sound && files.get(&format!("languages/{code}.toml")).is_some_and(|it| it.is_sound);
@@ -358,7 +362,7 @@ impl Table {
                             strength,
                             name: format!("{name}/{code}/{level}/{}", index + 1),
                             pattern: text::pattern(&phrase).into(),
-                            is_own: !is_sound_row,
+                            is_own: !is_sound,
                         });
                     }
                 }
@@ -371,6 +375,7 @@ impl Table {
                 proof: row.proof,
                 order: row.order,
                 threshold: row.threshold,
+                learned: row.learned.unwrap_or(row.threshold),
                 urgent: row.urgent,
                 alone: row.alone,
                 yields: row.yields,
@@ -446,12 +451,13 @@ fn resolve_concepts(
 ) -> Result<Vec<(usize, Arc<ConceptFile>)>, FileError> {
     let mut names = BTreeSet::new();
     let mut resolved = Vec::new();
-    for (code, concepts, RuleFile { shown, text, .. }) in files {
+    for (code, concepts, RuleFile { shown, text, is_sound }) in files {
         let wrong = |path: &[&str], message: String| {
             Err(FileError { file: shown.clone(), line: line_of(text, path), message })
         };
         for (name, entries) in &concepts {
-            if let Err((entry, why)) = concept::check(name, entries) {
+            // As with patterns: a test checks the built-in ones.
+            if !is_sound && let Err((entry, why)) = concept::check(name, entries) {
                 return wrong(&[name, &entry.to_string()], format!("{name}, entry {}: {why}", entry + 1));
             }
             names.insert(name.clone());
@@ -517,6 +523,9 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
             &["threshold"],
             "threshold: must be above 0.3, the weight of a hint, and at most 1".into(),
         );
+    }
+    if row.learned.is_some_and(|learned| !(row.threshold..=1.0).contains(&learned)) {
+        return wrong(&["learned"], "learned: must be at least the threshold, and at most 1".into());
     }
     if !row.title.contains_key("en") {
         return wrong(&["title"], "title: needs at least an English text, en = \"…\"".into());

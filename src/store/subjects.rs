@@ -75,13 +75,14 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn suppress(&self, address: &Address, kind: &str, now: Timestamp) -> Result<bool> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query(SUPPRESS)
             .bind(address.normalised().as_str())
             .bind(kind)
             .bind("operator")
             .bind(None::<i64>)
             .bind(now.as_second())
-            .execute(&self.write)
+            .execute(&mut *tx)
             .await
             .context("Cannot add to the suppression list")?;
         let is_new = done.rows_affected() > 0;
@@ -92,10 +93,11 @@ impl Store {
             )
             .bind(address.normalised().as_str())
             .bind(kind)
-            .execute(&self.write)
+            .execute(&mut *tx)
             .await
             .context("Cannot add to the suppression list")?;
         }
+        tx.commit().await.context("Cannot add to the suppression list")?;
         Ok(is_new)
     }
 
