@@ -2,8 +2,8 @@
 //!
 //! A phrase counts where it stands: in its sentence, unless that sentence denies it, asks about it,
 //! supposes it or reports it. The same words speak for one type: "delete the data you hold about me"
-//! asks for no copy of it. What a type's phrases weigh together is its confidence; a type acts only
-//! above its own threshold. Whatever is left over is a person's to read, and so is what the mail as a
+//! asks for no copy of it. What a type's phrases weigh together with what was learned of the mail's concepts
+//! is its confidence; a type acts only above its own threshold. Whatever is left over is a person's to read, and so is what the mail as a
 //! whole makes doubtful: a wish on somebody else's behalf, or one that is taken back.
 
 use std::ops::Range;
