@@ -156,12 +156,11 @@ struct Impression<'a> {
 
 /// What was learned of a mail, for one type.
 struct Notion {
-    /// Its name among those of phrases: `access/en/learned`, by the language of the mail.
-    rule: String,
     /// Log-odds that it asks for something of the type.
     leaning: f64,
-    /// The line that says so, where it is not unlikely.
-    line: Option<usize>,
+    /// Where it is not unlikely: its name among those of phrases, `access/en/learned` by the language of the mail, and
+    /// the line that says so.
+    said: Option<(String, usize)>,
 }
 
 // How what was learned and what the phrases say come together: log-odds, by a logistic regression over letters that
@@ -247,9 +246,9 @@ impl Classifier {
         let language =
             told.or_else(|| if verdict == Verdict::Nothing { None } else { guess_language(&text) });
         let learned = impression.notions.iter().flatten().filter_map(|notion| {
-            let sentence = text.lines().nth(notion.line?).unwrap_or_default().to_owned();
-            let weight = chance(notion.leaning);
-            Some(Ground { rule: notion.rule.clone(), weight, sentence, against: None })
+            let (rule, line) = notion.said.clone()?;
+            let sentence = text.lines().nth(line).unwrap_or_default().to_owned();
+            Some(Ground { rule, weight: chance(notion.leaning), sentence, against: None })
         });
         let grounds = grounds(&hits, &lost, &text).chain(learned).collect();
         Reading { verdict, language, grounds }
@@ -361,9 +360,9 @@ impl Classifier {
         let notion = |kind: &Kind| {
             let column = kind.column?;
             let leaning = *leanings.get(column)?;
-            let line = || self.learned.strongest(&lines, column);
-            let line = (chance(leaning) >= WORTH_A_LOOK).then(line);
-            Some(Notion { rule: format!("{}/{language}/learned", kind.name), leaning, line })
+            let said =
+                || (format!("{}/{language}/learned", kind.name), self.learned.strongest(&lines, column));
+            Some(Notion { leaning, said: (chance(leaning) >= WORTH_A_LOOK).then(said) })
         };
         let notions = self.kinds.iter().map(notion).collect();
         Impression { text, lines, notions }
@@ -443,7 +442,8 @@ impl Classifier {
                 && (found.basis > Basis::Learned || !sure.iter().any(is_certain))
         };
         let alone = sure.iter().position(may_stand_alone);
-        let all_yield = sure.iter().all(|found| kind(found).is_some_and(|kind| kind.yields));
+        let mut others = sure.iter().filter_map(kind).filter(|kind| !kind.alone);
+        let all_yield = others.all(|kind| kind.yields);
         // "I asked you three times already, unsubscribe me" is a reminder, and an opt-out first of all. Of a
         // child's data nothing follows for the writer's own.
         let is_urgent = alone.and_then(|only| sure.get(only)).and_then(kind).is_some_and(|kind| kind.urgent);
@@ -510,7 +510,7 @@ impl Classifier {
             }
         };
         let mut rules: Vec<String> = mine().map(|hit| hit.phrase.name.clone()).collect();
-        rules.extend(notion.filter(|notion| notion.line.is_some()).map(|notion| notion.rule.clone()));
+        rules.extend(notion.and_then(|notion| notion.said.as_ref()).map(|(rule, _)| rule.clone()));
         let needed = if notion.is_some() && basis == Basis::Learned { kind.learned } else { kind.threshold };
         let confidence = (confidence.clamp(0.0, 0.999) * 1000.0).round() / 1000.0;
         let finding = Finding { kind: kind.name.clone(), confidence, rules };

@@ -90,11 +90,10 @@ impl Concepts {
         for (number, line) in text.split('\n').enumerate() {
             let mut best: Vec<Mention> = Vec::new();
             let mut most = 0;
-            let possible: Vec<usize> = heard.possible(number).collect();
-            for language in possible {
+            for language in heard.possible(number).filter(|_| !line.is_empty()) {
                 let Some((file, vocabulary)) = self.languages.get(language) else { continue };
-                let vocabulary = vocabulary.get_or_init(|| Vocabulary::new(file, &self.names)).as_ref();
-                let Some(vocabulary) = vocabulary.filter(|_| !line.is_empty()) else { continue };
+                let vocabulary = vocabulary.get_or_init(|| Vocabulary::new(file, &self.names));
+                let Some(vocabulary) = vocabulary else { continue };
                 let found = vocabulary.find(line);
                 // The language of the whole text, where two say as much.
                 let score = 2 * distinct(&found) + usize::from(told == Some(language));
