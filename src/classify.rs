@@ -6,6 +6,8 @@
 //! is its confidence; a type acts only above its own threshold. Whatever is left over is a person's to read, and so is what the mail as a
 //! whole makes doubtful: a wish on somebody else's behalf, or one that is taken back.
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::Serialize;
@@ -14,7 +16,7 @@ use crate::concept::{Concepts, Mention};
 use crate::learned::{self, Feature, Learned};
 use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
 use crate::patterns::{Patterns, Shelf};
-use crate::request::{Action, Strength, Table};
+use crate::request::{Action, Strength, Table, of_phrase};
 use crate::text::{fold, sentences};
 use crate::tongue::{Heard, Tongues};
 
@@ -28,12 +30,20 @@ pub struct Finding {
     pub confidence: f64,
     /// The phrases that say so, by name.
     pub rules: Vec<String>,
+    /// Confidence from which it is acted on.
+    #[serde(skip)]
+    pub acts_from: f64,
 }
 
 impl Finding {
-    /// Whether a certain phrase says so, see [`crate::request::Phrase::name`].
-    pub fn is_certain(&self) -> bool {
-        self.rules.iter().any(|rule| rule.split('/').nth(2) == Some(Strength::Certain.name()))
+    /// The strongest phrase that says so.
+    pub fn strongest(&self) -> Option<Strength> {
+        self.rules.iter().filter_map(|rule| Some(of_phrase(rule)?.1)).max()
+    }
+
+    /// Whether a certain phrase says so.
+    fn is_certain(&self) -> bool {
+        self.strongest() == Some(Strength::Certain)
     }
 }
 
@@ -137,21 +147,42 @@ enum Basis {
     Own,
 }
 
-/// A finding of the type with this index, and whether that is enough to act.
+/// A finding of the type with this index.
 struct Found {
     index: usize,
     finding: Finding,
     basis: Basis,
-    is_sure: bool,
+    standing: Standing,
+}
+
+/// Whether a finding is enough to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is.
+    Sure,
+    /// It would be, but something is denied, supposed or asked about, and weights do not know what.
+    Doubted,
+    /// It is not.
+    Unsure,
 }
 
 /// What was learned of a mail.
 struct Impression<'a> {
     text: &'a str,
+    /// So many of its lines are the subject's.
+    subject_lines: usize,
     /// The concepts of each line.
     lines: Vec<Vec<Mention>>,
     /// Type by type.
     notions: Vec<Option<Notion>>,
+}
+
+impl Impression<'_> {
+    /// The number of the line that `place` begins in.
+    fn line_at(&self, place: &Range<usize>) -> usize {
+        let before = self.text.as_bytes().get(..place.start).unwrap_or_default();
+        before.iter().filter(|byte| **byte == b'\n').count()
+    }
 }
 
 /// What was learned of a mail, for one type.
@@ -179,6 +210,8 @@ const UNLIKELY: f64 = 0.1;
 const WORTH_A_LOOK: f64 = 0.15;
 /// What was only learned has to be so likely where something else is certain.
 const BESIDE_CERTAIN: f64 = 0.8;
+/// And so likely for a person to have a look.
+const BESIDE_DOUBT: f64 = 0.6;
 /// A sentence and those beside it.
 const BESIDE: usize = 3;
 
@@ -357,26 +390,30 @@ impl Classifier {
         let leanings = self.learned.judge(&learned::features(&lines, text, subject_lines));
         let language = heard.leader().and_then(|place| self.lexicons.get(place));
         let language = language.map_or("any", |lexicon| lexicon.code.as_str());
+        let by_line = OnceCell::new();
         let notion = |kind: &Kind| {
             let column = kind.column?;
             let leaning = *leanings.get(column)?;
-            let said =
-                || (format!("{}/{language}/learned", kind.name), self.learned.strongest(&lines, column));
+            let said = || {
+                let by_line = by_line.get_or_init(|| self.learned.by_line(&lines));
+                (format!("{}/{language}/learned", kind.name), strongest(by_line, column))
+            };
             Some(Notion { leaning, said: (chance(leaning) >= WORTH_A_LOOK).then(said) })
         };
         let notions = self.kinds.iter().map(notion).collect();
-        Impression { text, lines, notions }
+        Impression { text, subject_lines, lines, notions }
     }
 
-    /// What the sentence at `place` and those beside it come to, for the type of `column`: a clear sentence in a long
-    /// letter about something else is as clear as alone.
-    fn leaning_at(&self, impression: &Impression<'_>, place: &Range<usize>, column: usize) -> Option<f64> {
-        let before = impression.text.get(..place.start)?;
-        let first = before.matches('\n').count().saturating_sub(1);
+    /// What the line with this number and those beside it come to, for the type of `column`: a clear sentence in a
+    /// long letter about something else is as clear as alone.
+    fn leaning_at(&self, impression: &Impression<'_>, line: usize, column: usize) -> Option<f64> {
+        let first = line.saturating_sub(1);
         let lines = impression.lines.get(first..).unwrap_or_default();
         let lines = lines.get(..BESIDE).unwrap_or(lines);
         let text: Vec<&str> = impression.text.split('\n').skip(first).take(BESIDE).collect();
-        self.learned.judge(&learned::features(lines, &text.join("\n"), 0)).get(column).copied()
+        let subject_lines = impression.subject_lines.saturating_sub(first);
+        let features = learned::features(lines, &text.join("\n"), subject_lines);
+        self.learned.judge(&features).get(column).copied()
     }
 
     /// What the hits come to, and what was learned. `doubt` is asked only where something would be done, or nothing
@@ -389,19 +426,10 @@ impl Classifier {
     ) -> Verdict {
         let denied = hits.iter().any(|hit| hit.guard.is_some() && hit.phrase.strength >= Strength::Likely);
         let found = (0..self.kinds.len()).filter_map(|index| self.finding(index, hits, impression, denied));
-        let (mut sure, unsure): (Vec<Found>, Vec<Found>) = found.partition(|found| found.is_sure);
-        // What the operator wrote is not added to by what was learned of other companies' mail.
-        // Nor is what is certain, but by what is next to it: the words of one right sound like another's.
-        let least = if sure.iter().any(|found| found.basis == Basis::Own) {
-            1.0
-        } else if sure.iter().any(|found| found.finding.is_certain()) {
-            BESIDE_CERTAIN
-        } else {
-            0.0
-        };
-        sure.retain(|found| found.basis > Basis::Learned || found.finding.confidence >= least);
+        let (sure, rest): (Vec<Found>, Vec<Found>) =
+            found.partition(|found| found.standing == Standing::Sure);
         if sure.is_empty() {
-            let candidates: Vec<Finding> = unsure.into_iter().map(|found| found.finding).collect();
+            let candidates: Vec<Finding> = rest.into_iter().map(|found| found.finding).collect();
             return match (candidates.is_empty(), denied) {
                 (true, false) if hits.iter().any(|hit| !hit.free.is_empty()) => {
                     doubt().map_or(Verdict::Nothing, |why| Verdict::Unclear { why, candidates })
@@ -414,7 +442,27 @@ impl Classifier {
                 (false, false) => Verdict::Unclear { why: "hints of a request, none certain", candidates },
             };
         }
+        // What the operator wrote is not added to by what was learned of other companies' mail.
+        // Nor is what is certain, but by what is next to it: the words of one right sound like another's.
+        let least = if sure.iter().any(|found| found.basis == Basis::Own) {
+            1.0
+        } else if sure.iter().any(|found| found.finding.is_certain()) {
+            BESIDE_CERTAIN
+        } else {
+            0.0
+        };
+        let (sure, besides): (Vec<Found>, Vec<Found>) = sure
+            .into_iter()
+            .partition(|found| found.basis > Basis::Learned || found.finding.confidence >= least);
+        let doubted = rest.into_iter().filter(|found| found.standing == Standing::Doubted);
+        let mut besides: Vec<Found> = besides.into_iter().chain(doubted).collect();
+        besides.retain(|found| self.may_be_asked_besides(found));
         let (kept, is_alone) = self.choose(sure);
+        if !is_alone && !besides.is_empty() {
+            let why = "something else may be asked for, too";
+            let candidates = kept.into_iter().chain(besides).map(|found| found.finding).collect();
+            return Verdict::Unclear { why, candidates };
+        }
         // The same right both asked for and denied: nobody but a person can tell.
         let may_contradict = |index: usize| self.kinds.get(index).is_some_and(|kind| !kind.any_mood);
         let contradicts = kept.iter().filter(|found| may_contradict(found.index)).any(|found| {
@@ -430,6 +478,12 @@ impl Classifier {
             Some(why) => Verdict::Unclear { why, candidates },
             None => Verdict::Requests(candidates),
         }
+    }
+
+    /// Whether what was only learned is so likely that what is certain beside it may not be all.
+    fn may_be_asked_besides(&self, found: &Found) -> bool {
+        let kind = self.kinds.get(found.index);
+        kind.is_some_and(|kind| !kind.yields && !kind.alone) && found.finding.confidence >= BESIDE_DOUBT
     }
 
     /// Which of several sure findings count, and whether one stands for the whole mail.
@@ -492,11 +546,12 @@ impl Classifier {
                 let is_enough = |chance: f64| chance >= kind.threshold / 2.0;
                 let is_clear_alone = || {
                     let certain = mine().filter(|hit| hit.phrase.strength == Strength::Certain);
-                    let leanings =
-                        certain.filter_map(|hit| self.leaning_at(impression, &hit.place, kind.column?));
-                    leanings.map(chance_of).any(is_enough)
+                    let lines: BTreeSet<usize> =
+                        certain.flat_map(|hit| &hit.free).map(|place| impression.line_at(place)).collect();
+                    let leaning = |line| self.leaning_at(impression, line, kind.column?);
+                    lines.into_iter().filter_map(leaning).map(chance_of).any(is_enough)
                 };
-                is_held = if basis == Basis::Learned { denied } else { is_denied() };
+                is_held = is_denied();
                 match strongest {
                     Some(Strength::Certain) if is_enough(chance) || is_clear_alone() => {
                         is_held = false;
@@ -513,9 +568,22 @@ impl Classifier {
         rules.extend(notion.and_then(|notion| notion.said.as_ref()).map(|(rule, _)| rule.clone()));
         let needed = if notion.is_some() && basis == Basis::Learned { kind.learned } else { kind.threshold };
         let confidence = (confidence.clamp(0.0, 0.999) * 1000.0).round() / 1000.0;
-        let finding = Finding { kind: kind.name.clone(), confidence, rules };
-        Some(Found { index, finding, basis, is_sure: confidence >= needed && !is_held })
+        let finding = Finding { kind: kind.name.clone(), confidence, rules, acts_from: needed };
+        let standing = if confidence < needed || is_held {
+            Standing::Unsure
+        } else if denied && basis == Basis::Learned {
+            Standing::Doubted
+        } else {
+            Standing::Sure
+        };
+        Some(Found { index, finding, basis, standing })
     }
+}
+
+/// The number of the line that speaks most for the type of `column`.
+fn strongest(by_line: &[Vec<f64>], column: usize) -> usize {
+    let says = by_line.iter().map(|line| line.get(column).copied().unwrap_or(0.0)).enumerate();
+    says.max_by(|(_, one), (_, two)| one.total_cmp(two)).map_or(0, |(number, _)| number)
 }
 
 /// What the phrases for the type with this index add to what was learned, in log-odds.
@@ -715,6 +783,34 @@ mod tests {
                       Ruth brings the chairs. The invoice for the hall is paid, the tickets are printed.\n\
                       Please delete my data.\nSee you on Friday at the station, with the tenors and the dog.";
         assert_eq!(found(agenda), "deletion");
+    }
+
+    #[test]
+    fn what_was_only_learned_is_not_lost_beside_what_is_certain() {
+        let asked = "Unsubscribe me from the newsletter. Besides I would like everything stored in your systems on \
+                     my person, on paper.";
+        let kinds = |text: &str| -> Vec<String> {
+            verdict(text).candidates().iter().map(|found| found.kind.clone()).collect()
+        };
+        for text in [asked.to_owned(), format!("{asked} Do not close my account.")] {
+            assert_eq!(kinds(&text), ["opt_out", "access"], "{text}: {}", found(&text));
+        }
+        let reminder = "Reminder\nI wait for the answer to the request of May. The month passed, no reply came. Who \
+                        is your DPO?";
+        assert!(!verdict(reminder).candidates().is_empty());
+    }
+
+    #[test]
+    fn a_copied_file_makes_no_phrase_the_operators() {
+        let folder = tempfile::tempdir().unwrap();
+        let copied = std::fs::read_to_string("rules/opt_out.toml").unwrap();
+        let more = copied.replacen("certain = [", "certain = [\n  'no more pigeons',", 1);
+        assert_ne!(copied, more);
+        std::fs::write(folder.path().join("opt_out.toml"), more).unwrap();
+        let table = Table::load(Some(folder.path())).unwrap();
+        let own: Vec<&str> =
+            table.phrases.iter().filter(|it| it.is_own).map(|it| it.pattern.as_ref()).collect();
+        assert_eq!(own, [crate::text::pattern("no more pigeons")]);
     }
 
     #[test]

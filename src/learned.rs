@@ -53,6 +53,15 @@ impl Feature {
         }
     }
 
+    /// Whether it is made of `concept`.
+    fn has(self, concept: u8) -> bool {
+        match self {
+            Self::Concept(it) | Self::InSubject(it) | Self::InQuestion(it) => it == concept,
+            Self::Pair(one, two) => one == concept || two == concept,
+            Self::Length(_) => false,
+        }
+    }
+
     /// The feature of this name.
     fn parse(name: &str, concepts: &[String]) -> Option<Self> {
         let concept = |name: &str| {
@@ -141,6 +150,11 @@ impl Learned {
         &self.types
     }
 
+    /// Whether anything was learned of `concept`.
+    pub fn knows(&self, concept: u8) -> bool {
+        self.weights.keys().any(|feature| feature.has(concept))
+    }
+
     /// What `features` come to, by column: log-odds that a letter with them asks for something of the type.
     pub fn judge(&self, features: &[Feature]) -> Vec<f64> {
         let scale = UNIT * scale(features.len());
@@ -148,14 +162,9 @@ impl Learned {
         sums.zip(&self.always).map(|(sum, always)| sum * scale + UNIT * f64::from(*always)).collect()
     }
 
-    /// The line that speaks most for the type of `column`.
-    pub fn strongest(&self, lines: &[Vec<Mention>], column: usize) -> usize {
-        let says = |line: &Vec<Mention>| {
-            let features = features(std::slice::from_ref(line), "", 0);
-            self.sums(&features).get(column).copied().unwrap_or(0.0)
-        };
-        let best = lines.iter().map(says).enumerate().max_by(|(_, one), (_, two)| one.total_cmp(two));
-        best.map_or(0, |(number, _)| number)
+    /// What each line speaks for each type, by line and column.
+    pub fn by_line(&self, lines: &[Vec<Mention>]) -> Vec<Vec<f64>> {
+        lines.iter().map(|line| self.sums(&features(std::slice::from_ref(line), "", 0))).collect()
     }
 
     fn sums(&self, features: &[Feature]) -> Vec<f64> {

@@ -6,7 +6,7 @@
 //! takes the place of the built-in one. So is `rules/laws.toml`, the table of legal clocks (see
 //! [`crate::clock`]): how long a request may take is a matter of the laws that apply, not of its type.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -108,6 +108,8 @@ pub enum Strength {
 }
 
 impl Strength {
+    const ALL: [Self; 3] = [Self::Hint, Self::Likely, Self::Certain];
+
     /// The chance that a mail with this phrase, unguarded, is a request of its type. Estimates that
     /// the corpus confirms or refutes, not measurements.
     pub fn weight(self) -> f64 {
@@ -225,11 +227,18 @@ impl RequestType {
         let begins = |beginning: &String| {
             folded.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with(beginning.as_str()))
         };
-        let phrases = rules.iter().filter(|rule| !rule.ends_with("/learned"));
-        let languages = phrases.filter_map(|rule| rule.split('/').nth(1));
+        let languages = rules.iter().filter_map(|rule| Some(of_phrase(rule)?.0));
         let is_clear = |language| self.by_hand.get(language).is_some_and(|list| !list.iter().any(begins));
         !(self.by_hand.is_empty() || languages.clone().count() > 0 && languages.clone().all(is_clear))
     }
+}
+
+/// Language and strength of the phrase that `rule` names; what was learned, and a token, are no phrases.
+pub fn of_phrase(rule: &str) -> Option<(&str, Strength)> {
+    let mut parts = rule.split('/').skip(1);
+    let (language, word) = (parts.next()?, parts.next()?);
+    let strength = Strength::ALL.into_iter().find(|strength| strength.name() == word)?;
+    Some((language, strength))
 }
 
 /// One phrase of one type.
@@ -288,7 +297,24 @@ impl Table {
             read_folder(&folder.join("languages"), "languages/", &mut files)?;
             read_folder(&folder.join("concepts"), "concepts/", &mut files)?;
         }
-        Self::parse(files)
+        let mut table = Self::parse(files)?;
+        if folder.is_some() {
+            // Whoever adds a phrase copies the file: the others in it are as they were.
+            let built_in = Self::parse(built_in())?;
+            let known: HashSet<(&str, &str)> = built_in.phrases().collect();
+            let is_known: Vec<bool> = table.phrases().map(|phrase| known.contains(&phrase)).collect();
+            for (phrase, is_known) in table.phrases.iter_mut().zip(is_known) {
+                phrase.is_own &= !is_known;
+            }
+        }
+        Ok(table)
+    }
+
+    /// Every phrase: the name of its type, and its pattern.
+    fn phrases(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.phrases
+            .iter()
+            .filter_map(|phrase| Some((self.types.get(phrase.kind)?.name.as_str(), &*phrase.pattern)))
     }
 
     /// Builds the table of `files`, by relative path.
@@ -324,7 +350,9 @@ impl Table {
         let learned = match files.get(LEARNED) {
             Some(RuleFile { shown, text, is_sound }) => {
                 let known = concept::names(concepts.iter().map(|(_, file)| file.as_ref()));
-                Learned::parse(shown, text, &names, &known, *is_sound)?
+                let learned = Learned::parse(shown, text, &names, &known, *is_sound)?;
+                check_concepts(&files, &learned, &known)?;
+                learned
             }
             None => Learned::default(),
         };
@@ -417,6 +445,35 @@ fn built_in() -> BTreeMap<String, RuleFile> {
         Some(RuleFile { shown: format!("built-in rules/{path}"), text, is_sound: true })
     };
     BuiltIn::iter().filter_map(|path| Some((path.to_string(), file(&path)?))).collect()
+}
+
+/// Whether something was learned of every concept that the operator's files have: a name that is spelt in another way
+/// would say nothing.
+fn check_concepts(
+    files: &BTreeMap<String, RuleFile>,
+    learned: &Learned,
+    known: &[String],
+) -> Result<(), FileError> {
+    for (path, RuleFile { shown, text, .. }) in files.iter().filter(|(_, file)| !file.is_sound) {
+        if !path.starts_with("concepts/") {
+            continue;
+        }
+        let concepts: ConceptFile = parse_toml(shown, text)?;
+        let is_learned = |name: &str| {
+            let place = known.iter().position(|it| it == name);
+            place.and_then(|place| u8::try_from(place).ok()).is_some_and(|concept| learned.knows(concept))
+        };
+        if let Some(name) = concepts.keys().find(|name| !is_learned(name)) {
+            return Err(FileError {
+                file: shown.clone(),
+                line: line_of(text, &[name]),
+                message: format!(
+                    "{name}: nothing was learned of this concept, so it would say nothing; correct the name, or take it out"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Adds the .toml files of `folder` under their path in the table; a missing folder adds nothing

@@ -473,6 +473,10 @@ fn rules() {
         "proof = 1\nover = [\"gift\"]",
         "rules/question.toml:4: over: there is no type \"gift\"; take it out or correct the name",
     );
+    assert_eq!(
+        refusal(&config, &[("rules/concepts/en.toml", "erase = ['erase*']\nereas = ['wipe*']\n")]),
+        "rules/concepts/en.toml:2: ereas: nothing was learned of this concept, so it would say nothing; correct the name, or take it out"
+    );
     // A type of the operator's own needs its templates.
     assert_eq!(
         refusal(&config, &[("rules/gift.toml", row)]),
