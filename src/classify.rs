@@ -33,17 +33,16 @@ pub struct Finding {
     /// Confidence from which it is acted on.
     #[serde(skip)]
     pub acts_from: f64,
+    /// Whether a phrase of the operator's says so.
+    #[serde(skip)]
+    pub is_own: bool,
 }
 
 impl Finding {
-    /// The strongest phrase that says so.
-    pub fn strongest(&self) -> Option<Strength> {
-        self.rules.iter().filter_map(|rule| Some(of_phrase(rule)?.1)).max()
-    }
-
     /// Whether a certain phrase says so.
-    fn is_certain(&self) -> bool {
-        self.strongest() == Some(Strength::Certain)
+    pub fn is_certain(&self) -> bool {
+        let strengths = self.rules.iter().filter_map(|rule| Some(of_phrase(rule)?.1));
+        strengths.max() == Some(Strength::Certain)
     }
 }
 
@@ -568,7 +567,13 @@ impl Classifier {
         rules.extend(notion.and_then(|notion| notion.said.as_ref()).map(|(rule, _)| rule.clone()));
         let needed = if notion.is_some() && basis == Basis::Learned { kind.learned } else { kind.threshold };
         let confidence = (confidence.clamp(0.0, 0.999) * 1000.0).round() / 1000.0;
-        let finding = Finding { kind: kind.name.clone(), confidence, rules, acts_from: needed };
+        let finding = Finding {
+            kind: kind.name.clone(),
+            confidence,
+            rules,
+            acts_from: needed,
+            is_own: basis == Basis::Own,
+        };
         let standing = if confidence < needed || is_held {
             Standing::Unsure
         } else if denied && basis == Basis::Learned {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use regex_syntax::hir::Hir;
 
 use crate::language::LanguageFile;
-use crate::literals::{Collector, Found, Literals};
+use crate::literals::{Candidate, Collector, Found, Literals};
 use crate::patterns::{self, Shelf};
 use crate::request::{Strength, Table};
 use crate::text::pattern;
@@ -102,7 +102,11 @@ pub struct Search<'a> {
     order: usize,
     literals: &'a Literals,
     found: Found,
-    candidates: Vec<u32>,
+    candidates: Vec<Candidate>,
+    /// The lines looked through.
+    lines: Vec<Range<usize>>,
+    /// Patterns that may reach over the ends of lines, with the first and the last line that they may match in.
+    across: Vec<(u32, Range<usize>)>,
 }
 
 impl Lexicon {
@@ -132,7 +136,8 @@ impl Lexicon {
     /// Begins to look through a text. `order` is this language's place among all.
     pub fn search(&self, order: usize, shelf: &Shelf) -> Search<'_> {
         let literals = self.literals.get_or_init(|| self.collect(shelf));
-        Search { lexicon: self, order, literals, found: literals.nothing(), candidates: Vec::new() }
+        let (found, candidates) = (literals.nothing(), Vec::new());
+        Search { lexicon: self, order, literals, found, candidates, lines: Vec::new(), across: Vec::new() }
     }
 
     /// What the patterns need.
@@ -213,22 +218,42 @@ impl<'a> Search<'a> {
         let Self { literals, found, .. } = self;
         let mut candidates = std::mem::take(&mut self.candidates);
         literals.next_line(bytes, found, &mut candidates);
-        for place in &candidates {
-            self.look(shelf, text, *place, line.clone(), finds, |literals, found, guard| {
-                literals.may_match_line(guard, found)
-            });
+        let number = self.lines.len();
+        self.lines.push(line.clone());
+        for Candidate { pattern, lines } in &candidates {
+            match lines.map(|lines| lines as usize) {
+                Some(0) => self.look(shelf, text, *pattern, line.clone(), finds, |literals, found, guard| {
+                    literals.may_match_line(guard, found)
+                }),
+                Some(lines) => {
+                    self.across.push((*pattern, number.saturating_sub(lines)..number.saturating_add(lines)));
+                }
+                None => self.across.push((*pattern, 0..usize::MAX)),
+            }
         }
         self.candidates = candidates;
     }
 
     /// Looks for what may reach over the ends of lines, when all have been looked through.
-    pub fn end(self, shelf: &Shelf, text: &str, finds: &mut Finds<'a>) {
-        for place in self.literals.across() {
-            if self.literals.may_match(*place, &self.found) {
-                self.look(shelf, text, *place, 0..text.len(), finds, |literals, found, guard| {
-                    literals.may_match(guard, found)
-                });
-            }
+    pub fn end(mut self, shelf: &Shelf, text: &str, finds: &mut Finds<'a>) {
+        let mut across = std::mem::take(&mut self.across);
+        across.sort_unstable_by_key(|(pattern, lines)| (*pattern, lines.start));
+        let next_to = |one: &(u32, Range<usize>), next: &(u32, Range<usize>)| {
+            one.0 == next.0 && next.1.start <= one.1.end
+        };
+        for group in across.chunk_by(next_to) {
+            let (Some((pattern, Range { start, .. })), Some((_, Range { end, .. }))) =
+                (group.first(), group.last())
+            else {
+                continue;
+            };
+            // With what lies between in other languages.
+            let before = start.checked_sub(1).and_then(|line| self.lines.get(line));
+            let from = before.map_or(0, |line| line.end);
+            let to = self.lines.get(end.saturating_add(1)).map_or(text.len(), |line| line.start);
+            self.look(shelf, text, *pattern, from..to, finds, |literals, found, guard| {
+                literals.may_match(guard, found)
+            });
         }
     }
 

@@ -2,18 +2,19 @@
 //!
 //! Most phrases have nothing to do with most mails, and least of all with one sentence of them. One pass
 //! over a line finds the literals of all patterns of a language; only a pattern that has all of its own
-//! there is looked for in earnest. A phrase says "(delete|erase) … (data|account)", so there must be one of
-//! the first and one of the second. The idea is RE2's (FilteredRE2), the literals are read from the
-//! pattern's own syntax tree, so they cannot differ from it. It never decides: what it lets through is
-//! searched as if it were not there.
+//! there, in their order and no further apart than it lets them be, is looked for in earnest. A phrase says
+//! "(delete|erase)( \w+){0,3} (data|account)", so there must be one of the first, and one of the second no more than
+//! four words behind it. The idea is RE2's (FilteredRE2); the literals are read from the pattern's own syntax tree, so
+//! they cannot differ from it. It never decides: what it lets through is searched as if it were not there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-/// A choice of literals: one of them must be in the text.
-type Choice = BTreeSet<Vec<u8>>;
+/// A choice of literals, in order, each once: one of them must be in the text.
+type Choice = Vec<Vec<u8>>;
 
 /// A choice may have so many literals; larger ones are not worth their place.
 const MOST_LITERALS: usize = 128;
@@ -30,17 +31,26 @@ const TELLING: usize = 5;
 /// What follows literals may multiply them into so many.
 const MOST_PRODUCTS: usize = 24;
 
-/// Of a pattern so many choices are asked for, the most telling ones.
-const MOST_CHOICES: usize = 4;
+/// Of a chain so many choices are asked for, the most telling ones.
+const MOST_LINKS: usize = 4;
+
+/// A pattern may be so many chains, of which one must be in the text.
+const MOST_CHAINS: usize = 6;
+
+/// A pattern that may reach over more ends of lines than this is looked for in the whole text.
+const MOST_LINES: u32 = 8;
+
+/// Where so many literals are found together, nobody looks how they stand to each other.
+const MOST_SEEN: usize = 1000;
 
 /// Collects what patterns need, in their order.
 #[derive(Debug, Default)]
 pub struct Collector {
-    choices: HashMap<Choice, u32>,
-    needs: Vec<Box<[u32]>>,
-    /// Patterns that [`Literals::next_line`] is to name, with the choice that calls them.
-    called: Vec<(Option<u32>, u32)>,
-    across: Vec<u32>,
+    choices: HashMap<Rc<Choice>, u32>,
+    needs: Vec<Box<[Box<[Link]>]>>,
+    lines: Vec<u32>,
+    /// Patterns that lines are to name.
+    called: Vec<u32>,
 }
 
 /// Finds the literals of all patterns at once.
@@ -48,16 +58,26 @@ pub struct Collector {
 pub struct Literals {
     /// `None` when they are too many for it: then every pattern might match.
     finder: Option<AhoCorasick>,
+    /// For each literal how many words end in it.
+    breaks: Vec<u32>,
     /// For each literal the patterns that are to be thought of when it is found.
     calls: Vec<Box<[u32]>>,
     /// Patterns to be thought of in any case.
     always: Vec<u32>,
-    /// Patterns that may reach over the end of a line.
-    across: Vec<u32>,
-    /// For each pattern the choices that it needs.
-    needs: Vec<Box<[u32]>>,
-    /// For each choice its literals.
+    /// For each pattern the chains of which it needs one. Nothing is known of a pattern without any.
+    needs: Vec<Box<[Box<[Link]>]>>,
+    /// For each pattern over how many ends of lines it may reach, [`MOST_LINES`] at the most; above, it may be any.
+    lines: Vec<u32>,
+    /// For each choice its literals, in order.
     choices: Vec<Box<[u32]>>,
+}
+
+/// A choice that a pattern needs, behind another one.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    choice: u32,
+    /// So many words may end between them.
+    gap: u32,
 }
 
 /// Which literals a text has, as far as its lines have been looked at.
@@ -66,42 +86,87 @@ pub struct Found {
     /// For each literal the number of the last line that has it; 0 is none.
     last: Vec<u32>,
     line: u32,
+    /// Where the literals of the last lines are.
+    seen: Vec<Seen>,
+    /// Where among those each line begins.
+    lines: Vec<usize>,
+    /// Bytes of the lines before, and the words that ended in them.
+    offset: usize,
+    breaks: u32,
+}
+
+/// A literal at its place.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    literal: u32,
+    place: (usize, usize),
+    /// So many words ended before its own end.
+    breaks: u32,
+}
+
+/// A pattern that might match within lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    /// The pattern.
+    pub pattern: u32,
+    /// It may reach over so many ends of lines, in either direction; `None` is over any.
+    pub lines: Option<u32>,
 }
 
 impl Collector {
     /// Takes the next pattern, by its syntax tree. Where it `is_called`, lines that it might match name it;
     /// else it can only be asked for.
     pub fn add(&mut self, tree: &Hir, is_called: bool) {
-        let mut choices = needs(tree).choices();
-        // What holds the end of a line is in no line.
-        choices.retain(|choice| !choice.iter().any(|literal| literal.contains(&b'\n')));
-        choices.sort_by_key(|choice| std::cmp::Reverse(worth(choice)));
-        choices.truncate(MOST_CHOICES);
-        let places = choices.into_iter().map(|choice| {
-            let next = number(self.choices.len());
-            *self.choices.entry(choice).or_insert(next)
-        });
-        let places: Box<[u32]> = places.collect();
-        let pattern = number(self.needs.len());
-        if may_cross_lines(tree) {
-            self.across.push(pattern);
-        } else if is_called {
-            self.called.push((places.first().copied(), pattern));
+        let chains = needs(tree).chains();
+        let is_known = !chains.iter().any(|chain| chain.links.is_empty());
+        let chains = chains.into_iter().filter(|_| is_known).map(|chain| self.links(chain));
+        let chains: Box<[Box<[Link]>]> = chains.collect();
+        if is_called {
+            self.called.push(number(self.needs.len()));
         }
-        self.needs.push(places);
+        self.needs.push(chains);
+        self.lines.push(count(tree, b"\n"));
+    }
+
+    /// The most telling links of `chain`.
+    fn links(&mut self, chain: Chain) -> Box<[Link]> {
+        let mut order: Vec<usize> = (0..chain.links.len()).collect();
+        order
+            .sort_by_key(|place| std::cmp::Reverse(chain.links.get(*place).map(|(choice, _)| worth(choice))));
+        let kept = order.get(..MOST_LINKS.min(order.len())).unwrap_or_default();
+        let mut links = Vec::new();
+        let mut before = 0;
+        for (place, (choice, gap)) in chain.links.into_iter().enumerate() {
+            let gap = add(before, gap);
+            if kept.contains(&place) {
+                let (choice, tail) = shortened(&choice);
+                let next = number(self.choices.len());
+                links.push(Link { choice: *self.choices.entry(Rc::new(choice)).or_insert(next), gap });
+                before = tail;
+            } else {
+                before = add(gap, most_breaks(&choice));
+            }
+        }
+        links.into()
     }
 
     /// The finder of all that was collected.
     pub fn finish(self) -> Literals {
         let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
         let mut choices = vec![Box::default(); self.choices.len()];
+        let mut worths = vec![(0, 0); self.choices.len()];
         for (choice, place) in self.choices {
-            let literals = choice.into_iter().map(|literal| {
+            if let Some(slot) = worths.get_mut(place as usize) {
+                *slot = worth(&choice);
+            }
+            let literals = choice.iter().map(|literal| {
                 let next = number(places.len());
-                *places.entry(literal).or_insert(next)
+                *places.entry(literal.clone()).or_insert(next)
             });
+            let mut literals: Vec<u32> = literals.collect();
+            literals.sort_unstable();
             if let Some(slot) = choices.get_mut(place as usize) {
-                *slot = literals.collect::<Box<[u32]>>();
+                *slot = literals.into_boxed_slice();
             }
         }
         let mut literals = vec![Vec::new(); places.len()];
@@ -116,21 +181,32 @@ impl Collector {
             .dense_depth(3)
             .build(&literals)
             .ok();
+        let breaks = literals.iter().map(|literal| breaks(literal)).collect();
         let mut calls = vec![Vec::new(); literals.len()];
         let mut always = Vec::new();
-        for (choice, pattern) in self.called {
-            let Some(choice) = choice.filter(|_| finder.is_some()) else {
+        for pattern in self.called {
+            let chains = self.needs.get(pattern as usize).map_or(&[][..], |chains| chains);
+            if chains.is_empty() || finder.is_none() {
                 always.push(pattern);
-                continue;
+            }
+            // Of several lines all that it needs has been seen when the last of it is; of one line at once.
+            let is_of_line = self.lines.get(pattern as usize) == Some(&0);
+            let caller = |chain: &Box<[Link]>| {
+                let telling = || chain.iter().max_by_key(|link| worths.get(link.choice as usize));
+                if is_of_line { telling().copied() } else { chain.last().copied() }
             };
-            for literal in choices.get(choice as usize).into_iter().flatten() {
-                if let Some(calls) = calls.get_mut(*literal as usize) {
-                    calls.push(pattern);
+            for link in chains.iter().filter_map(caller) {
+                for literal in choices.get(link.choice as usize).into_iter().flatten() {
+                    match calls.get_mut(*literal as usize) {
+                        Some(calls) if calls.last() != Some(&pattern) => calls.push(pattern),
+                        _ => {}
+                    }
                 }
             }
         }
         let calls = calls.into_iter().map(Vec::into_boxed_slice).collect();
-        Literals { finder, calls, always, across: self.across, needs: self.needs, choices }
+        let Self { needs, lines, .. } = self;
+        Literals { finder, breaks, calls, always, needs, lines, choices }
     }
 }
 
@@ -142,66 +218,160 @@ fn number(place: usize) -> u32 {
 impl Literals {
     /// Of a text of which no line has been looked at.
     pub fn nothing(&self) -> Found {
-        Found { last: vec![0; self.calls.len()], line: 0 }
+        let last = vec![0; self.calls.len()];
+        Found { last, line: 0, seen: Vec::new(), lines: Vec::new(), offset: 0, breaks: 0 }
     }
 
     /// Looks at the next line of a text, without its end. Puts into `candidates`, in order, the called
-    /// patterns that might match within it.
-    pub fn next_line(&self, line: &[u8], found: &mut Found, candidates: &mut Vec<u32>) {
-        found.line += 1;
-        candidates.clear();
-        candidates.extend(&self.always);
-        for literal in self.finder.iter().flat_map(|finder| finder.find_overlapping_iter(line)) {
-            let literal = literal.pattern().as_usize();
+    /// patterns that might match within it, or in it and lines beside it.
+    pub fn next_line(&self, line: &[u8], found: &mut Found, candidates: &mut Vec<Candidate>) {
+        found.next_line();
+        let mut called: Vec<u32> = self.always.clone();
+        let mut from = 0;
+        for hit in self.finder.iter().flat_map(|finder| finder.find_overlapping_iter(line)) {
+            let literal = hit.pattern().as_usize();
+            found.breaks += breaks(line.get(from..hit.end()).unwrap_or_default());
+            from = hit.end();
+            let place = (found.offset + hit.start(), found.offset + hit.end());
+            found.seen.push(Seen { literal: number(literal), place, breaks: found.breaks });
             let Some(last) = found.last.get_mut(literal) else { continue };
             if *last != found.line {
                 *last = found.line;
-                candidates.extend(self.calls.get(literal).into_iter().flatten());
+                called.extend(self.calls.get(literal).into_iter().flatten());
             }
         }
-        candidates.retain(|pattern| self.may_match_line(*pattern, found));
-        candidates.sort_unstable();
-        candidates.dedup();
+        found.breaks += breaks(line.get(from..).unwrap_or_default()) + 1;
+        found.offset += line.len() + 1;
+        called.sort_unstable();
+        called.dedup();
+        candidates.clear();
+        let candidate = |pattern: &u32| {
+            let lines = self.lines.get(*pattern as usize).copied().unwrap_or(u32::MAX);
+            let candidate = Candidate { pattern: *pattern, lines: (lines <= MOST_LINES).then_some(lines) };
+            self.meets(*pattern, found, lines).then_some(candidate)
+        };
+        candidates.extend(called.iter().filter_map(candidate));
     }
 
     /// Whether `pattern` might match within the line looked at last.
     pub fn may_match_line(&self, pattern: u32, found: &Found) -> bool {
-        self.meets(pattern, found, |last| last == found.line)
+        self.meets(pattern, found, 0)
     }
 
     /// Whether `pattern` might match somewhere in the lines looked at.
     pub fn may_match(&self, pattern: u32, found: &Found) -> bool {
-        self.meets(pattern, found, |last| last > 0)
+        self.meets(pattern, found, u32::MAX)
     }
 
-    fn meets(&self, pattern: u32, found: &Found, is_it: impl Fn(u32) -> bool) -> bool {
-        let has = |literal: &u32| found.last.get(*literal as usize).is_some_and(|last| is_it(*last));
-        let Some(needs) = self.needs.get(pattern as usize).filter(|_| self.finder.is_some()) else {
+    /// Whether the line looked at last, and so many before it, have what `pattern` needs.
+    fn meets(&self, pattern: u32, found: &Found, lines: u32) -> bool {
+        let Some(chains) = self.needs.get(pattern as usize).filter(|_| self.finder.is_some()) else {
             return true;
         };
-        needs.iter().all(|choice| self.choices.get(*choice as usize).is_some_and(|any| any.iter().any(has)))
+        let first = found.line.saturating_sub(lines).max(1);
+        let is_there = |literal: &u32| found.last.get(*literal as usize).is_some_and(|last| *last >= first);
+        let has_all = |chain: &[Link]| chain.iter().all(|link| self.literals(link).iter().any(is_there));
+        let seen = found.since(first);
+        chains.is_empty()
+            || chains
+                .iter()
+                .any(|chain| has_all(chain) && seen.is_none_or(|seen| self.has_in_order(chain, seen)))
     }
 
-    /// The patterns that may reach over the end of a line and so are named by none.
-    pub fn across(&self) -> &[u32] {
-        &self.across
+    fn literals(&self, link: &Link) -> &[u32] {
+        self.choices.get(link.choice as usize).map_or(&[], |literals| literals)
+    }
+
+    /// Whether `seen` has one literal of every link, each behind the one before and no further than its gap.
+    fn has_in_order(&self, chain: &[Link], seen: &[Seen]) -> bool {
+        // Where what was found of the links so far ends, and how many words ended before.
+        let mut ends: Option<Vec<(usize, u32)>> = None;
+        for link in chain {
+            let literals = self.literals(link);
+            let follows = |it: &Seen| match &ends {
+                None => true,
+                Some(ends) => {
+                    let before = ends.partition_point(|(end, _)| *end <= it.place.0);
+                    let inner = self.breaks.get(it.literal as usize).copied().unwrap_or(0);
+                    let last = before.checked_sub(1).and_then(|last| ends.get(last));
+                    last.is_some_and(|(_, ended)| it.breaks.saturating_sub(inner) <= add(*ended, link.gap))
+                }
+            };
+            let of_link = seen.iter().filter(|it| literals.binary_search(&it.literal).is_ok());
+            let next: Vec<(usize, u32)> =
+                of_link.filter(|it| follows(it)).map(|it| (it.place.1, it.breaks)).collect();
+            if next.is_empty() {
+                return false;
+            }
+            ends = Some(next);
+        }
+        true
     }
 }
 
-/// Whether what the pattern matches may hold the end of a line.
-fn may_cross_lines(tree: &Hir) -> bool {
+impl Found {
+    /// Goes on to the next line, and forgets those that no pattern reaches back to.
+    fn next_line(&mut self) {
+        self.line += 1;
+        let kept = MOST_LINES as usize;
+        if self.lines.len() >= 4 * kept {
+            let forgotten = self.lines.len() - kept;
+            let from = self.lines.get(forgotten).copied().unwrap_or(self.seen.len());
+            self.seen.drain(..from);
+            self.lines.drain(..forgotten);
+            self.lines.iter_mut().for_each(|start| *start -= from);
+        }
+        self.lines.push(self.seen.len());
+    }
+
+    /// The literals of the lines from that with the number `first` on; `None` where they are not known any more, or
+    /// too many.
+    fn since(&self, first: u32) -> Option<&[Seen]> {
+        let back = (self.line - first.min(self.line)) as usize;
+        let start = self.lines.len().checked_sub(back + 1).and_then(|line| self.lines.get(line))?;
+        self.seen.get(*start..).filter(|seen| seen.len() <= MOST_SEEN)
+    }
+}
+
+/// How many words end in `text`, at a blank or the end of a line.
+fn breaks(text: &[u8]) -> u32 {
+    number(text.iter().filter(|byte| BREAKS.contains(byte)).count())
+}
+
+const BREAKS: &[u8] = b" \n";
+
+/// The sum; what is without measure stays so.
+fn add(one: u32, two: u32) -> u32 {
+    one.saturating_add(two)
+}
+
+/// How many of `bytes` there may be in what the pattern matches.
+fn count(tree: &Hir, bytes: &[u8]) -> u32 {
+    let sum = |parts: &[Hir]| parts.iter().map(|part| count(part, bytes)).fold(0, add);
     match tree.kind() {
-        HirKind::Empty | HirKind::Look(_) => false,
-        HirKind::Literal(literal) => literal.0.contains(&b'\n'),
-        HirKind::Class(Class::Bytes(class)) => {
-            class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&b'\n'))
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(literal) => number(literal.0.iter().filter(|byte| bytes.contains(byte)).count()),
+        HirKind::Class(class) => {
+            let has = |range: std::ops::RangeInclusive<u32>| {
+                bytes.iter().any(|byte| range.contains(&u32::from(*byte)))
+            };
+            u32::from(match class {
+                Class::Bytes(class) => {
+                    class.ranges().iter().any(|it| has(u32::from(it.start())..=u32::from(it.end())))
+                }
+                Class::Unicode(class) => {
+                    class.ranges().iter().any(|it| has(u32::from(it.start())..=u32::from(it.end())))
+                }
+            })
         }
-        HirKind::Class(Class::Unicode(class)) => {
-            class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&'\n'))
-        }
-        HirKind::Capture(capture) => may_cross_lines(&capture.sub),
-        HirKind::Repetition(repetition) => may_cross_lines(&repetition.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(may_cross_lines),
+        HirKind::Capture(capture) => count(&capture.sub, bytes),
+        HirKind::Repetition(repetition) => match (count(&repetition.sub, bytes), repetition.max) {
+            (0, _) => 0,
+            (each, Some(times)) => each.saturating_mul(times),
+            (_, None) => u32::MAX,
+        },
+        HirKind::Concat(parts) => sum(parts),
+        HirKind::Alternation(parts) => parts.iter().map(|part| count(part, bytes)).max().unwrap_or(0),
     }
 }
 
@@ -209,34 +379,91 @@ fn may_cross_lines(tree: &Hir) -> bool {
 enum Needs {
     /// It matches these literals and nothing else.
     Exactly(Choice),
-    /// A text that it matches has one literal of each of these choices.
-    All(Vec<Choice>),
+    /// A text that it matches has one of these chains.
+    Any(Vec<Chain>),
+}
+
+/// Choices of literals, one behind the other.
+#[derive(Clone, Default)]
+struct Chain {
+    /// Each with the words that may end before it.
+    links: Vec<(Rc<Choice>, u32)>,
+    /// The words that may end behind them.
+    tail: u32,
+}
+
+impl Chain {
+    /// Nothing is known but that so many words may end in it.
+    fn unknown(tail: u32) -> Self {
+        Self { links: Vec::new(), tail }
+    }
+
+    /// One choice, if it tells something.
+    fn of(choice: Choice) -> Self {
+        if tells(&choice) {
+            Self { links: vec![(Rc::new(choice), 0)], tail: 0 }
+        } else {
+            Self::unknown(most_breaks(&choice))
+        }
+    }
+
+    /// This, and `next` behind it.
+    fn then(mut self, next: &Self) -> Self {
+        let mut before = self.tail;
+        for (choice, gap) in &next.links {
+            self.links.push((Rc::clone(choice), add(before, *gap)));
+            before = 0;
+        }
+        self.tail = add(before, next.tail);
+        self
+    }
+
+    /// How many words may end in it.
+    fn breaks(&self) -> u32 {
+        self.links.iter().map(|(choice, gap)| add(most_breaks(choice), *gap)).fold(self.tail, add)
+    }
 }
 
 impl Needs {
-    fn choices(self) -> Vec<Choice> {
+    fn chains(self) -> Vec<Chain> {
         match self {
-            Self::Exactly(choice) => keep(choice).into_iter().collect(),
-            Self::All(choices) => choices,
+            Self::Exactly(choice) => vec![Chain::of(choice)],
+            Self::Any(chains) => chains,
         }
     }
 }
 
-/// A choice that tells something: one that is in every text is none. What begins with another literal of the
-/// choice is found with it.
-fn keep(choice: Choice) -> Option<Choice> {
-    let tells = !choice.is_empty() && choice.iter().all(|literal| literal.len() >= SHORTEST);
-    if !tells {
-        return None;
-    }
+fn in_order(mut choice: Choice) -> Choice {
+    choice.sort_unstable();
+    choice.dedup();
+    choice
+}
+
+/// Whether a choice tells something: one that is in every text does not.
+fn tells(choice: &Choice) -> bool {
+    !choice.is_empty() && choice.iter().all(|literal| literal.len() >= SHORTEST)
+}
+
+/// As much of a choice as is looked for. What begins with another literal of the choice is found with it. And how
+/// many words may end in what is left out.
+fn shortened(choice: &Choice) -> (Choice, u32) {
     let mut kept: Vec<Vec<u8>> = Vec::new();
-    for mut literal in choice {
-        literal.truncate(LONGEST);
-        if !kept.last().is_some_and(|shorter| literal.starts_with(shorter)) {
-            kept.push(literal);
+    let mut tail = 0;
+    for literal in choice {
+        let mut short = literal.clone();
+        short.truncate(LONGEST);
+        if let Some(shorter) = kept.last().filter(|shorter| short.starts_with(shorter)) {
+            short.truncate(shorter.len());
+        } else {
+            kept.push(short.clone());
         }
+        tail = tail.max(breaks(literal) - breaks(&short));
     }
-    Some(kept.into_iter().collect())
+    (kept, tail)
+}
+
+fn most_breaks(choice: &Choice) -> u32 {
+    choice.iter().map(|literal| breaks(literal)).max().unwrap_or(0)
 }
 
 /// Longer literals tell more, and fewer.
@@ -256,19 +483,27 @@ fn is_worth_joining(run: &Choice, next: &Choice) -> bool {
 }
 
 fn needs(tree: &Hir) -> Needs {
+    let unknown = || Needs::Any(vec![Chain::unknown(count(tree, BREAKS))]);
     match tree.kind() {
-        HirKind::Empty | HirKind::Look(_) => Needs::Exactly(Choice::from([Vec::new()])),
-        HirKind::Literal(literal) => Needs::Exactly(Choice::from([literal.0.to_vec()])),
-        HirKind::Class(class) => of_class(class),
+        HirKind::Empty | HirKind::Look(_) => Needs::Exactly(vec![Vec::new()]),
+        // What holds the end of a line is in no line.
+        HirKind::Literal(literal) if literal.0.contains(&b'\n') => unknown(),
+        HirKind::Literal(literal) => Needs::Exactly(vec![literal.0.to_vec()]),
+        HirKind::Class(_) if count(tree, b"\n") > 0 => unknown(),
+        HirKind::Class(class) => of_class(class).map_or_else(unknown, Needs::Exactly),
         HirKind::Capture(capture) => needs(&capture.sub),
         HirKind::Repetition(repetition) => match (repetition.min, repetition.max, needs(&repetition.sub)) {
             (1, Some(1), part) => part,
             (0, Some(1), Needs::Exactly(mut choice)) if choice.len() < MOST_LITERALS => {
-                choice.insert(Vec::new());
-                Needs::Exactly(choice)
+                choice.push(Vec::new());
+                Needs::Exactly(in_order(choice))
             }
-            (0, _, _) => Needs::All(Vec::new()),
-            (_, _, part) => Needs::All(part.choices()),
+            (0, _, _) => unknown(),
+            // Of the first time all is known, of the others how long they may be.
+            (_, _, part) => {
+                let rest = Chain::unknown(count(tree, BREAKS));
+                Needs::Any(part.chains().into_iter().map(|chain| chain.then(&rest)).collect())
+            }
         },
         HirKind::Concat(parts) => of_all(parts),
         HirKind::Alternation(parts) => of_one(parts),
@@ -276,23 +511,25 @@ fn needs(tree: &Hir) -> Needs {
 }
 
 /// A class of one or a few characters: each is a literal.
-fn of_class(class: &Class) -> Needs {
-    match class.literal() {
-        Some(literal) => Needs::Exactly(Choice::from([literal])),
-        None => match class {
-            Class::Bytes(bytes) if bytes.iter().map(|range| range.len()).sum::<usize>() <= 8 => {
-                let each = bytes.iter().flat_map(|range| range.start()..=range.end());
-                Needs::Exactly(each.map(|byte| vec![byte]).collect())
-            }
-            _ => Needs::All(Vec::new()),
-        },
+fn of_class(class: &Class) -> Option<Choice> {
+    const FEW: usize = 8;
+    match class {
+        Class::Bytes(bytes) if bytes.iter().map(|range| range.len()).sum::<usize>() <= FEW => {
+            let each = bytes.iter().flat_map(|range| range.start()..=range.end());
+            Some(each.map(|byte| vec![byte]).collect())
+        }
+        Class::Unicode(signs) if signs.iter().map(|range| range.len()).sum::<usize>() <= FEW => {
+            let each = signs.iter().flat_map(|range| range.start()..=range.end());
+            Some(each.map(|sign| sign.to_string().into_bytes()).collect())
+        }
+        Class::Bytes(_) | Class::Unicode(_) => None,
     }
 }
 
 /// All parts, one after the other.
 fn of_all(parts: &[Hir]) -> Needs {
-    let mut choices = Vec::new();
-    let mut run = Choice::from([Vec::new()]);
+    let mut chains = vec![Chain::default()];
+    let mut run = vec![Vec::new()];
     let mut is_whole = true;
     for part in parts {
         match needs(part) {
@@ -301,40 +538,73 @@ fn of_all(parts: &[Hir]) -> Needs {
                     let head = head.clone();
                     next.iter().map(move |tail| [head.as_slice(), tail].concat()).collect::<Vec<_>>()
                 };
-                run = run.iter().flat_map(longer).collect();
+                run = in_order(run.iter().flat_map(longer).collect());
             }
             Needs::Exactly(next) => {
                 is_whole = false;
-                choices.extend(keep(std::mem::replace(&mut run, next)));
+                chains = each_then(chains, &[Chain::of(std::mem::replace(&mut run, next))]);
             }
-            Needs::All(more) => {
+            Needs::Any(next) => {
                 is_whole = false;
-                choices.extend(keep(std::mem::replace(&mut run, Choice::from([Vec::new()]))));
-                choices.extend(more);
+                let empty = vec![Vec::new()];
+                chains = each_then(chains, &[Chain::of(std::mem::replace(&mut run, empty))]);
+                chains = if chains.len() * next.len() <= MOST_CHAINS {
+                    each_then(chains, &next)
+                } else {
+                    each_then(chains, &[any_of(next)])
+                };
             }
         }
     }
     if is_whole {
         return Needs::Exactly(run);
     }
-    choices.extend(keep(run));
-    Needs::All(choices)
+    Needs::Any(each_then(chains, &[Chain::of(run)]))
 }
 
-/// One of the parts: each gives its most telling choice.
+/// Each of `chains` with each of `next` behind it.
+fn each_then(chains: Vec<Chain>, next: &[Chain]) -> Vec<Chain> {
+    chains.iter().flat_map(|chain| next.iter().map(|next| chain.clone().then(next))).collect()
+}
+
+/// One of the parts.
 fn of_one(parts: &[Hir]) -> Needs {
     let parts: Vec<Needs> = parts.iter().map(needs).collect();
     if let Some(exact) = exactly_one(&parts) {
         return Needs::Exactly(exact);
     }
-    let mut any = Choice::new();
+    // Literals alone are one chain.
+    let mut alone = Choice::new();
+    let mut chains = Vec::new();
     for part in parts {
-        match part.choices().into_iter().max_by_key(worth) {
-            Some(choice) => any.extend(choice),
-            None => return Needs::All(Vec::new()),
+        match part {
+            Needs::Exactly(mut choice) if alone.len() + choice.len() <= MOST_LITERALS => {
+                alone.append(&mut choice);
+            }
+            part => chains.extend(part.chains()),
         }
     }
-    Needs::All(keep(any).filter(|any| any.len() <= 2 * MOST_LITERALS).into_iter().collect())
+    if !alone.is_empty() {
+        chains.push(Chain::of(in_order(alone)));
+    }
+    if chains.len() <= MOST_CHAINS { Needs::Any(chains) } else { Needs::Any(vec![any_of(chains)]) }
+}
+
+/// What all `chains` have in common: one of their most telling choices, and how many words may end beside it.
+fn any_of(chains: Vec<Chain>) -> Chain {
+    let breaks = chains.iter().map(Chain::breaks).max().unwrap_or(0);
+    let mut any = Choice::new();
+    for chain in chains {
+        match chain.links.into_iter().map(|(choice, _)| choice).max_by_key(|choice| worth(choice)) {
+            Some(choice) => any.extend(choice.iter().cloned()),
+            None => return Chain::unknown(breaks),
+        }
+    }
+    let any = in_order(any);
+    if any.len() > 2 * MOST_LITERALS {
+        return Chain::unknown(breaks);
+    }
+    Chain { links: vec![(Rc::new(any), breaks)], tail: breaks }
 }
 
 fn exactly_one(parts: &[Needs]) -> Option<Choice> {
@@ -343,7 +613,7 @@ fn exactly_one(parts: &[Needs]) -> Option<Choice> {
         let Needs::Exactly(choice) = part else { return None };
         any.extend(choice.iter().cloned());
     }
-    (any.len() <= MOST_LITERALS).then_some(any)
+    (any.len() <= MOST_LITERALS).then(|| in_order(any))
 }
 
 #[cfg(test)]
@@ -368,7 +638,7 @@ mod tests {
         let literals = collector.finish();
         let (mut found, mut candidates) = (literals.nothing(), Vec::new());
         literals.next_line(text.as_bytes(), &mut found, &mut candidates);
-        candidates == [0]
+        candidates.iter().map(|it| it.pattern).eq([0])
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! In which languages a text may be, line by line, by their commonest words.
 //!
 //! To look for every phrase of every language in every sentence would cost most of the time that reading a
-//! mail takes. A language is left out where its words are missing: in a longer text without one of them, and
+//! mail takes. A language is left out where its words are missing: in a text that has many more of another, and
 //! in a sentence in which another language has more than twice as many. In doubt it is not left out.
 
 use std::collections::HashMap;
@@ -12,7 +12,13 @@ use crate::text::{fold, is_unspaced};
 /// A text with fewer common words than this, of the language that has the most, tells nothing.
 const TELLING: u32 = 3;
 
-/// A text shorter than this (bytes) tells nothing as a whole.
+/// So many in one sentence tell what that sentence is in, whatever the rest of the text is.
+const TELLING_LINE: u16 = 2;
+
+/// A language that has less than this part of another's words in a text has none in it, but for such sentences.
+const RARE: u32 = 4;
+
+/// A text shorter than this (bytes), with as few words, tells nothing as a whole.
 const SHORT: usize = 160;
 
 /// The commonest words of every language.
@@ -94,9 +100,13 @@ impl Heard<'_> {
         let counts = self.counts.get(line * languages..).unwrap_or_default();
         let counts = counts.get(..languages).unwrap_or_default();
         let most = counts.iter().copied().max().unwrap_or(0);
+        let all = self.totals.iter().copied().max().unwrap_or(0);
+        let is_told = all >= TELLING || !self.is_short;
         counts.iter().zip(&self.totals).zip(&self.tongues.anywhere).enumerate().filter_map(
             move |(place, ((count, total), anywhere))| {
-                let is_possible = *anywhere || *count >= most / 2 && (self.is_short || *total > 0);
+                let is_of_text = !is_told || *total > 0 && *total >= all / RARE;
+                let is_of_line = *count >= TELLING_LINE && *count == most;
+                let is_possible = *anywhere || is_of_line || *count >= most / 2 && is_of_text;
                 is_possible.then_some(place)
             },
         )

@@ -15,7 +15,7 @@ use crate::decide::{FOLLOW_UP, Letter, Understanding};
 use crate::evidence::{self, Trust};
 use crate::language::LanguageFile;
 use crate::message::Message;
-use crate::request::{Strength, Table};
+use crate::request::Table;
 use crate::screen::{Automatic, Screen};
 use crate::sender::Address;
 use crate::text::{MAX_OWN_WORDS, Stripper, Words, fold, sentences};
@@ -195,11 +195,12 @@ impl Reader {
     }
 
     /// A reading cut down to the rights in it; `None` when there are none. The words of an opt-out are left
-    /// out: every circular has them. So is what was only learned: machines speak of data, too.
+    /// out: every circular has them. So is what no certain phrase says, nor one of the operator's: machines speak of
+    /// data, too.
     fn rights_in(&self, mut reading: Reading) -> Option<Reading> {
         let Verdict::Requests(findings) = &mut reading.verdict else { return None };
         findings.retain(|finding| {
-            self.rights.contains(&finding.kind) && finding.strongest() > Some(Strength::Hint)
+            self.rights.contains(&finding.kind) && (finding.is_certain() || finding.is_own)
         });
         (!findings.is_empty()).then_some(reading)
     }

@@ -239,8 +239,13 @@ pub fn disposition(understanding: &Understanding) -> Found {
 /// A mail with a valid unsubscribe token is an opt-out, and what its words ask for besides.
 fn by_token(letter: &Letter, addresses: &[Address]) -> Found {
     let rules = vec!["unsubscribe token".to_owned()];
-    let mut findings =
-        vec![Finding { kind: OPT_OUT.to_owned(), confidence: BY_TOKEN, rules, acts_from: BY_TOKEN }];
+    let mut findings = vec![Finding {
+        kind: OPT_OUT.to_owned(),
+        confidence: BY_TOKEN,
+        rules,
+        acts_from: BY_TOKEN,
+        is_own: false,
+    }];
     let is_read = letter.reading.as_ref().is_some_and(|reading| reading.verdict != Verdict::Nothing);
     if !is_read {
         return ("requests", None, findings);
@@ -346,7 +351,7 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
             let reading = letter.reading.as_ref();
             let grounds = reading.map_or(&[][..], |reading| reading.grounds.as_slice());
             let is_of = |ground: &Ground, kind: &str| ground.rule.split('/').next() == Some(kind);
-            for Finding { kind, confidence, rules, acts_from } in &findings {
+            for Finding { kind, confidence, rules, acts_from, .. } in &findings {
                 lines.push(format!(
                     "  {kind} {confidence:.2} (acts from {acts_from:.2}): {}",
                     rules.join(", ")
