@@ -765,6 +765,57 @@ async fn a_denial_takes_back_its_own_mark_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_withdrawal_takes_its_mark_back_as_well_and_names_who_has_heard_of_it() {
+    let jane = "jane@example.org";
+    let folder = tempfile::tempdir().unwrap();
+    let (crm, _) = system(folder.path(), "crm", "echo '{\"outcome\":\"done\"}'");
+    for words in [OBJECTION, RESTRICTION] {
+        let (till, _) = system(folder.path(), "till", "echo '{\"outcome\":\"failed\"}'");
+        let verbs = "verbs = [\"restrict\"]\n";
+        let mut exchange = Exchange::with(&format!("{crm}{verbs}{till}{verbs}")).await;
+        exchange.mail(start(), jane, "My data", "", words).await;
+        exchange.hand(start(), Verb::Approve { proof: None, subject: None }).await.unwrap();
+        exchange.work(start()).await;
+        assert_eq!(exchange.marks(jane).await, MARKS.map(|kind| (kind.to_owned(), true)));
+        // What the operator puts on the list besides is not the request's.
+        exchange.house.store.suppress(&jane.parse().unwrap(), "marketing", hours(1)).await.unwrap();
+        exchange.hand(hours(1), Verb::Hold { reason: None }).await.unwrap();
+        let done = exchange.hand(hours(2), Verb::Withdraw).await.unwrap();
+        assert!(done.said.contains("is withdrawn; no mail goes out; done before, as "), "{}", done.said);
+        assert!(done.said.ends_with(": crm"), "{}", done.said);
+        assert_eq!(exchange.marks(jane).await, [("marketing".to_owned(), false)]);
+        assert_eq!(exchange.house.scalar("SELECT count(*) FROM tasks WHERE state = 'by_hand'").await, 0);
+    }
+    // What never began is withdrawn as ever.
+    let mut exchange = Exchange::with("").await;
+    exchange.mail(start(), jane, "My data", "", RESTRICTION).await;
+    let done = exchange.hand(hours(1), Verb::Withdraw).await.unwrap();
+    assert!(done.said.ends_with("is withdrawn; no mail goes out"), "{}", done.said);
+}
+
+#[tokio::test]
+async fn what_is_held_half_way_is_told_a_way_that_leads_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let deny = || Verb::Deny { reason: Denial::Other };
+    let mut exchange = held_half_way(folder.path(), "jane@example.org", DELETE).await;
+    let refusal = exchange.hand(hours(3), deny()).await.unwrap_err();
+    let said = refusal.to_string();
+    assert!(said.contains("privacyd requests release PR-") && said.contains("requests complete PR-"), "{said}");
+    assert!(!said.contains("requests done"), "{said}");
+    // As it says: it goes on, and then the rest can be said.
+    exchange.hand(hours(4), Verb::Release).await.unwrap();
+    exchange.work(hours(5)).await;
+    let refusal = exchange.hand(hours(6), deny()).await.unwrap_err();
+    assert!(refusal.to_string().ends_with("with privacyd requests done"), "{refusal}");
+    exchange.says_done(hours(6), "crm", DONE).await.unwrap();
+    assert_eq!((exchange.work(hours(7)).await, exchange.status().await.as_str()), (1, "completed"));
+    // Or it is closed.
+    exchange = held_half_way(folder.path(), "jane@example.org", DELETE).await;
+    exchange.hand(hours(4), Verb::Complete).await.unwrap();
+    assert_eq!(exchange.status().await, "completed");
+}
+
+#[tokio::test]
 async fn a_restriction_that_a_person_has_carried_out_is_marked_as_well() {
     for words in [OBJECTION, RESTRICTION] {
         let mut exchange = Exchange::with("").await;

@@ -154,10 +154,8 @@ pub enum Refusal {
     #[error("The request {0} is executing: wait until {1} has answered, it is being asked")]
     Asked(String, String),
     /// What is done already would make it untrue.
-    #[error(
-        "The request {0} cannot be declined any more, {1} has done its part: say what has become of the rest with privacyd requests done"
-    )]
-    PartlyDone(String, String),
+    #[error("The request {0} cannot be declined any more, {1} has done its part: {2}")]
+    PartlyDone(String, String, String),
     /// Nobody is at work on it.
     #[error("The request {0} is {1}: what a system has done can be said of one that is executing alone")]
     NotAtWork(String, &'static str),
@@ -495,7 +493,14 @@ impl Hand<'_> {
         if self.verb() != Some(request::Verb::Collect)
             && let Some(task) = self.grip.tasks.iter().find(is_done)
         {
-            return Err(Refusal::PartlyDone(self.reference(), task.source.clone()).into());
+            let then = match case.status {
+                Status::Held => format!(
+                    "privacyd requests release {0} lets it go on, and all its systems are asked anew; privacyd requests complete {0} closes it, once you have done the rest",
+                    case.reference
+                ),
+                _ => "say what has become of the rest with privacyd requests done".to_owned(),
+            };
+            return Err(Refusal::PartlyDone(self.reference(), task.source.clone(), then).into());
         }
         let is_proven = self.grip.proof_given >= case.proof_needed.clamp(1, 2);
         if denial == Denial::NoMatch && !is_proven && case.subject.is_some() {
@@ -601,9 +606,11 @@ impl Hand<'_> {
             return Ok(self.already("is withdrawn already"));
         }
         self.must_be_open("withdrawn")?;
-        let reason = "a person says that its sender has taken it back".to_owned();
-        visit.stop(self.case(), Change::Withdraw { fraud: false }, reason).await?;
-        Ok(self.done(Status::Withdrawn, "is withdrawn; no mail goes out"))
+        // Its systems are not asked to undo it: a person has to.
+        let before = self.done_before();
+        let reason = format!("a person says that its sender has taken it back{before}");
+        visit.withdraw(self.case(), reason, self.tools.table).await?;
+        Ok(self.done(Status::Withdrawn, format!("is withdrawn; no mail goes out{before}")))
     }
 
     async fn note(&self, visit: &mut Visit, text: &str) -> Result<Done, NotDone> {
