@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
 use crate::copy::Withheld;
-use crate::correction::spoken;
+use crate::correction::{is_field, spoken};
 use crate::evidence::{Trust, is_authserv_id, is_receiving_host};
 use crate::request::Verb;
 use crate::sender::Address;
@@ -1415,8 +1415,7 @@ impl Config {
                 let path = ["correction", "fields", &index.to_string()].map(str::to_owned).to_vec();
                 Err((path, format!("correction.fields: {field:?} {what}")))
             };
-            let is_sign = |c: char| c.is_alphanumeric() || " _-".contains(c);
-            if spoken(field).is_empty() || field.len() > 60 || !field.chars().all(is_sign) {
+            if !is_field(field) {
                 return fault("is no name of a field: use letters, digits, '_', '-' and blanks");
             }
             if self.proof.data_points.contains(field) {

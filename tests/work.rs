@@ -230,12 +230,12 @@ async fn every_erasure_takes_our_own_contact_along_and_leaves_its_mark() {
     // A person who says that it is done does not leave it either.
     let mut exchange = Exchange::with("").await;
     exchange.approved("jane@example.org", DELETE, "Yes").await;
-    exchange.hand(hours(1), Verb::Complete).await.unwrap();
+    exchange.hand(hours(1), Verb::Complete { set: vec![] }).await.unwrap();
     assert_eq!((exchange.contacts().await, exchange.tombstones().await), (1, 1));
     // Nothing of somebody on legal hold is erased, whoever says so.
     let mut exchange = Exchange::with("").await;
     exchange.approved("ann@example.org", DELETE, "Yes").await;
-    let refusal = exchange.hand(hours(1), Verb::Complete).await.unwrap_err();
+    let refusal = exchange.hand(hours(1), Verb::Complete { set: vec![] }).await.unwrap_err();
     assert!(matches!(refusal, Refusal::OnHold(_)), "{refusal}");
     assert_eq!((exchange.contacts().await, exchange.tombstones().await), (2, 0));
     // Nor when the hold comes while a person is at work on it.
@@ -368,7 +368,7 @@ async fn a_copy_that_is_too_large_for_a_mail_is_written_to_files_and_handed_over
     let noted = "SELECT count(*) FROM request_events WHERE event = 'note' AND actor = 'person' AND reason LIKE '%written to files%'";
     assert_eq!(exchange.house.scalar(noted).await, 1);
     let tools = exchange.house.intake.tools();
-    act(&exchange.house.store, tools, &reference, &Verb::Complete, start()).await.unwrap();
+    act(&exchange.house.store, tools, &reference, &Verb::Complete { set: vec![] }, start()).await.unwrap();
     refused(hand(&exchange, &reference).await, "is completed");
 }
 
@@ -756,7 +756,7 @@ async fn a_denial_takes_back_its_own_mark_and_nobody_elses() {
         exchange.hand_on(kind, start(), approve()).await.unwrap();
     }
     exchange.work(start()).await;
-    exchange.hand_on("question", hours(1), Verb::Complete).await.unwrap();
+    exchange.hand_on("question", hours(1), Verb::Complete { set: vec![] }).await.unwrap();
     exchange.hand_on("restriction", hours(1), Verb::Hold { reason: None }).await.unwrap();
     exchange.hand_on("objection", hours(2), deny()).await.unwrap();
     assert_eq!(exchange.marks(jane).await, marks(&MARKS.map(|kind| (kind, true))));
@@ -811,7 +811,7 @@ async fn what_is_held_half_way_is_told_a_way_that_leads_on() {
     assert_eq!((exchange.work(hours(7)).await, exchange.status().await.as_str()), (1, "completed"));
     // Or it is closed.
     exchange = held_half_way(folder.path(), "jane@example.org", DELETE).await;
-    exchange.hand(hours(4), Verb::Complete).await.unwrap();
+    exchange.hand(hours(4), Verb::Complete { set: vec![] }).await.unwrap();
     assert_eq!(exchange.status().await, "completed");
 }
 
@@ -821,7 +821,7 @@ async fn a_restriction_that_a_person_has_carried_out_is_marked_as_well() {
         let mut exchange = Exchange::with("").await;
         exchange.mail(start(), "jane@example.org", "My data", "", words).await;
         assert_eq!(exchange.status().await, "held");
-        exchange.hand(hours(1), Verb::Complete).await.unwrap();
+        exchange.hand(hours(1), Verb::Complete { set: vec![] }).await.unwrap();
         assert_eq!(exchange.status().await, "completed");
         assert_eq!(exchange.marks("jane@example.org").await, MARKS.map(|kind| (kind.to_owned(), true)));
     }
@@ -829,7 +829,7 @@ async fn a_restriction_that_a_person_has_carried_out_is_marked_as_well() {
     let mut exchange = Exchange::with("").await;
     let words = format!("{RESTRICTION} My address is ann@example.net.");
     exchange.mail(start(), "jane@example.org", "My data", "", &words).await;
-    let refusal = exchange.hand(hours(1), Verb::Complete).await.unwrap_err();
+    let refusal = exchange.hand(hours(1), Verb::Complete { set: vec![] }).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Whose(_)), "{refusal}");
     assert_eq!(exchange.marks("jane@example.org").await, []);
 }
@@ -871,7 +871,7 @@ async fn a_copy_that_was_made_is_no_way_past_a_legal_hold() {
     let folder = tempfile::tempdir().unwrap();
     let exchange = held_half_way(folder.path(), "ann@example.org", COPY).await;
     exchange.hand(hours(3), Verb::Reclassify { kind: "deletion".into() }).await.unwrap();
-    let refusal = exchange.hand(hours(4), Verb::Complete).await.unwrap_err();
+    let refusal = exchange.hand(hours(4), Verb::Complete { set: vec![] }).await.unwrap_err();
     assert!(matches!(refusal, Refusal::OnHold(_)), "{refusal}");
 }
 
