@@ -288,6 +288,72 @@ async fn empty_ranges_grow_and_full_ones_shrink() {
     assert_eq!(pass_with(few.concat()).await, []);
 }
 
+/// Without UIDNEXT, or where it went down, a folder of many mails is listed in steps too: its highest UID is asked for.
+#[tokio::test]
+async fn an_open_range_of_many_mails_is_listed_in_steps() {
+    let logout = || vec![expect("LOGOUT")];
+    let highest = |uid: &str| vec![expect("UID FETCH * (UID)"), send(format!("{uid}$1 OK fetched\r\n"))];
+    let steps = [
+        select(1_000_000, None),
+        highest("* 1000000 FETCH (UID 5000)\r\n"),
+        list("UID FETCH 11:2010 ", &[11, 2_010]),
+        bodies("UID FETCH 11,2010 ", &[11, 2_010]),
+        list("UID FETCH 2011:4010 ", &[]),
+        list("UID FETCH 4011:5000 ", &[5_000, 5_001]),
+        bodies("UID FETCH 5000 ", &[5_000]),
+        logout(),
+    ];
+    let found = pass_with(steps.concat()).await;
+    assert_eq!(found, [(11, hello()), (2_010, hello()), (5_000, hello())]);
+    let down = [
+        select(3_000, Some(5)),
+        highest("* 3000 FETCH (UID 1500 FLAGS ())\r\n* 7 FETCH (FLAGS ())\r\n"),
+        list("UID FETCH 1:1500 ", &[4]),
+        bodies("UID FETCH 4 ", &[4]),
+        logout(),
+    ];
+    assert_eq!(pass_with(down.concat()).await, [(4, hello())]);
+    // Nothing is new.
+    for highest_uid in [9, 10] {
+        let told = format!("* 3000 FETCH (UID {highest_uid})\r\n");
+        assert_eq!(pass_with([select(3_000, None), highest(&told), logout()].concat()).await, []);
+    }
+    // A server that does not answer that hides no mail, nor does the highest number there can be.
+    for odd in ["", "* 3000 FETCH (UID 4294967295)\r\n"] {
+        let dialogue = [
+            select(3_000, None),
+            highest(odd),
+            list("UID FETCH 11:* ", &[12]),
+            bodies("UID FETCH 12 ", &[12]),
+            logout(),
+        ];
+        assert_eq!(pass_with(dialogue.concat()).await, [(12, hello())]);
+    }
+}
+
+#[tokio::test]
+async fn what_others_have_put_into_a_folder_is_listed_in_steps_as_far_as_it_is_looked_at() {
+    let mark = |uid_next| Mark { validity: 5, uid_next };
+    let many: Vec<u32> = (2_500..2_700).collect();
+    let looked: Vec<u32> = (2_500..2_600).collect();
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(1, Some(11)),
+        vec![expect("STATUS \"A\""), send("* STATUS A (UIDNEXT 1000000 UIDVALIDITY 5)\r\n$1 OK\r\n")],
+        vec![expect("EXAMINE \"A\""), send("* 999999 EXISTS\r\n* OK [UIDVALIDITY 5] v\r\n$1 OK\r\n")],
+        list("UID FETCH 10:2009 ", &[]),
+        list("UID FETCH 2010:6009 ", &many),
+        bodies("UID FETCH 2500:2599 ", &looked),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    house.imap.look(SEEN).await.unwrap();
+    let found = house.imap.look_into(&[("A".to_owned(), Some(mark(10)))]).await.unwrap();
+    let uids: Vec<u32> = found[0].mails.iter().map(uid).collect();
+    assert_eq!((found[0].mark, uids), (mark(2_600), looked));
+    server.assert_followed();
+}
+
 #[tokio::test]
 async fn unasked_answers_and_odd_listings_are_no_mails() {
     let odd = "* 1 FETCH (FLAGS (\\Seen) UID 11)\r\n* 2 FETCH (FLAGS ())\r\n* 9 EXISTS\r\n* 1 EXPUNGE\r\n\
