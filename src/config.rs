@@ -685,6 +685,10 @@ pub struct ImapConfig {
     /// that the server marks so.
     #[serde(default)]
     pub junk: Option<String>,
+    /// The folder in which the server keeps copies of what is sent, as it calls it: a reply of unknown fate of which one
+    /// lies there was sent. Default: the one that the server marks so.
+    #[serde(default)]
+    pub sent: Option<String>,
     /// The longest wait for an answer of the server; each step has a limit of its own, and none is longer
     /// than this. Default 10m, at least 1s.
     #[serde(default = "default_patience", deserialize_with = "duration")]
@@ -1708,6 +1712,11 @@ impl Config {
                             .into(),
                     ));
                 }
+            }
+            if let Some(sent) = &imap.sent
+                && !folder_name_is_sound(&sent.replace('&', ""))
+            {
+                return Err((path("sent"), format!("imap.sent: {}", FOLDER_NAME_RULE.replace(" &", ""))));
             }
             if imap.patience < SHORTEST_PATIENCE {
                 return Err((path("patience"), format!("imap.patience: {PATIENCE_RULE}")));

@@ -33,6 +33,7 @@ fn house(server: &Scripted) -> House {
         password: SecretSource::File(password),
         inbox: "INBOX".into(),
         junk: None,
+        sent: None,
         patience: Duration::from_secs(600),
     };
     let mut imap = Imap::new(settings, Bounds::new(1000, 100_000)).unwrap();
@@ -786,4 +787,39 @@ async fn the_folder_for_junk_is_the_configured_or_the_marked_one_if_it_is_there(
         house.imap.settings.junk = configured.map(str::to_owned);
         assert_eq!(house.imap.junk_folder().await.unwrap().as_deref(), found);
     }
+}
+
+#[tokio::test]
+async fn copies_of_what_was_sent_are_looked_for_where_the_server_keeps_them() {
+    let ids: Vec<crate::message::MessageId> =
+        ["1.a@example.com", "2.b@example.com", "3.c@example.com", "4.d@example.com"]
+            .map(|id| crate::message::MessageId::parse(id).unwrap())
+            .to_vec();
+    let search = |id: &str, answer: &str| {
+        vec![expect(&format!("UID SEARCH HEADER Message-ID \"<{id}>\"")), send(format!("{answer}\r\n"))]
+    };
+    let server = Scripted::start([[
+        login("SPECIAL-USE LIST-EXTENDED"),
+        vec![expect("LIST (SPECIAL-USE) \"\" \"*\"")],
+        vec![send("* LIST (\\Junk) \"/\" Bulk\r\n* LIST (\\Sent) \"/\" \"Sent Mail\"\r\n$1 OK\r\n")],
+        vec![expect("EXAMINE \"Sent Mail\""), send("* 9 EXISTS\r\n$1 OK [READ-ONLY]\r\n")],
+        search("1.a@example.com", "* SEARCH 4 17\r\n$1 OK"),
+        search("2.b@example.com", "* SEARCH\r\n$1 OK"),
+        // Refused, whatever it has said before: it is not known.
+        search("3.c@example.com", "* SEARCH 5\r\n$1 NO not today"),
+        search("4.d@example.com", "* SEARCH 6\r\n* 10 EXISTS\r\n$1 OK"),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    let sent = house.imap.sent_folder().await.unwrap().unwrap();
+    assert_eq!(sent, "Sent Mail");
+    let found = house.imap.mails_of(&sent, &ids).await.unwrap();
+    assert_eq!(found, [ids[0].clone(), ids[3].clone()]);
+    server.assert_followed();
+    // One that is configured and not there is not looked into.
+    let status = vec![expect("STATUS \"Outbox\" (MESSAGES)"), send("$1 NO there is none\r\n")];
+    let server = Scripted::start([[login(""), status].concat()]);
+    let mut other = self::house(&server);
+    other.imap.settings.sent = Some("Outbox".into());
+    assert_eq!(other.imap.sent_folder().await.unwrap(), None);
 }
