@@ -392,11 +392,20 @@ pub enum Requests {
         data: Option<PathBuf>,
     },
     /// Close a request that a person has carried out, and told. No mail goes out.
-    #[command(after_help = "Example:\n  privacyd requests complete PR-7F3K2M")]
+    ///
+    /// With --set it is said what an approved correction is to change, where its mails say nothing certain. Then
+    /// it is not closed yet: every system, privacyd's own contacts among them, gets the change by the next look at
+    /// the work, and the mail that completes it tells its sender what was changed.
+    #[command(
+        after_help = "Examples:\n  privacyd requests complete PR-7F3K2M\n  privacyd requests complete PR-7F3K2M --set name='Jane Doe' --set phone='030 2'"
+    )]
     Complete {
         /// Which, and how the answer looks.
         #[command(flatten)]
         one: One,
+        /// A field, as your systems call it, and its new value; may be repeated. Of a correction alone.
+        #[arg(long, value_name = "FIELD=VALUE", value_parser = crate::correction::assignment)]
+        set: Vec<(String, String)>,
     },
     /// Close a request that its sender has taken back. No mail goes out.
     #[command(after_help = "Example:\n  privacyd requests withdraw PR-7F3K2M")]

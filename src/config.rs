@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
 use crate::copy::Withheld;
-use crate::correction::spoken;
+use crate::correction::{is_field, spoken};
 use crate::evidence::{Trust, is_authserv_id, is_receiving_host};
 use crate::request::Verb;
 use crate::sender::Address;
@@ -685,6 +685,10 @@ pub struct ImapConfig {
     /// that the server marks so.
     #[serde(default)]
     pub junk: Option<String>,
+    /// The folder in which the server keeps copies of what is sent, as it calls it: a reply of unknown fate of which one
+    /// lies there was sent. Default: the one that the server marks so.
+    #[serde(default)]
+    pub sent: Option<String>,
     /// The longest wait for an answer of the server; each step has a limit of its own, and none is longer
     /// than this. Default 10m, at least 1s.
     #[serde(default = "default_patience", deserialize_with = "duration")]
@@ -1415,8 +1419,7 @@ impl Config {
                 let path = ["correction", "fields", &index.to_string()].map(str::to_owned).to_vec();
                 Err((path, format!("correction.fields: {field:?} {what}")))
             };
-            let is_sign = |c: char| c.is_alphanumeric() || " _-".contains(c);
-            if spoken(field).is_empty() || field.len() > 60 || !field.chars().all(is_sign) {
+            if !is_field(field) {
                 return fault("is no name of a field: use letters, digits, '_', '-' and blanks");
             }
             if self.proof.data_points.contains(field) {
@@ -1709,6 +1712,11 @@ impl Config {
                             .into(),
                     ));
                 }
+            }
+            if let Some(sent) = &imap.sent
+                && !folder_name_is_sound(&sent.replace('&', ""))
+            {
+                return Err((path("sent"), format!("imap.sent: {}", FOLDER_NAME_RULE.replace(" &", ""))));
             }
             if imap.patience < SHORTEST_PATIENCE {
                 return Err((path("patience"), format!("imap.patience: {PATIENCE_RULE}")));

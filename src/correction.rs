@@ -200,6 +200,31 @@ pub fn phrase(text: &str) -> Result<Regex, String> {
         .map_err(|error| error.to_string().lines().last().unwrap_or_default().to_owned())
 }
 
+/// Whether it can be the name of a field: letters, digits, `_`, `-` and blanks.
+pub fn is_field(name: &str) -> bool {
+    let is_sign = |c: char| c.is_alphanumeric() || " _-".contains(c);
+    !spoken(name).is_empty() && name.len() <= 60 && name.chars().all(is_sign)
+}
+
+/// A field and its new value, as an operator writes them: `FIELD=VALUE`. What a mail of somebody's may say, and no more,
+/// since the value goes into a mail.
+///
+/// # Errors
+/// One sentence.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    let (field, value) = text.split_once('=').ok_or("write FIELD=VALUE")?;
+    let (field, value) = (field.trim(), clean(value));
+    if !is_field(field) {
+        return Err("the name of a field has letters, digits, '_', '-' and blanks".to_owned());
+    }
+    if !is_value(&value) {
+        return Err(format!(
+            "a value is one line of letters, digits and the signs \" -.,'/+\", of {LONGEST_VALUE} characters at the most; change another one by hand"
+        ));
+    }
+    Ok((field.to_owned(), value))
+}
+
 /// A name of a field as it is compared: "phone_number", "Phone number" and "phone-number" are one.
 pub fn spoken(name: &str) -> String {
     let folded = fold(&name.replace(['_', '-'], " "));
@@ -339,6 +364,18 @@ mod tests {
         let long = format!("name: -> {}", "x".repeat(121));
         check(&long, &[], &long);
         assert!(Corrections::default().read("name: -> Jane").changes.is_empty());
+    }
+
+    #[test]
+    fn what_an_operator_sets_is_what_a_mail_may_say() {
+        let set = |field: &str, value: &str| Ok((field.to_owned(), value.to_owned()));
+        assert_eq!(assignment("name=Jane  Doe "), set("name", "Jane Doe"));
+        assert_eq!(assignment(" home city = K\u{f6}ln, S\u{fc}d"), set("home city", "K\u{f6}ln, S\u{fc}d"));
+        for wrong in ["name", "=Jane", "na:me=Jane", "name=", "name=<b>", "name=a=b", "name=www.example.org"]
+        {
+            assert!(assignment(wrong).is_err(), "{wrong}");
+        }
+        assert!(assignment(&format!("name={}", "x".repeat(121))).is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ use crate::token::Tokens;
 use crate::understand::Reader;
 use crate::verify::{MAIL_TIMEOUT, Verifier, WINDOW_TIMEOUT};
 use crate::watch::{AFTER_REFUSED_LOGIN, Watch};
-use crate::work::Work;
+use crate::work::{Work, withheld};
 
 /// The longest wait between two tries of something that fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -355,6 +355,7 @@ impl Daemon {
             digest: config.admin.digest_at.map(|at| DigestPlan { at, carried_out }),
             proof: config.proof.clone(),
             hold_column: config.erasure.hold_column.clone(),
+            withheld: withheld(config),
             folders: config.folders.clone(),
             verifier: verifier.map(Arc::new),
             pseudonyms,

@@ -35,6 +35,7 @@ pub use digest::DigestPlan;
 use crate::bounce::{Effect, weigh};
 use crate::classify::Verdict;
 use crate::config::{Folders, ProofConfig};
+use crate::copy::Withheld;
 use crate::correction::Edit;
 use crate::decide::{
     Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, OfTheDay, Policy, REMINDER, Shelf,
@@ -101,6 +102,8 @@ pub struct Intake {
     pub proof: ProofConfig,
     /// The contacts' field that says that nothing of somebody may be erased.
     pub hold_column: String,
+    /// What never leaves by mail.
+    pub withheld: Withheld,
     /// Names of folders.
     pub folders: Folders,
     /// Checks signatures where our servers say nothing of a mail, if the operator wishes.

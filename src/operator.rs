@@ -527,7 +527,9 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
             let became = became(nothing, kept, why, failed, data.as_deref())?;
             hand::act_by(store, config, &one, hand::Verb::Done { system, became }).await
         }
-        Requests::Complete { one } => hand::act_by(store, config, &one, hand::Verb::Complete).await,
+        Requests::Complete { one, set } => {
+            hand::act_by(store, config, &one, hand::Verb::Complete { set }).await
+        }
         Requests::Withdraw { one } => hand::act_by(store, config, &one, hand::Verb::Withdraw).await,
         Requests::Note { one, text } => hand::act_by(store, config, &one, hand::Verb::Note { text }).await,
     }

@@ -110,17 +110,19 @@ impl Work {
         Ok(told + closed)
     }
 
-    /// The types that systems carry out, in their safe order.
+    /// The types that systems carry out, in their safe order. Of corrections those alone of which it is known what to
+    /// change: a mail has said so, or a person.
     fn kinds(&self) -> impl Iterator<Item = (&RequestType, Verb)> {
-        let types = self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)));
-        types.filter(|(kind, verb)| {
-            *verb != Verb::Correct || self.intake.policy.corrections.contains(&kind.name)
-        })
+        self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)))
     }
 
-    /// The names of those types whose verb `is`.
+    /// The names of those types whose verb `is`; without corrections where no mail can say what to change.
     fn names_of(&self, is: impl Fn(Verb) -> bool) -> Vec<&str> {
-        self.kinds().filter(|(_, verb)| is(*verb)).map(|(kind, _)| kind.name.as_str()).collect()
+        let by_mail = |kind: &RequestType, verb| {
+            verb != Verb::Correct || self.intake.policy.corrections.contains(&kind.name)
+        };
+        let kinds = self.kinds().filter(|(kind, verb)| is(*verb) && by_mail(kind, *verb));
+        kinds.map(|(kind, _)| kind.name.as_str()).collect()
     }
 
     /// The names of privacyd's own systems.

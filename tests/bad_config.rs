@@ -734,6 +734,25 @@ fn what_is_made_where_it_is_missing_needs_its_folder() {
 }
 
 #[test]
+fn the_folder_for_sent_mail() {
+    let case = |sent: &str, expected: &str| {
+        let imap = format!(
+            "[[imap]]\nname = \"far\"\nhost = \"imap.example.com\"\nusername = \"x\"\npassword.env = \"PATH\"\nsent = {sent:?}\n[directory]"
+        );
+        broken("[directory]", &imap, expected);
+    };
+    case(
+        "Sent*",
+        "c.toml:16: imap.sent: a folder name is 1 to 100 printable ASCII characters other than \" \\ * % and does not begin with '.'",
+    );
+    // Nothing but the database is wrong with this one.
+    case(
+        "INBOX.&AMk-l&AOk-ments envoy&AOk-s",
+        "c.toml:1: database: there is no folder /nonexistent; make it, or correct the path",
+    );
+}
+
+#[test]
 fn the_folder_for_junk() {
     let case = |junk: &str, expected: &str| {
         let imap = format!(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use privacyd::message::Message;
+use privacyd::operator::hand::{Became, Done, NotDone, Refusal, Verb, act};
 use privacyd::stop::Stop;
 use serde_json::{Value, json};
 
@@ -68,6 +69,21 @@ impl Exchange {
 
     async fn work(&self) -> u64 {
         self.house.work.pass(start(), Some(start()), &Stop::never()).await.unwrap()
+    }
+
+    /// What a person does with the last request.
+    async fn hand(&self, verb: Verb) -> Result<Done, Refusal> {
+        let reference = self.house.store.requests(None, 1).await.unwrap().remove(0).reference;
+        let done = act(&self.house.store, self.house.intake.tools(), &reference, &verb, start()).await;
+        done.map_err(|not_done| match not_done {
+            NotDone::Refused(refusal) => refusal,
+            NotDone::Broken(error) => panic!("{error:#}"),
+        })
+    }
+
+    async fn sets(&self, set: &[(&str, &str)]) -> Result<Done, Refusal> {
+        let set = set.iter().map(|(field, new)| ((*field).to_owned(), (*new).to_owned())).collect();
+        self.hand(Verb::Complete { set }).await
     }
 
     async fn statuses(&self) -> Vec<String> {
@@ -370,4 +386,128 @@ async fn without_fields_a_person_corrects() {
     assert!(!exchange.last().await.1.contains("->"));
     exchange.answers("YES").await;
     assert_eq!((exchange.work().await, exchange.status().await.as_str()), (0, "approved"));
+}
+
+#[tokio::test]
+async fn what_no_mail_says_with_certainty_a_person_sets_and_the_letter_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, orders) = system(folder.path(), "Shop", "", "echo '{\"outcome\":\"done\"}'");
+    let mut exchange = Exchange::with(&format!("{LOCAL}{shop}")).await;
+    exchange.asks("My name is wrong in your records, I have married. Please correct it.").await;
+    exchange.answers("YES").await;
+    assert_eq!((exchange.work().await, exchange.status().await.as_str()), (0, "approved"));
+    // A field that no mail may change as well.
+    let set = [("postcode", "10117"), ("name", "Jane Doe")];
+    let done = exchange.sets(&set).await.unwrap();
+    assert!(done.changed && done.status == "approved" && done.reply.is_none(), "{done:?}");
+    assert!(done.said.ends_with("name: Jane Smith -> Jane Doe; postcode: 10115 -> 10117"), "{}", done.said);
+    let again = exchange.sets(&set).await.unwrap();
+    assert!(!again.changed && again.said.contains("already"), "{again:?}");
+    assert!(exchange.is_unchanged().await, "not before the systems are asked");
+    assert_eq!((exchange.work().await, exchange.status().await.as_str()), (1, "completed"));
+    assert_eq!(
+        exchange.contact().await,
+        json!({ "name": "Jane Doe", "phone": "030 1", "postcode": "10117" })
+    );
+    let order: Value = serde_json::from_str(std::fs::read_to_string(orders).unwrap().trim()).unwrap();
+    let changes = json!([
+        { "field": "name", "old": "Jane Smith", "new": "Jane Doe" },
+        { "field": "postcode", "old": "10115", "new": "10117" },
+    ]);
+    assert_eq!((&order["verb"], &order["changes"]), (&json!("correct"), &changes));
+    let (template, text) = exchange.last().await;
+    assert_eq!(template, "corrected");
+    for line in
+        ["- name: Jane Doe\n", "- postcode: 10117\n", "- Contacts: corrected\n", "- Shop: corrected\n"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let row = exchange.house.store.requests(None, 1).await.unwrap().remove(0);
+    let dossier = exchange.house.store.dossier(&row.reference).await.unwrap().unwrap();
+    assert_eq!(json!(dossier.changes), changes);
+    // The history, which stays when somebody is erased, names fields and no values.
+    let (_, events) = exchange.house.store.request(&row.reference).await.unwrap().unwrap();
+    let reasons: Vec<&str> = events.iter().map(|event| event.reason.as_str()).collect();
+    assert!(reasons.contains(&"a person has said what is to be changed: name, postcode"), "{reasons:?}");
+    assert!(!reasons.iter().any(|reason| reason.contains("Doe") || reason.contains("1011")), "{reasons:?}");
+    // It is over.
+    let refusal = exchange.sets(&[("name", "Joan")]).await.unwrap_err().to_string();
+    assert!(refusal.contains("is completed: it cannot be completed any more"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_person_sets_also_where_no_field_may_be_changed_by_mail_and_says_the_rest_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) = system(folder.path(), "Shop", "verbs = [\"erase\"]\n", "");
+    let mut exchange = Exchange { house: House::with(&format!("{LOCAL}{shop}")).await, next: 1 };
+    let fields = json!({ "name": "Jane Smith" });
+    let contact = (JANE.parse().unwrap(), fields.as_object().unwrap().clone());
+    exchange.house.store.upsert_contacts(&[contact], start()).await.unwrap();
+    exchange.asks(WRONG).await;
+    exchange.answers("YES").await;
+    exchange.sets(&[("name", "Jane Doe"), ("birthday", "1 May 1990")]).await.unwrap();
+    assert_eq!((exchange.work().await, exchange.status().await.as_str()), (0, "executing"));
+    assert_eq!(
+        exchange.contact().await,
+        json!({ "name": "Jane Doe" }),
+        "a field it does not have is not held"
+    );
+    let became = Became::Done { data: None };
+    exchange.hand(Verb::Done { system: "Shop".into(), became }).await.unwrap();
+    assert_eq!((exchange.work().await, exchange.status().await.as_str()), (1, "completed"));
+    assert!(exchange.last().await.1.contains("- Shop: corrected\n"));
+}
+
+#[tokio::test]
+async fn what_is_changed_between_setting_and_doing_is_for_a_person() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.asks(WRONG).await;
+    exchange.answers("YES").await;
+    exchange.sets(&[("name", "Jane Doe")]).await.unwrap();
+    // Said anew, that counts.
+    exchange.sets(&[("name", "Jane Dough")]).await.unwrap();
+    exchange.house.execute("UPDATE contacts SET fields = json_set(fields, '$.name', 'Joan')").await;
+    assert_eq!((exchange.work().await, exchange.status().await.as_str()), (0, "executing"));
+    assert_eq!(exchange.contact().await["name"], "Joan");
+}
+
+#[tokio::test]
+async fn what_cannot_be_set_is_refused_and_changes_nothing() {
+    let refused = async |exchange: &Exchange, set: &[(&str, &str)], words: &str| {
+        let said = exchange.sets(set).await.unwrap_err().to_string();
+        assert!(said.contains(words) && !said.contains('\n'), "{said}");
+        assert_eq!(exchange.diffs().await, 0);
+    };
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.asks(WRONG).await;
+    let name = [("name", "Jane Doe")];
+    refused(&exchange, &name, "is awaiting_proof: approve it first").await;
+    exchange.hand(Verb::Hold { reason: None }).await.unwrap();
+    refused(&exchange, &name, "is held: approve it first").await;
+    exchange.hand(Verb::Approve { proof: None, subject: None }).await.unwrap();
+    refused(&exchange, &[name[0], ("name", "Joan")], "it is set twice").await;
+    refused(&exchange, &[name[0], ("password", "x")], "never leaves by mail").await;
+    refused(&exchange, &[name[0], ("legal_hold", "no")], "never leaves by mail").await;
+    exchange.sets(&name).await.unwrap();
+    assert_eq!(exchange.work().await, 1);
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.asks("Please delete all my personal data.").await;
+    exchange.answers("YES").await;
+    refused(&exchange, &name, "asks for deletion: only a correction is completed with --set").await;
+}
+
+#[tokio::test]
+async fn a_correction_that_is_completed_without_a_change_says_so() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange.asks(WRONG).await;
+    exchange.answers("YES").await;
+    let done = exchange.hand(Verb::Complete { set: vec![] }).await.unwrap();
+    assert_eq!((done.status, done.reply), ("completed", None));
+    assert!(done.said.contains("no mail goes out, and privacyd has changed nothing"), "{}", done.said);
+    let last = exchange.house.scalar(
+        "SELECT count(*) FROM request_events WHERE event = 'completed'
+        AND reason = 'a person has carried it out; privacyd has changed nothing'",
+    );
+    assert_eq!(last.await, 1);
+    assert!(exchange.is_unchanged().await && exchange.work().await == 0);
 }

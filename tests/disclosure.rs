@@ -188,7 +188,7 @@ async fn an_answer_that_comes_back_was_not_given() {
     assert_eq!(status, "held", "it is open again");
     // A person closes it, by whatever way; what never arrived is nothing to refer to.
     let tools = exchange.house.intake.tools();
-    act(&exchange.house.store, tools, &reference, &Verb::Complete, at(first)).await.unwrap();
+    act(&exchange.house.store, tools, &reference, &Verb::Complete { set: vec![] }, at(first)).await.unwrap();
     exchange.asks(later, "jane@example.org", true, &format!("{ASKS} Thank you.")).await;
     let (_, template, text) = exchange.last().await;
     assert!(template == "disclosed" && text.contains("Example Mailings"), "{template}: {text}");

@@ -181,7 +181,7 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
             Verb::Hold { reason: None },
             Verb::Release,
             Verb::Reclassify { kind: "access".into() },
-            Verb::Complete,
+            Verb::Complete { set: vec![] },
             Verb::Withdraw,
         ]
     };
@@ -193,7 +193,7 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
         for verb in every() {
             match (&verb, status) {
                 (Verb::Deny { .. }, Status::Denied)
-                | (Verb::Complete, Status::Completed)
+                | (Verb::Complete { .. }, Status::Completed)
                 | (Verb::Withdraw, Status::Withdrawn) => {
                     assert!(!desk.act(1, verb).await.unwrap().changed);
                 }
@@ -224,7 +224,7 @@ async fn what_a_person_has_carried_out_is_completed_without_a_mail() {
     let desk = Desk::new("", DELETE).await;
     desk.once(1, Verb::Approve { proof: None, subject: None }).await;
     let mails = desk.mails().await;
-    let done = desk.once(2, Verb::Complete).await;
+    let done = desk.once(2, Verb::Complete { set: vec![] }).await;
     assert_eq!((done.status, desk.mails().await), ("completed", mails));
     assert_eq!(desk.events().await.pop().unwrap(), "person completed a person has carried it out");
     let closed = desk.rows("SELECT CAST(closed_at AS TEXT) FROM requests").await;

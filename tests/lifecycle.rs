@@ -215,7 +215,7 @@ impl World {
             3 => Verb::Release,
             4 => Verb::Reclassify { kind: "deletion".into() },
             5 => Verb::Reclassify { kind: "access".into() },
-            6 => Verb::Complete,
+            6 => Verb::Complete { set: vec![] },
             7 => Verb::Withdraw,
             _ => Verb::Note { text: "looked at".into() },
         };

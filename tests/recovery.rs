@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use privacyd::config::CanaryConfig;
@@ -284,6 +285,68 @@ fn a_backup_is_restored_and_what_was_there_is_kept() {
     house.put("", "cat", OPT_OUT);
     house.read();
     assert_eq!((house.sent(), house.statuses()[0].clone()), (2, pair("cat", "held")));
+}
+
+/// Killed at any moment from its first byte to its end, `backup` leaves no file that passes for a backup, or a whole one.
+#[test]
+fn a_backup_that_is_killed_leaves_none_or_a_whole_one() {
+    let house = Binary::new();
+    house.put("", "jane", OPT_OUT);
+    house.read();
+    let contacts: String =
+        (0..40_000).map(|n| format!("user{n}@example.org,{}\n", "x".repeat(200))).collect();
+    std::fs::write(house.path("contacts.csv"), format!("address,name\n{contacts}")).unwrap();
+    house.done(&["contacts", "import", &house.path("contacts.csv").display().to_string()]);
+    let spawn = |file: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_privacyd"));
+        command.arg("--config").arg(house.path("c.toml")).arg("backup").arg(file);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    /// How long it works after it has begun the file, or until it is killed so long after that.
+    fn kill(mut child: std::process::Child, part: &Path, delay: Option<Duration>) -> Duration {
+        while !part.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let begun = Instant::now();
+        if let Some(delay) = delay {
+            std::thread::sleep(delay);
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+        begun.elapsed()
+    }
+    let check = |file: &Path| house.run(&["check", "--backup", &file.display().to_string()]);
+    let (first, part) =
+        (house.path("first.db"), |file: &Path| PathBuf::from(format!("{}.part", file.display())));
+    let took = kill(spawn(&first), &part(&first), None);
+    assert!(check(&first).status.success());
+    let (mut none, mut whole) = (0, 0);
+    for step in 0..24 {
+        let file = house.path(&format!("{step}.db"));
+        kill(spawn(&file), &part(&file), Some(took * step / 20));
+        if file.exists() {
+            let output = check(&file);
+            assert!(output.status.success(), "{step}: {output:?}");
+            whole += 1;
+            continue;
+        }
+        // What it has begun says by its name that it is none, and passes only if all of it is there, its mark too.
+        let output = check(&part(&file));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.success(), said.ends_with("Sound\n"), "{step}: {output:?}");
+        none += u32::from(!output.status.success());
+        // It is in nobody's way.
+        let name = file.display().to_string();
+        if step % 8 == 0 {
+            house.done(&["backup", &name]);
+            assert!(check(&file).status.success() && !part(&file).exists());
+        }
+    }
+    println!("killed within {took:?}: {none} left none, {whole} a whole one");
+    assert!(none > 0, "it was never killed half-way");
+    // Nor is the database any the worse for it.
+    house.done(&["audit", "verify"]);
+    assert_eq!(house.recovery(), None);
 }
 
 /// Overwrites the second half.

@@ -17,8 +17,11 @@ use sqlx::Connection;
 
 #[path = "support/corridor.rs"]
 mod support;
+#[path = "support/web.rs"]
+mod web;
 
 use support::House;
+use web::{Reply, Web};
 
 const DELETE: &str = "Please delete all my personal data.";
 const COPY: &str = "Please send me a copy of all the personal data you hold about me.";
@@ -230,12 +233,12 @@ async fn every_erasure_takes_our_own_contact_along_and_leaves_its_mark() {
     // A person who says that it is done does not leave it either.
     let mut exchange = Exchange::with("").await;
     exchange.approved("jane@example.org", DELETE, "Yes").await;
-    exchange.hand(hours(1), Verb::Complete).await.unwrap();
+    exchange.hand(hours(1), Verb::Complete { set: vec![] }).await.unwrap();
     assert_eq!((exchange.contacts().await, exchange.tombstones().await), (1, 1));
     // Nothing of somebody on legal hold is erased, whoever says so.
     let mut exchange = Exchange::with("").await;
     exchange.approved("ann@example.org", DELETE, "Yes").await;
-    let refusal = exchange.hand(hours(1), Verb::Complete).await.unwrap_err();
+    let refusal = exchange.hand(hours(1), Verb::Complete { set: vec![] }).await.unwrap_err();
     assert!(matches!(refusal, Refusal::OnHold(_)), "{refusal}");
     assert_eq!((exchange.contacts().await, exchange.tombstones().await), (2, 0));
     // Nor when the hold comes while a person is at work on it.
@@ -368,7 +371,7 @@ async fn a_copy_that_is_too_large_for_a_mail_is_written_to_files_and_handed_over
     let noted = "SELECT count(*) FROM request_events WHERE event = 'note' AND actor = 'person' AND reason LIKE '%written to files%'";
     assert_eq!(exchange.house.scalar(noted).await, 1);
     let tools = exchange.house.intake.tools();
-    act(&exchange.house.store, tools, &reference, &Verb::Complete, start()).await.unwrap();
+    act(&exchange.house.store, tools, &reference, &Verb::Complete { set: vec![] }, start()).await.unwrap();
     refused(hand(&exchange, &reference).await, "is completed");
 }
 
@@ -756,7 +759,7 @@ async fn a_denial_takes_back_its_own_mark_and_nobody_elses() {
         exchange.hand_on(kind, start(), approve()).await.unwrap();
     }
     exchange.work(start()).await;
-    exchange.hand_on("question", hours(1), Verb::Complete).await.unwrap();
+    exchange.hand_on("question", hours(1), Verb::Complete { set: vec![] }).await.unwrap();
     exchange.hand_on("restriction", hours(1), Verb::Hold { reason: None }).await.unwrap();
     exchange.hand_on("objection", hours(2), deny()).await.unwrap();
     assert_eq!(exchange.marks(jane).await, marks(&MARKS.map(|kind| (kind, true))));
@@ -765,12 +768,66 @@ async fn a_denial_takes_back_its_own_mark_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_withdrawal_takes_its_mark_back_as_well_and_names_who_has_heard_of_it() {
+    let jane = "jane@example.org";
+    let folder = tempfile::tempdir().unwrap();
+    let (crm, _) = system(folder.path(), "crm", "echo '{\"outcome\":\"done\"}'");
+    for words in [OBJECTION, RESTRICTION] {
+        let (till, _) = system(folder.path(), "till", "echo '{\"outcome\":\"failed\"}'");
+        let verbs = "verbs = [\"restrict\"]\n";
+        let mut exchange = Exchange::with(&format!("{crm}{verbs}{till}{verbs}")).await;
+        exchange.mail(start(), jane, "My data", "", words).await;
+        exchange.hand(start(), Verb::Approve { proof: None, subject: None }).await.unwrap();
+        exchange.work(start()).await;
+        assert_eq!(exchange.marks(jane).await, MARKS.map(|kind| (kind.to_owned(), true)));
+        // What the operator puts on the list besides is not the request's.
+        exchange.house.store.suppress(&jane.parse().unwrap(), "marketing", hours(1)).await.unwrap();
+        exchange.hand(hours(1), Verb::Hold { reason: None }).await.unwrap();
+        let done = exchange.hand(hours(2), Verb::Withdraw).await.unwrap();
+        assert!(done.said.contains("is withdrawn; no mail goes out; done before, as "), "{}", done.said);
+        assert!(done.said.ends_with(": crm"), "{}", done.said);
+        assert_eq!(exchange.marks(jane).await, [("marketing".to_owned(), false)]);
+        assert_eq!(exchange.house.scalar("SELECT count(*) FROM tasks WHERE state = 'by_hand'").await, 0);
+    }
+    // What never began is withdrawn as ever.
+    let mut exchange = Exchange::with("").await;
+    exchange.mail(start(), jane, "My data", "", RESTRICTION).await;
+    let done = exchange.hand(hours(1), Verb::Withdraw).await.unwrap();
+    assert!(done.said.ends_with("is withdrawn; no mail goes out"), "{}", done.said);
+}
+
+#[tokio::test]
+async fn what_is_held_half_way_is_told_a_way_that_leads_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let deny = || Verb::Deny { reason: Denial::Other };
+    let mut exchange = held_half_way(folder.path(), "jane@example.org", DELETE).await;
+    let refusal = exchange.hand(hours(3), deny()).await.unwrap_err();
+    let said = refusal.to_string();
+    assert!(
+        said.contains("privacyd requests release PR-") && said.contains("requests complete PR-"),
+        "{said}"
+    );
+    assert!(!said.contains("requests done"), "{said}");
+    // As it says: it goes on, and then the rest can be said.
+    exchange.hand(hours(4), Verb::Release).await.unwrap();
+    exchange.work(hours(5)).await;
+    let refusal = exchange.hand(hours(6), deny()).await.unwrap_err();
+    assert!(refusal.to_string().ends_with("with privacyd requests done"), "{refusal}");
+    exchange.says_done(hours(6), "crm", DONE).await.unwrap();
+    assert_eq!((exchange.work(hours(7)).await, exchange.status().await.as_str()), (1, "completed"));
+    // Or it is closed.
+    exchange = held_half_way(folder.path(), "jane@example.org", DELETE).await;
+    exchange.hand(hours(4), Verb::Complete { set: vec![] }).await.unwrap();
+    assert_eq!(exchange.status().await, "completed");
+}
+
+#[tokio::test]
 async fn a_restriction_that_a_person_has_carried_out_is_marked_as_well() {
     for words in [OBJECTION, RESTRICTION] {
         let mut exchange = Exchange::with("").await;
         exchange.mail(start(), "jane@example.org", "My data", "", words).await;
         assert_eq!(exchange.status().await, "held");
-        exchange.hand(hours(1), Verb::Complete).await.unwrap();
+        exchange.hand(hours(1), Verb::Complete { set: vec![] }).await.unwrap();
         assert_eq!(exchange.status().await, "completed");
         assert_eq!(exchange.marks("jane@example.org").await, MARKS.map(|kind| (kind.to_owned(), true)));
     }
@@ -778,7 +835,7 @@ async fn a_restriction_that_a_person_has_carried_out_is_marked_as_well() {
     let mut exchange = Exchange::with("").await;
     let words = format!("{RESTRICTION} My address is ann@example.net.");
     exchange.mail(start(), "jane@example.org", "My data", "", &words).await;
-    let refusal = exchange.hand(hours(1), Verb::Complete).await.unwrap_err();
+    let refusal = exchange.hand(hours(1), Verb::Complete { set: vec![] }).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Whose(_)), "{refusal}");
     assert_eq!(exchange.marks("jane@example.org").await, []);
 }
@@ -820,7 +877,7 @@ async fn a_copy_that_was_made_is_no_way_past_a_legal_hold() {
     let folder = tempfile::tempdir().unwrap();
     let exchange = held_half_way(folder.path(), "ann@example.org", COPY).await;
     exchange.hand(hours(3), Verb::Reclassify { kind: "deletion".into() }).await.unwrap();
-    let refusal = exchange.hand(hours(4), Verb::Complete).await.unwrap_err();
+    let refusal = exchange.hand(hours(4), Verb::Complete { set: vec![] }).await.unwrap_err();
     assert!(matches!(refusal, Refusal::OnHold(_)), "{refusal}");
 }
 
@@ -1087,4 +1144,115 @@ fn every_language_of_our_letters_names_what_is_kept_and_why() {
         named.sort_unstable();
         assert_eq!(known, named, "{code}");
     }
+}
+
+/// Attempts and outcome of the only task there is.
+async fn only_task(exchange: &Exchange) -> (String, u32, String) {
+    let reference = exchange.house.store.requests(None, 100).await.unwrap().pop().unwrap().reference;
+    let task = exchange.house.store.tasks(&reference).await.unwrap().pop().unwrap();
+    (task.state, task.attempts, task.outcome)
+}
+
+#[tokio::test]
+async fn a_system_behind_http_gets_signed_orders_and_its_person_is_told() {
+    let web = Web::plain().await;
+    let kept = json!({ "outcome": "done", "kept": [{ "what": "invoices", "why": "tax_law" }] });
+    web.says(Reply::Ok(kept.to_string()));
+    let mut exchange = Exchange::with(&web.source("CRM", "")).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!((exchange.work(hours(24)).await, web.orders().len()), (1, 1));
+    let (signed, order) = web.orders().remove(0);
+    assert!((0..60).contains(&(signed - hours(24).as_second())), "signed at the time of the work: {signed}");
+    let reference = exchange.house.store.requests(None, 1).await.unwrap().remove(0).reference;
+    let expected = json!({ "version": 1, "verb": "erase", "reference": reference, "attempt": 1, "type": "deletion",
+        "subject": { "address": "jane@example.org" } });
+    assert_eq!(order, expected);
+    assert_eq!(exchange.status().await, "partly_completed");
+    let (template, text, _) = exchange.last().await;
+    assert_eq!(template, "erased");
+    assert!(
+        text.contains("- CRM: erased, except") && text.contains("Kept: invoices. Why: tax law"),
+        "{text}"
+    );
+    // What it hands out is in the copy.
+    let web = Web::plain().await;
+    let data = json!({ "outcome": "done", "data": { "orders": ["Blue Kettle"], "password": "hunter2" } });
+    web.says(Reply::Ok(data.to_string()));
+    let mut exchange = Exchange::with(&web.source("CRM", "")).await;
+    exchange.mail(start(), "jane@example.org", "My data", "", COPY).await;
+    exchange.hand(start(), Verb::Approve { proof: None, subject: None }).await.unwrap();
+    assert_eq!(exchange.work(hours(1)).await, 1);
+    let attachments = exchange.attachments().await.concat();
+    assert!(attachments.contains("Blue Kettle") && !attachments.contains("hunter2"), "{attachments}");
+}
+
+#[tokio::test]
+async fn whatever_a_system_behind_http_answers_it_is_asked_again_with_the_same_order() {
+    let web = Web::plain().await;
+    let elsewhere = Web::plain().await;
+    let mut exchange = Exchange::with(&web.source("CRM", "timeout = \"1s\"\n")).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    let url = elsewhere.source("", "").lines().nth(2).unwrap().replace("url = ", "").replace('"', "");
+    let mut at = hours(24);
+    for (attempt, (reply, outcome)) in (1..).zip([
+        (Reply::Status(500), "the system answered with status 500"),
+        (Reply::Status(404), "the system answered with status 404"),
+        (Reply::Elsewhere(url), "the system answered with status 307"),
+        (Reply::Ok("done".into()), "the report is not what the contract says"),
+        (Reply::Long(17 << 20), "the report broke off, or is longer than 16777216 bytes"),
+        (Reply::Silence, "the system did not answer within 1 s"),
+        (Reply::outcome("retry"), ""),
+    ]) {
+        web.says(reply.clone());
+        assert_eq!(exchange.work(at).await, 0, "{reply:?}");
+        let (state, attempts, said) = only_task(&exchange).await;
+        assert_eq!((state.as_str(), attempts), ("waiting", attempt), "{reply:?}: {said}");
+        assert!(said.contains(outcome), "{said}");
+        assert_eq!(exchange.last().await.0, "confirmed", "nobody is told that it is done");
+        at += SignedDuration::from_hours(9);
+    }
+    assert_eq!(elsewhere.orders(), [], "an order does not wander off");
+    web.says(Reply::outcome("nothing"));
+    assert_eq!((exchange.work(at).await, exchange.status().await.as_str()), (1, "completed"));
+    let orders = web.orders();
+    assert_eq!(orders.len(), 8);
+    assert!(orders.iter().all(|(_, order)| *order == orders[0].1), "{orders:?}");
+    assert!(orders.windows(2).all(|two| two[0].0 < two[1].0), "each is signed anew: {orders:?}");
+}
+
+#[tokio::test]
+async fn a_system_behind_http_that_fails_or_does_not_know_us_leaves_its_part_to_a_person() {
+    let web = Web::plain().await;
+    web.says(Reply::Ok(json!({ "outcome": "failed", "reason": "account locked" }).to_string()));
+    let mut exchange = Exchange::with(&web.source("CRM", "")).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!((exchange.work(hours(24)).await, exchange.status().await.as_str()), (0, "executing"));
+    assert_eq!(only_task(&exchange).await, ("by_hand".into(), 1, "account locked".into()));
+    exchange.says_done(hours(25), "CRM", DONE).await.unwrap();
+    assert_eq!(exchange.work(hours(25)).await, 1);
+    assert!(exchange.last().await.1.contains("- CRM: erased\n"));
+    // Signed with another secret it is nobody's order; nor is one that nobody listens to.
+    let web = Web::plain().await;
+    web.change_secret();
+    let mut exchange = Exchange::with(&web.source("CRM", "")).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    for hour in [24, 24 * 30] {
+        assert_eq!(exchange.work(hours(hour)).await, 0);
+    }
+    assert_eq!((exchange.status().await.as_str(), web.orders().len()), ("executing", 0));
+    let given_up = ("by_hand".into(), 2, "the system answered with status 401".into());
+    assert_eq!(only_task(&exchange).await, given_up);
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "s").unwrap();
+    let nobody = format!(
+        "[[source]]\nname = \"CRM\"\nurl = \"http://{gone}/\"\nsecret = {{ file = {:?} }}\n",
+        secret.path().display().to_string()
+    );
+    let mut exchange = Exchange::with(&nobody).await;
+    exchange.approved("jane@example.org", DELETE, "Yes").await;
+    assert_eq!(exchange.work(hours(24)).await, 0);
+    let (state, attempts, said) = only_task(&exchange).await;
+    assert_eq!((state.as_str(), attempts), ("waiting", 1));
+    assert!(said.starts_with("the system cannot be reached"), "{said}");
 }

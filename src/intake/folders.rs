@@ -62,6 +62,7 @@ impl Intake {
             clock: &self.policy.clock,
             proof: &self.proof,
             hold_column: &self.hold_column,
+            withheld: &self.withheld,
         }
     }
 

@@ -22,6 +22,9 @@ use crate::store::reconcile::Reconciled;
 /// then as often as a mail is asked for alone, and once more without it.
 const MOST_TRIES: u32 = 5;
 
+/// Replies of unknown fate that are looked for in one look, the newest first.
+const MOST_REPLIES: u32 = 200;
+
 impl Intake {
     /// Looks through mailboxes, which must not be those that are being read, and records, logs and alarms what
     /// was found. What was not accounted for is recorded by that, and what lay in the inbox goes through the
@@ -40,7 +43,10 @@ impl Intake {
         for mailbox in mailboxes {
             let name = mailbox.name().to_owned();
             let done = match &mut *mailbox {
-                Mailbox::Imap(imap) => self.reconcile_imap(imap, &name, &mut all, stop).await,
+                Mailbox::Imap(imap) => match self.reconcile_imap(imap, &name, &mut all, stop).await {
+                    Ok(()) if !stop.is_asked() => self.reconcile_replies(imap, &name).await,
+                    done => done,
+                },
                 Mailbox::Maildir(maildir) => self.reconcile_maildir(maildir, &name, &mut all, stop).await,
             };
             mailbox.close().await;
@@ -119,6 +125,29 @@ impl Intake {
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Many servers keep a copy of what they took to send it: a reply of unknown fate of which one lies there was sent.
+    async fn reconcile_replies(&self, imap: &mut Imap, name: &str) -> Result<()> {
+        let unknown = self.store.unknown_replies(MOST_REPLIES).await?;
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let Some(sent) = imap.sent_folder().await? else { return Ok(()) };
+        let found = imap.mails_of(&sent, &unknown).await?;
+        let mut settled = 0;
+        let mut visit = self.store.visit(Timestamp::now()).await?;
+        for id in &found {
+            settled += u64::from(visit.settle_sent(id).await?);
+        }
+        visit.close().await?;
+        info!(
+            mailbox = name,
+            unknown = unknown.len(),
+            settled,
+            "replies of unknown fate were looked for among sent mail; those of which a copy lies there were sent"
+        );
+        Ok(())
     }
 
     /// The folder that `imap` is turned to, a window at a time.

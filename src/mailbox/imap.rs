@@ -151,6 +151,9 @@ impl Imap {
             warn!(mailbox = %self.settings.name, "the server's UIDNEXT is lower than a UID it gave before: reading all of it");
             (last_uid, selected.uid_next) = (0, None);
         }
+        if selected.uid_next.is_none() && selected.exists > *LIST_WIDTH.start() {
+            selected.uid_next = self.highest(&mut session).await?.and_then(|uid| uid.checked_add(1));
+        }
         self.pass = Pass::after(last_uid, validity, &selected);
         self.session = Some(session);
         Ok(Cursor { validity, last_uid })
@@ -264,6 +267,20 @@ impl Imap {
                 return Ok(mails);
             }
         }
+    }
+
+    /// The highest UID of the folder, so that what has no UIDNEXT is listed in steps as well. None where the server does
+    /// not say: then there is nothing any more, or only an open range tells.
+    async fn highest(&self, session: &mut Session) -> Result<Option<u32>> {
+        let mut highest = None;
+        session
+            .command("UID FETCH * (UID)".to_owned(), SMALL, self.patience.fetch, |response| {
+                if let Response::Fetch(_, attributes) = response {
+                    highest = highest.max(uid_of(attributes));
+                }
+            })
+            .await?;
+        Ok(highest)
     }
 
     /// Size and date of every mail in a range of UIDs, in their order.
@@ -539,7 +556,7 @@ impl Pass {
         let first = last_uid.checked_add(1);
         let unlisted = match (first, selected.uid_next) {
             _ if selected.exists == 0 => None,
-            (Some(first), Some(next)) if next == first => None,
+            (Some(first), Some(next)) if next <= first => None,
             (Some(first), next) => Some((first, next.map(|next| next - 1))),
             (None, _) => None,
         };
@@ -551,6 +568,11 @@ impl Pass {
             Some((_, None)) => selected.exists,
         };
         Self { validity, unlisted, width, listed: VecDeque::new(), waiting: waiting.into() }
+    }
+
+    /// A part of a folder.
+    fn within(first: u32, last: u32) -> Self {
+        Self { unlisted: Some((first, Some(last))), width: *LIST_WIDTH.start(), ..Self::default() }
     }
 
     /// The next range of UIDs to list. Without a last UID it is open.

@@ -33,6 +33,7 @@ fn house(server: &Scripted) -> House {
         password: SecretSource::File(password),
         inbox: "INBOX".into(),
         junk: None,
+        sent: None,
         patience: Duration::from_secs(600),
     };
     let mut imap = Imap::new(settings, Bounds::new(1000, 100_000)).unwrap();
@@ -286,6 +287,72 @@ async fn empty_ranges_grow_and_full_ones_shrink() {
     let few =
         [select(2_000, Some(4_000_000_000)), list("UID FETCH 11:3999999999 ", &[]), vec![expect("LOGOUT")]];
     assert_eq!(pass_with(few.concat()).await, []);
+}
+
+/// Without UIDNEXT, or where it went down, a folder of many mails is listed in steps too: its highest UID is asked for.
+#[tokio::test]
+async fn an_open_range_of_many_mails_is_listed_in_steps() {
+    let logout = || vec![expect("LOGOUT")];
+    let highest = |uid: &str| vec![expect("UID FETCH * (UID)"), send(format!("{uid}$1 OK fetched\r\n"))];
+    let steps = [
+        select(1_000_000, None),
+        highest("* 1000000 FETCH (UID 5000)\r\n"),
+        list("UID FETCH 11:2010 ", &[11, 2_010]),
+        bodies("UID FETCH 11,2010 ", &[11, 2_010]),
+        list("UID FETCH 2011:4010 ", &[]),
+        list("UID FETCH 4011:5000 ", &[5_000, 5_001]),
+        bodies("UID FETCH 5000 ", &[5_000]),
+        logout(),
+    ];
+    let found = pass_with(steps.concat()).await;
+    assert_eq!(found, [(11, hello()), (2_010, hello()), (5_000, hello())]);
+    let down = [
+        select(3_000, Some(5)),
+        highest("* 3000 FETCH (UID 1500 FLAGS ())\r\n* 7 FETCH (FLAGS ())\r\n"),
+        list("UID FETCH 1:1500 ", &[4]),
+        bodies("UID FETCH 4 ", &[4]),
+        logout(),
+    ];
+    assert_eq!(pass_with(down.concat()).await, [(4, hello())]);
+    // Nothing is new.
+    for highest_uid in [9, 10] {
+        let told = format!("* 3000 FETCH (UID {highest_uid})\r\n");
+        assert_eq!(pass_with([select(3_000, None), highest(&told), logout()].concat()).await, []);
+    }
+    // A server that does not answer that hides no mail, nor does the highest number there can be.
+    for odd in ["", "* 3000 FETCH (UID 4294967295)\r\n"] {
+        let dialogue = [
+            select(3_000, None),
+            highest(odd),
+            list("UID FETCH 11:* ", &[12]),
+            bodies("UID FETCH 12 ", &[12]),
+            logout(),
+        ];
+        assert_eq!(pass_with(dialogue.concat()).await, [(12, hello())]);
+    }
+}
+
+#[tokio::test]
+async fn what_others_have_put_into_a_folder_is_listed_in_steps_as_far_as_it_is_looked_at() {
+    let mark = |uid_next| Mark { validity: 5, uid_next };
+    let many: Vec<u32> = (2_500..2_700).collect();
+    let looked: Vec<u32> = (2_500..2_600).collect();
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(1, Some(11)),
+        vec![expect("STATUS \"A\""), send("* STATUS A (UIDNEXT 1000000 UIDVALIDITY 5)\r\n$1 OK\r\n")],
+        vec![expect("EXAMINE \"A\""), send("* 999999 EXISTS\r\n* OK [UIDVALIDITY 5] v\r\n$1 OK\r\n")],
+        list("UID FETCH 10:2009 ", &[]),
+        list("UID FETCH 2010:6009 ", &many),
+        bodies("UID FETCH 2500:2599 ", &looked),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    house.imap.look(SEEN).await.unwrap();
+    let found = house.imap.look_into(&[("A".to_owned(), Some(mark(10)))]).await.unwrap();
+    let uids: Vec<u32> = found[0].mails.iter().map(uid).collect();
+    assert_eq!((found[0].mark, uids), (mark(2_600), looked));
+    server.assert_followed();
 }
 
 #[tokio::test]
@@ -720,4 +787,39 @@ async fn the_folder_for_junk_is_the_configured_or_the_marked_one_if_it_is_there(
         house.imap.settings.junk = configured.map(str::to_owned);
         assert_eq!(house.imap.junk_folder().await.unwrap().as_deref(), found);
     }
+}
+
+#[tokio::test]
+async fn copies_of_what_was_sent_are_looked_for_where_the_server_keeps_them() {
+    let ids: Vec<crate::message::MessageId> =
+        ["1.a@example.com", "2.b@example.com", "3.c@example.com", "4.d@example.com"]
+            .map(|id| crate::message::MessageId::parse(id).unwrap())
+            .to_vec();
+    let search = |id: &str, answer: &str| {
+        vec![expect(&format!("UID SEARCH HEADER Message-ID \"<{id}>\"")), send(format!("{answer}\r\n"))]
+    };
+    let server = Scripted::start([[
+        login("SPECIAL-USE LIST-EXTENDED"),
+        vec![expect("LIST (SPECIAL-USE) \"\" \"*\"")],
+        vec![send("* LIST (\\Junk) \"/\" Bulk\r\n* LIST (\\Sent) \"/\" \"Sent Mail\"\r\n$1 OK\r\n")],
+        vec![expect("EXAMINE \"Sent Mail\""), send("* 9 EXISTS\r\n$1 OK [READ-ONLY]\r\n")],
+        search("1.a@example.com", "* SEARCH 4 17\r\n$1 OK"),
+        search("2.b@example.com", "* SEARCH\r\n$1 OK"),
+        // Refused, whatever it has said before: it is not known.
+        search("3.c@example.com", "* SEARCH 5\r\n$1 NO not today"),
+        search("4.d@example.com", "* SEARCH 6\r\n* 10 EXISTS\r\n$1 OK"),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    let sent = house.imap.sent_folder().await.unwrap().unwrap();
+    assert_eq!(sent, "Sent Mail");
+    let found = house.imap.mails_of(&sent, &ids).await.unwrap();
+    assert_eq!(found, [ids[0].clone(), ids[3].clone()]);
+    server.assert_followed();
+    // One that is configured and not there is not looked into.
+    let status = vec![expect("STATUS \"Outbox\" (MESSAGES)"), send("$1 NO there is none\r\n")];
+    let server = Scripted::start([[login(""), status].concat()]);
+    let mut other = self::house(&server);
+    other.imap.settings.sent = Some("Outbox".into());
+    assert_eq!(other.imap.sent_folder().await.unwrap(), None);
 }

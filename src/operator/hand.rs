@@ -2,7 +2,8 @@
 //! `withdraw` and `note`; the first six also decide what its sender is told.
 //!
 //! Each is one transaction, refuses in one sentence what makes no sense as the request is now, and when it
-//! is done already says so and changes nothing. No word of the operator's own goes into a mail.
+//! is done already says so and changes nothing. No word of the operator's own goes into a mail, but for the values that
+//! `complete --set` gives a correction: of the same signs as those that somebody writes in a mail.
 
 use std::process::ExitCode;
 
@@ -14,6 +15,8 @@ use super::{Mistake, as_mistake, not_found, print, print_json};
 use crate::cli::One;
 use crate::clock::{Clock, Facts, written};
 use crate::config::{Config, ProofConfig};
+use crate::copy::Withheld;
+use crate::correction::Edit;
 use crate::daemon;
 use crate::decide::{Answer, CONFIRM, Planned, Proven, UNCLEAR};
 use crate::evidence::Proof;
@@ -29,6 +32,7 @@ use crate::store::hand::{Asked, Grip, Reclassified};
 use crate::store::proof::{Challenge, question};
 use crate::store::tasks::{Open, Teller};
 use crate::store::visit::Visit;
+use crate::work::withheld;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -64,8 +68,11 @@ pub enum Verb {
         /// What.
         became: Became,
     },
-    /// A person has carried it out.
-    Complete,
+    /// A person has carried it out; or says what a correction is to change, and the systems carry that out.
+    Complete {
+        /// The field and its new value.
+        set: Vec<(String, String)>,
+    },
     /// Its sender has taken it back.
     Withdraw,
     /// Nothing but a line in its history.
@@ -154,10 +161,8 @@ pub enum Refusal {
     #[error("The request {0} is executing: wait until {1} has answered, it is being asked")]
     Asked(String, String),
     /// What is done already would make it untrue.
-    #[error(
-        "The request {0} cannot be declined any more, {1} has done its part: say what has become of the rest with privacyd requests done"
-    )]
-    PartlyDone(String, String),
+    #[error("The request {0} cannot be declined any more, {1} has done its part: {2}")]
+    PartlyDone(String, String, String),
     /// Nobody is at work on it.
     #[error("The request {0} is {1}: what a system has done can be said of one that is executing alone")]
     NotAtWork(String, &'static str),
@@ -170,6 +175,17 @@ pub enum Refusal {
     /// A copy without anything in it, or data where none are asked for.
     #[error("The request {0} asks for {1}: {2}")]
     Data(String, String, &'static str),
+    /// There is nothing that could be set.
+    #[error("The request {0} asks for {1}: only a correction is completed with --set")]
+    NotToSet(String, String),
+    /// What is to be changed must be somebody's for certain.
+    #[error(
+        "The request {0} is {1}: approve it first, then say with privacyd requests complete {0} --set FIELD=VALUE what is to be changed"
+    )]
+    SetTooSoon(String, &'static str),
+    /// What is set goes into a mail.
+    #[error("The field {1} of the request {0} cannot be set: {2}")]
+    Unsettable(String, String, &'static str),
     /// Nobody has said whose it is.
     #[error(
         "The mail of the request {0} names another address than its sender's: say whose data it is about, with privacyd requests approve {0} --for ADDRESS"
@@ -231,6 +247,8 @@ pub struct Tools<'a> {
     pub proof: &'a ProofConfig,
     /// The contacts' field that says that nothing of somebody may be erased.
     pub hold_column: &'a str,
+    /// What never leaves by mail.
+    pub withheld: &'a Withheld,
 }
 
 /// The command line's `requests` with one of the verbs.
@@ -238,12 +256,14 @@ pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb
     let table = Table::load(config.rules.as_deref())?;
     let clock = daemon::clock(config, &table).map_err(as_mistake)?;
     let replies = daemon::replies(config, &table).map_err(as_mistake)?;
+    let withheld = withheld(config);
     let tools = Tools {
         table: &table,
         replies: &replies,
         clock: &clock,
         proof: &config.proof,
         hold_column: &config.erasure.hold_column,
+        withheld: &withheld,
     };
     match act(store, tools, &one.reference, &verb, Timestamp::now()).await {
         Ok(done) if one.json => print_json(&done),
@@ -285,13 +305,14 @@ pub async fn act(
         Verb::Release => hand.release(&mut visit, "").await?,
         Verb::Reclassify { kind } => hand.reclassify(&mut visit, kind, "").await?,
         Verb::Done { system, became } => hand.settle(&mut visit, system, became).await?,
-        Verb::Complete => hand.complete(&mut visit, &key).await?,
+        Verb::Complete { set } if set.is_empty() => hand.complete(&mut visit, &key).await?,
+        Verb::Complete { set } => hand.set(&mut visit, set).await?,
         Verb::Withdraw => hand.withdraw(&mut visit).await?,
         Verb::Note { text } => hand.note(&mut visit, text).await?,
     };
     if done.changed {
         visit.close().await?;
-        if matches!(verb, Verb::Complete) && hand.verb() == Some(request::Verb::Erase) {
+        if matches!(verb, Verb::Complete { .. }) && hand.verb() == Some(request::Verb::Erase) {
             store.truncate_log().await?;
         }
     }
@@ -495,7 +516,14 @@ impl Hand<'_> {
         if self.verb() != Some(request::Verb::Collect)
             && let Some(task) = self.grip.tasks.iter().find(is_done)
         {
-            return Err(Refusal::PartlyDone(self.reference(), task.source.clone()).into());
+            let then = match case.status {
+                Status::Held => format!(
+                    "privacyd requests release {0} lets it go on, and all its systems are asked anew; privacyd requests complete {0} closes it, once you have done the rest",
+                    case.reference
+                ),
+                _ => "say what has become of the rest with privacyd requests done".to_owned(),
+            };
+            return Err(Refusal::PartlyDone(self.reference(), task.source.clone(), then).into());
         }
         let is_proven = self.grip.proof_given >= case.proof_needed.clamp(1, 2);
         if denial == Denial::NoMatch && !is_proven && case.subject.is_some() {
@@ -592,8 +620,59 @@ impl Hand<'_> {
                 return Err(Refusal::OnHold(self.reference()).into());
             }
         }
+        let is_correction = self.verb() == Some(request::Verb::Correct);
+        if is_correction && !self.grip.tasks.iter().any(Open::is_done) {
+            // A person may have done it in every system, or in none: what privacyd did is known.
+            visit.stop(self.case(), Change::Complete, format!("{how}; privacyd has changed nothing")).await?;
+            return Ok(self.done(
+                Status::Completed,
+                "is completed as carried out by hand; no mail goes out, and privacyd has changed nothing itself, as complete --set FIELD=VALUE would have",
+            ));
+        }
         visit.stop(self.case(), Change::Complete, how.to_owned()).await?;
         Ok(self.done(Status::Completed, "is completed; no mail goes out"))
+    }
+
+    /// What a correction is to change, of which its mails say nothing certain. The systems carry it out as if they had.
+    async fn set(&self, visit: &mut Visit, set: &[(String, String)]) -> Result<Done, NotDone> {
+        let case = self.case();
+        if self.verb() != Some(request::Verb::Correct) {
+            return Err(Refusal::NotToSet(self.reference(), case.kind.clone()).into());
+        }
+        self.must_be_open("completed")?;
+        let subject = match &case.subject {
+            Some(subject) if case.status == Status::Approved => subject,
+            _ => return Err(Refusal::SetTooSoon(self.reference(), case.status.name()).into()),
+        };
+        let mut changes: Vec<Edit> = Vec::with_capacity(set.len());
+        for (field, new) in set {
+            let wrong = match () {
+                () if changes.iter().any(|change| change.field == *field) => "it is set twice",
+                () if self.tools.withheld.is(field) => {
+                    "what stands in such a field never leaves by mail, and the person is told what was changed. Change it by hand, and complete the request without --set"
+                }
+                () => "",
+            };
+            if !wrong.is_empty() {
+                return Err(Refusal::Unsettable(self.reference(), field.clone(), wrong).into());
+            }
+            changes.push(Edit { field: field.clone(), old: None, new: new.clone() });
+        }
+        visit.fill_in_old(subject, &mut changes).await?;
+        changes.sort_by(|one, other| one.field.cmp(&other.field));
+        let shown = changes.iter().map(|Edit { field, old, new }| {
+            let old = old.as_deref().map_or(String::new(), |old| format!("{old} "));
+            format!("{field}: {old}-> {new}")
+        });
+        let shown = shown.collect::<Vec<_>>().join("; ");
+        if visit.changes(&self.reference()).await? == changes {
+            return Ok(self.already(format!("is to change this already: {shown}")));
+        }
+        visit.set_changes(case, &changes).await?;
+        Ok(self.done(
+            case.status,
+            format!("is carried out by the next look at the work, and its sender is told then: {shown}"),
+        ))
     }
 
     async fn withdraw(&self, visit: &mut Visit) -> Result<Done, NotDone> {
@@ -601,9 +680,11 @@ impl Hand<'_> {
             return Ok(self.already("is withdrawn already"));
         }
         self.must_be_open("withdrawn")?;
-        let reason = "a person says that its sender has taken it back".to_owned();
-        visit.stop(self.case(), Change::Withdraw { fraud: false }, reason).await?;
-        Ok(self.done(Status::Withdrawn, "is withdrawn; no mail goes out"))
+        // Its systems are not asked to undo it: a person has to.
+        let before = self.done_before();
+        let reason = format!("a person says that its sender has taken it back{before}");
+        visit.withdraw(self.case(), reason, self.tools.table).await?;
+        Ok(self.done(Status::Withdrawn, format!("is withdrawn; no mail goes out{before}")))
     }
 
     async fn note(&self, visit: &mut Visit, text: &str) -> Result<Done, NotDone> {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use sqlx::{Sqlite, Transaction};
 
+use super::Store;
 use super::visit::{Batch, Visit};
 use crate::bounce::{Effect, holds};
 use crate::ladder::{Change, Status, Step};
@@ -34,7 +35,44 @@ pub struct Reported {
     pub since: Timestamp,
 }
 
+impl Store {
+    /// Message-IDs of replies of unknown fate, the newest first, at most `most`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn unknown_replies(&self, most: u32) -> Result<Vec<MessageId>> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT rfc_message_id FROM outbox WHERE state = 'unknown' ORDER BY id DESC LIMIT ?",
+        )
+        .bind(most)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read which replies are of unknown fate")?;
+        Ok(ids.iter().filter_map(|id| MessageId::parse_bracketed(id)).collect())
+    }
+}
+
 impl Visit {
+    /// Records that a reply of unknown fate was sent, since a copy of it lies among sent mail; answers whether it was one.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn settle_sent(&mut self, message_id: &MessageId) -> Result<bool> {
+        let Some(reported) = self.reported(message_id).await? else { return Ok(false) };
+        if reported.is_notice || reported.state != "unknown" {
+            return Ok(false);
+        }
+        let said = "sent: a copy of it lies among sent mail";
+        let mut batch = Batch::default();
+        batch.add(REPLY)?.bind("sent")?.bind(said)?.bind(self.now)?.bind(reported.id)?;
+        for spoken_of in requests_of(&mut self.tx, reported.id).await? {
+            let reason = format!("our reply {} ({}) was {said}", reported.id, reported.template);
+            batch.event(spoken_of.request, self.now, "rule", "note", &reason)?;
+        }
+        batch.run(&mut self.tx).await.context("Cannot record that a reply was sent")?;
+        Ok(true)
+    }
+
     /// The reply or the notice of this Message-ID.
     ///
     /// # Errors

@@ -1,14 +1,16 @@
-//! What corrections are to change: the diff of a request, from the mail that says it with certainty to the end of
-//! the request's record; and its application to privacyd's own contacts.
+//! What corrections are to change: the diff of a request, from the mail that says it with certainty, or from a person who
+//! says it in its place, to the end of the request's record; and its application to privacyd's own contacts.
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 use sqlx::Sqlite;
 
 use super::Store;
+use super::clocks::Case;
 use super::tasks::Job;
 use super::visit::{Batch, Visit};
 use crate::correction::Edit;
+use crate::sender::Address;
 use crate::source::{Outcome, Report};
 use crate::text::fold;
 
@@ -29,6 +31,44 @@ impl Visit {
     /// The database does not work.
     pub async fn changes(&mut self, reference: &str) -> Result<Vec<Edit>> {
         changes(&mut *self.tx, reference).await
+    }
+
+    /// What privacyd's own contact holds in these fields now, as the old values of changes that a person makes.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn fill_in_old(&mut self, subject: &Address, changes: &mut [Edit]) -> Result<()> {
+        let fields: Option<String> = sqlx::query_scalar("SELECT fields FROM contacts WHERE address = ?")
+            .bind(subject.normalised().as_str())
+            .fetch_optional(&mut *self.tx)
+            .await
+            .context("Cannot read a contact")?;
+        let Some(fields) = fields else { return Ok(()) };
+        let fields: Map<String, Value> =
+            serde_json::from_str(&fields).context("A stored contact is damaged")?;
+        for change in changes {
+            change.old = match fields.get(&change.field) {
+                Some(Value::String(text)) => Some(text.clone()),
+                Some(Value::Bool(_) | Value::Number(_)) => fields.get(&change.field).map(Value::to_string),
+                Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => None,
+            };
+        }
+        Ok(())
+    }
+
+    /// Records what a request is to change, as a person says, who has read it for all that it asks. Its history names
+    /// the fields alone: it stays when the values are erased.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn set_changes(&mut self, case: &Case, changes: &[Edit]) -> Result<()> {
+        let fields: Vec<&str> = changes.iter().map(|change| change.field.as_str()).collect();
+        let reason = format!("a person has said what is to be changed: {}", fields.join(", "));
+        let mut batch = Batch::default();
+        batch.corrections(case.id, changes)?;
+        batch.add("UPDATE requests SET by_hand = 0 WHERE id = ?;")?.bind(case.id)?;
+        batch.event(case.id, self.now, "person", "changes_set", &reason)?;
+        batch.run(&mut self.tx).await.context("Cannot record what is to be changed")
     }
 
     /// Corrects the contact of a request. Fields that it does not have are not held here; of a value that is not

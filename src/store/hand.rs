@@ -315,7 +315,19 @@ impl Visit {
         batch.run(&mut self.tx).await.context("Cannot record the denial")
     }
 
-    /// Holds, withdraws or completes a request.
+    /// Closes a request that its sender has taken back, as `reason` says, and takes back what it has marked.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn withdraw(&mut self, case: &Case, reason: String, table: &Table) -> Result<()> {
+        let mut batch = Batch::default();
+        batch.step(&by_person(case.id, Change::Withdraw { fraud: false }, reason), self.now, None)?;
+        // A restriction marks its person when it begins.
+        batch.unsuppress(case.id, table)?;
+        batch.run(&mut self.tx).await.context("Cannot record the withdrawal")
+    }
+
+    /// Holds or completes a request.
     ///
     /// # Errors
     /// The database does not work.

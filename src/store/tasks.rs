@@ -190,7 +190,8 @@ impl Store {
         sqlx::query_scalar(
             "SELECT NOT EXISTS (SELECT 1 FROM recovery) AND
                 (EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND subject IS NOT NULL
-                    AND kind IN (SELECT value FROM json_each(?2)))
+                    AND (kind IN (SELECT value FROM json_each(?2))
+                        OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = requests.id)))
                 OR EXISTS (SELECT 1 FROM tasks t JOIN requests r ON r.id = t.request_id
                     WHERE t.state = 'waiting' AND t.next_attempt_at <= ?1 AND r.status = 'executing')
                 OR EXISTS (SELECT 1 FROM requests r WHERE r.status = 'executing' AND NOT EXISTS

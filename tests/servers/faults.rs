@@ -166,7 +166,7 @@ impl House {
     }
 
     pub fn list(&self, words: &[&str]) -> Vec<Value> {
-        let output = self.privacyd(words).args(["--json", "--limit", "100000"]).output().unwrap();
+        let output = self.privacyd(words).args(["--json", "--limit", "2000000"]).output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr);
         // A daemon that has just started has made none yet.
         if log.contains("yet; begin with privacyd run") {

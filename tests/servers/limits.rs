@@ -1,7 +1,7 @@
 //! What is too much, too large, too full or too late: the binary goes on in bounded memory, loses nothing,
 //! does nothing twice, and says in its log what is the matter.
 //!
-//! With PRIVACYD_LIMITS set (scripts/limits) there is more of it.
+//! With PRIVACYD_LIMITS set (scripts/limits) there is more of it, and PRIVACYD_FOLDER says how many mails lie in one folder.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -20,6 +20,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "f20_huge_and_many_mails_stay_out_of_memory",
         &[Need::Dovecot, Need::Openssl],
         f20_huge_and_many_mails_stay_out_of_memory,
+    ),
+    (
+        "a_folder_of_very_many_mails_stays_out_of_memory",
+        &[Need::Dovecot, Need::Openssl],
+        a_folder_of_very_many_mails_stays_out_of_memory,
     ),
     ("f37_a_full_disk_loses_nothing", &[Need::Mount], f37_a_full_disk_loses_nothing),
     ("a_clock_that_jumps_repeats_nothing", &[Need::Faketime], a_clock_that_jumps_repeats_nothing),
@@ -252,6 +257,55 @@ fn f20_huge_and_many_mails_stay_out_of_memory() -> Outcome {
         memory / 1_000_000
     );
     // MemoryMax= of the unit.
+    assert!(memory < 256 << 20, "{memory} bytes of memory");
+    Ok(())
+}
+
+/// Mail that asks for nothing lies in a folder in great numbers, and the same comes to the inbox.
+fn a_folder_of_very_many_mails_stays_out_of_memory() -> Outcome {
+    let many: usize = match std::env::var("PRIVACYD_FOLDER") {
+        Ok(number) => number.parse()?,
+        Err(_) => 20_000,
+    };
+    let dovecot = Dovecot::start(&Options::default())?;
+    let mut house = House::new();
+    house.boxes.push(("many".into(), dovecot.plain_port));
+    house.configure(UNHURRIED, &house.boxes);
+    for number in 0..many {
+        let mail = format!(
+            "From: user{number}@example.org\nTo: privacy@example.com\nSubject: Thanks\nMessage-ID: <{number}@example.org>\n\nThank you.\n"
+        );
+        dovecot.deliver("many", mail.as_bytes());
+    }
+    let begun = Instant::now();
+    let running = house.start();
+    let limit = UNHURRIED + Duration::from_millis(20) * u32::try_from(many)?;
+    // A process that keeps what it has read would show by then.
+    let mut early = 0;
+    wait(limit, "the mailbox is not empty", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let left = filed(&dovecot, "many", "INBOX").len();
+        if early == 0 && left < many - many / 5 {
+            early = running.peak_memory();
+        }
+        left == 0
+    });
+    let (took, memory) = (begun.elapsed(), running.peak_memory());
+    running.end();
+    println!(
+        "{many} mails in one folder in {took:?}: {} MB of memory at the most, {} MB after the first fifth",
+        memory / 1_000_000,
+        early / 1_000_000
+    );
+    let root = dovecot.maildir("many");
+    let folders = std::fs::read_dir(root)?.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        name.strip_prefix('.').map(str::to_owned)
+    });
+    let files: Vec<PathBuf> = folders.flat_map(|folder| filed(&dovecot, "many", &folder)).collect();
+    assert_eq!((files.len(), different(&files)), (many, many), "none lost, none twice");
+    assert_eq!(house.list(&["messages", "list"]).len(), many);
+    assert!(early > 0 && memory < early + (32 << 20), "{early} bytes early, {memory} in the end");
     assert!(memory < 256 << 20, "{memory} bytes of memory");
     Ok(())
 }

@@ -59,6 +59,7 @@ fn house(port: u16, user: &str, change: impl FnOnce(&mut ImapConfig, &mut Bounds
         password: SecretSource::File(password),
         inbox: "INBOX".into(),
         junk: None,
+        sent: None,
         patience: Duration::from_secs(600),
     };
     let mut bounds = Bounds::new(1000, 100_000);

@@ -29,6 +29,8 @@ mod proxy;
 mod smtp_script;
 #[path = "../support/vacation.rs"]
 mod vacation;
+#[path = "../support/web.rs"]
+mod web;
 
 mod authentication;
 mod examples;
@@ -39,6 +41,7 @@ mod mailbox;
 mod mailer;
 mod promises;
 mod simulation;
+mod sources;
 mod stopping;
 mod watch;
 
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
         ("house", house::SCENARIOS),
         ("promises", promises::SCENARIOS),
         ("simulation", simulation::SCENARIOS),
+        ("sources", sources::SCENARIOS),
         ("stopping", stopping::SCENARIOS),
         ("watch", watch::SCENARIOS),
     ];

@@ -13,7 +13,7 @@ use imap_proto::{MailboxDatum, Response, ResponseCode, StatusAttribute};
 use tracing::{info, warn};
 
 use super::super::{Found, Mark};
-use super::{ATTEMPTS, Filing, Imap, Listed, SMALL, Session, quoted};
+use super::{ATTEMPTS, Filing, Imap, Listed, Pass, SMALL, Session, quoted};
 
 /// Mails that are looked at in one folder in one pass, at the most.
 const MOST: usize = 100;
@@ -218,15 +218,20 @@ impl Imap {
         let (mut wanted, mut uid_next): (Vec<Listed>, u32) = (Vec::new(), now.uid_next);
         let mut bytes = 0;
         'ranges: for (first, last) in ranges {
-            for mail in self.list(session, (*first, Some(*last))).await? {
-                bytes += mail.size.min(self.bounds.read_limit);
-                if !wanted.is_empty() && (wanted.len() >= MOST || bytes > self.bounds.window_bytes) {
-                    uid_next = mail.uid;
-                    break 'ranges;
-                }
-                // What is too large to be read is left to a person altogether.
-                if !self.is_too_large(&mail) {
-                    wanted.push(mail);
+            let mut pass = Pass::within(*first, *last);
+            while let Some(range) = pass.next_range() {
+                let listed = self.list(session, range).await?;
+                pass.note(listed);
+                for mail in std::mem::take(&mut pass.listed) {
+                    bytes += mail.size.min(self.bounds.read_limit);
+                    if !wanted.is_empty() && (wanted.len() >= MOST || bytes > self.bounds.window_bytes) {
+                        uid_next = mail.uid;
+                        break 'ranges;
+                    }
+                    // What is too large to be read is left to a person altogether.
+                    if !self.is_too_large(&mail) {
+                        wanted.push(mail);
+                    }
                 }
             }
         }

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::super::{Cursor, Extent};
 use super::{Imap, Pass, SMALL, Session, quoted};
+use crate::message::MessageId;
 
 impl Imap {
     /// The folder that is read.
@@ -62,50 +63,95 @@ impl Imap {
     /// # Errors
     /// The mailbox fails.
     pub async fn junk_folder(&mut self) -> Result<Option<String>> {
+        self.folder_for("junk", "imap.junk", self.settings.junk.clone(), &NameAttribute::Junk).await
+    }
+
+    /// The same for copies of what was sent.
+    ///
+    /// # Errors
+    /// The mailbox fails.
+    pub async fn sent_folder(&mut self) -> Result<Option<String>> {
+        self.folder_for("sent mail", "imap.sent", self.settings.sent.clone(), &NameAttribute::Sent).await
+    }
+
+    async fn folder_for(
+        &mut self,
+        what: &'static str,
+        key: &'static str,
+        named: Option<String>,
+        mark: &NameAttribute<'static>,
+    ) -> Result<Option<String>> {
         let mailbox = self.settings.name.clone();
-        let Some(junk) = self.settings.junk.clone() else {
-            let junk = self.marked_as_junk().await?;
-            match &junk {
-                Some(folder) => info!(mailbox, folder, "the server marks this folder as that for junk"),
+        let Some(named) = named else {
+            let marked = self.marked(mark).await?;
+            match &marked {
+                Some(folder) => info!(mailbox, folder, "the server marks this folder as that for {what}"),
                 None => info!(
                     mailbox,
-                    "the server marks no folder as that for junk, so it is not looked into: imap.junk can name one"
+                    "the server marks no folder as that for {what}, so it is not looked into: {key} can name one"
                 ),
             }
-            return Ok(junk);
+            return Ok(marked);
         };
-        let is_there = !self.extents(std::slice::from_ref(&junk)).await?.is_empty();
+        let is_there = !self.extents(std::slice::from_ref(&named)).await?.is_empty();
         if is_there {
-            info!(mailbox, folder = junk, "the folder for junk, as imap.junk names it, is there");
+            info!(mailbox, folder = named, "the folder for {what}, as {key} names it, is there");
         } else {
             warn!(
                 mailbox,
-                folder = junk,
-                "there is no folder of the name that imap.junk says, so junk is not looked into"
+                folder = named,
+                "there is no folder of the name that {key} says, so {what} is not looked into"
             );
         }
-        Ok(is_there.then_some(junk))
+        Ok(is_there.then_some(named))
     }
 
-    async fn marked_as_junk(&mut self) -> Result<Option<String>> {
+    async fn marked(&mut self, mark: &NameAttribute<'static>) -> Result<Option<String>> {
         let mut session = self.take_session().await?;
         // A plain LIST may leave special uses out; but not every server that has them knows the other.
         let command = match session.can("SPECIAL-USE") && session.can("LIST-EXTENDED") {
             true => "LIST (SPECIAL-USE) \"\" \"*\"",
             false => "LIST \"\" \"*\"",
         };
-        let mut junk = None;
+        let mut marked = None;
         session
             .command(command.to_owned(), SMALL, self.patience.quick, |response| {
                 let Response::MailboxData(MailboxDatum::List(folder)) = response else { return };
-                let is_junk = folder.name_attributes.contains(&NameAttribute::Junk);
-                if junk.is_none() && is_junk && quoted(&folder.name).is_ok() {
-                    junk = Some(folder.name.to_string());
+                let is_it = folder.name_attributes.contains(mark);
+                if marked.is_none() && is_it && quoted(&folder.name).is_ok() {
+                    marked = Some(folder.name.to_string());
                 }
             })
             .await?;
         self.session = Some(session);
-        Ok(junk)
+        Ok(marked)
+    }
+
+    /// Those of `ids` of which a mail lies in a folder. It is opened so that nothing in it changes.
+    ///
+    /// # Errors
+    /// The mailbox fails. A search that the server refuses finds nothing.
+    pub async fn mails_of(&mut self, folder: &str, ids: &[MessageId]) -> Result<Vec<MessageId>> {
+        let mut session = self.take_session().await?;
+        self.select_folder(&mut session, "EXAMINE", folder).await?;
+        let mut found = Vec::new();
+        for id in ids {
+            // What is looked for is part of the field: with its brackets it is all of it (RFC 3501 section 6.4.4).
+            let command = format!("UID SEARCH HEADER Message-ID {}", quoted(id.as_str())?);
+            let mut is_there = false;
+            let replies = session
+                .batch(&[command], SMALL, self.patience.fetch, |response| {
+                    if let Response::MailboxData(MailboxDatum::Search(uids)) = response {
+                        is_there |= !uids.is_empty();
+                    }
+                })
+                .await?;
+            if is_there && replies.iter().all(Result::is_ok) {
+                found.push(id.clone());
+            }
+        }
+        self.session = Some(session);
+        Ok(found)
     }
 
     /// Whether mail has come to the inbox after `cursor` that is not there any more.
