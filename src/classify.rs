@@ -813,9 +813,8 @@ mod tests {
         assert_ne!(copied, more);
         std::fs::write(folder.path().join("opt_out.toml"), more).unwrap();
         let table = Table::load(Some(folder.path())).unwrap();
-        let own: Vec<&str> =
-            table.phrases.iter().filter(|it| it.is_own).map(|it| it.pattern.as_ref()).collect();
-        assert_eq!(own, [crate::text::pattern("no more pigeons")]);
+        let own: Vec<&str> = table.phrases.iter().filter(|it| it.is_own).map(|it| it.text.as_ref()).collect();
+        assert_eq!(own, ["no more pigeons"]);
     }
 
     #[test]

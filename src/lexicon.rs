@@ -13,7 +13,6 @@ use crate::language::LanguageFile;
 use crate::literals::{Candidate, Collector, Found, Literals};
 use crate::patterns::{self, Shelf};
 use crate::request::{Strength, Table};
-use crate::text::pattern;
 
 /// Of one phrase no more than so many places are looked at, and of a mail no more than
 /// [`MOST_PLACES`]: a mail that repeats itself says nothing new.
@@ -119,7 +118,7 @@ impl Lexicon {
         };
         let mut phrases = Vec::new();
         for phrase in (0..table.types.len()).flat_map(of_kind) {
-            sources.push(Arc::clone(&phrase.pattern));
+            sources.push(Arc::clone(&phrase.text));
             phrases.push(Phrase {
                 kind: phrase.kind,
                 strength: phrase.strength,
@@ -145,7 +144,7 @@ impl Lexicon {
         let mut collector = Collector::default();
         for place in 0..self.count {
             let is_called = place < self.phrases.len() || self.guards.is_of_mail(place);
-            let tree = patterns::check(shelf.source(self.first + place)).unwrap_or_else(|_| Hir::fail());
+            let tree = patterns::check(&shelf.pattern(self.first + place)).unwrap_or_else(|_| Hir::fail());
             collector.add(&tree, is_called);
         }
         collector.finish()
@@ -167,7 +166,7 @@ impl Lexicon {
     /// Whether the pattern of the phrase at `index` speaks of a denial, which then is part of the wish ("no more
     /// mail").
     fn denies(&self, shelf: &Shelf, index: usize) -> bool {
-        self.matches(shelf, &self.guards.inside, shelf.source(self.first + index).as_bytes(), |_| true)
+        self.matches(shelf, &self.guards.inside, shelf.pattern(self.first + index).as_bytes(), |_| true)
     }
 
     /// The guard that takes the phrase at `index` its force at `place` of `text`, if one does. `may` says
@@ -395,7 +394,7 @@ impl Guards {
         let guards = &language.guards;
         let mut take = |patterns: &[String]| {
             let from = sources.len() - first;
-            sources.extend(patterns.iter().map(|it| pattern(it).into()));
+            sources.extend(patterns.iter().map(|it| it.as_str().into()));
             from..sources.len() - first
         };
         Self {

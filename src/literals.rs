@@ -663,12 +663,12 @@ mod tests {
         let mut runner = TestRunner::deterministic();
         let mut collector = Collector::default();
         for phrase in &table.phrases {
-            collector.add(&tree(&phrase.pattern), false);
+            collector.add(&tree(&pattern(&phrase.text)), false);
         }
         let literals = collector.finish();
         let mut tried = 0;
         for (place, phrase) in (0..).zip(&table.phrases) {
-            let pattern = &phrase.pattern;
+            let pattern = pattern(&phrase.text);
             let bare = pattern
                 .replace(r"\b{start-half}", "")
                 .replace(r"\b{end-half}", "")

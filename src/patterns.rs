@@ -25,6 +25,8 @@ use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind, PatternSet, meta};
 use regex_syntax::hir::{Hir, HirKind};
 
+use crate::text::pattern;
+
 /// Bytes that one thread's states of one automaton may take before they are thrown away and built anew.
 const CACHE: usize = 1 << 18;
 
@@ -175,7 +177,7 @@ impl Set {
 /// needed, those are let go that have not been asked for since that happened last, and compiled again when they
 /// are.
 pub struct Shelf {
-    sources: Vec<Arc<str>>,
+    phrases: Vec<Arc<str>>,
     kept: Mutex<HashMap<usize, Kept>>,
 }
 
@@ -186,7 +188,7 @@ struct Kept {
 
 /// One compiled pattern.
 pub struct Engine {
-    source: Arc<str>,
+    phrase: Arc<str>,
     /// Whether it matches.
     set: Set,
     /// And where.
@@ -200,14 +202,14 @@ struct Finder {
 }
 
 impl Shelf {
-    /// Patterns that [`check`] has let pass.
-    pub fn new(sources: Vec<Arc<str>>) -> Self {
-        Self { sources, kept: Mutex::default() }
+    /// The patterns that [`pattern`] makes of these phrases, and [`check`] has let pass.
+    pub fn new(phrases: Vec<Arc<str>>) -> Self {
+        Self { phrases, kept: Mutex::default() }
     }
 
-    /// The text of the pattern at `place`.
-    pub fn source(&self, place: usize) -> &str {
-        self.sources.get(place).map_or("", |source| source)
+    /// The pattern of the phrase at `place`.
+    pub fn pattern(&self, place: usize) -> String {
+        self.phrases.get(place).map(|phrase| pattern(phrase)).unwrap_or_default()
     }
 
     /// The pattern at `place`; `None` where there is none.
@@ -216,9 +218,9 @@ impl Shelf {
             kept.is_used = true;
             return Some(Arc::clone(&kept.engine));
         }
-        let source = Arc::clone(self.sources.get(place)?);
-        let set = Set::compile(std::iter::once(&*source))?;
-        let engine = Arc::new(Engine { source, set, finder: OnceLock::new() });
+        let phrase = Arc::clone(self.phrases.get(place)?);
+        let set = Set::compile(std::iter::once(pattern(&phrase).as_str()))?;
+        let engine = Arc::new(Engine { phrase, set, finder: OnceLock::new() });
         let mut kept = locked(&self.kept);
         if taken(&kept) > MOST_BYTES {
             kept.retain(|_, kept| std::mem::take(&mut kept.is_used));
@@ -248,7 +250,7 @@ impl Engine {
         if !self.is_match(text) {
             return Vec::new();
         }
-        let finder = self.finder.get_or_init(|| Finder::compile(&self.source));
+        let finder = self.finder.get_or_init(|| Finder::compile(&pattern(&self.phrase)));
         finder.as_ref().map(|finder| finder.places(text, most)).unwrap_or_default()
     }
 
@@ -291,7 +293,7 @@ impl Finder {
 
 impl fmt::Debug for Shelf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shelf({})", self.sources.len())
+        write!(f, "Shelf({})", self.phrases.len())
     }
 }
 
@@ -300,7 +302,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::text::pattern;
 
     const PHRASES: [&str; 6] = [
         "delete (my|our) data",
@@ -316,7 +317,7 @@ mod tests {
     }
 
     fn shelf() -> Shelf {
-        Shelf::new(PHRASES.iter().map(|phrase| pattern(phrase).into()).collect())
+        Shelf::new(PHRASES.iter().map(|phrase| (*phrase).into()).collect())
     }
 
     #[test]
@@ -335,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_shelf_that_is_full_goes_on() {
-        let sources = (0..400).map(|n| pattern(&format!(r"w{n}( \w+){{0,200}} end")).into()).collect();
+        let sources = (0..400).map(|n| format!(r"w{n}( \w+){{0,200}} end").into()).collect();
         let shelf = Shelf::new(sources);
         for n in 0..400 {
             let text = format!("a w{n} b c end");

@@ -252,8 +252,8 @@ pub struct Phrase {
     pub strength: Strength,
     /// Its name in logs and explanations: `deletion/en/certain/3`, counted from 1.
     pub name: String,
-    /// The pattern, ready to compile.
-    pub pattern: Arc<str>,
+    /// What it says, its classes of words spelt out: see [`text::pattern`].
+    pub text: Arc<str>,
     /// Whether it is the operator's: nothing that was learned overrules it.
     pub is_own: bool,
 }
@@ -310,11 +310,11 @@ impl Table {
         Ok(table)
     }
 
-    /// Every phrase: the name of its type, and its pattern.
+    /// Every phrase: the name of its type, and what it says.
     fn phrases(&self) -> impl Iterator<Item = (&str, &str)> {
         self.phrases
             .iter()
-            .filter_map(|phrase| Some((self.types.get(phrase.kind)?.name.as_str(), &*phrase.pattern)))
+            .filter_map(|phrase| Some((self.types.get(phrase.kind)?.name.as_str(), &*phrase.text)))
     }
 
     /// Builds the table of `files`, by relative path.
@@ -389,7 +389,7 @@ impl Table {
                             language,
                             strength,
                             name: format!("{name}/{code}/{level}/{}", index + 1),
-                            pattern: text::pattern(&phrase).into(),
+                            text: phrase.into(),
                             is_own: !is_sound,
                         });
                     }
