@@ -210,7 +210,7 @@ const WORTH_A_LOOK: f64 = 0.15;
 /// What was only learned has to be so likely where something else is certain.
 const BESIDE_CERTAIN: f64 = 0.8;
 /// And so likely for a person to have a look.
-const BESIDE_DOUBT: f64 = 0.6;
+const BESIDE_DOUBT: f64 = 0.5;
 /// A sentence and those beside it.
 const BESIDE: usize = 3;
 
