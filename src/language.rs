@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 /// Classes may name classes, so deep; one that names itself ends here.
-const CLASSES_IN_CLASSES: usize = 4;
+pub const CLASSES_IN_CLASSES: usize = 4;
 
 /// One language, as its file says it. Patterns are matched against folded text
 /// (see [`crate::text::fold`]).
@@ -31,7 +31,7 @@ pub struct LanguageFile {
     /// Classes of words by name: `<name>` in a pattern of this language, here or in a type's phrases,
     /// stands for any of them.
     #[serde(default)]
-    pub words: BTreeMap<String, String>,
+    pub words: Words,
     /// What turns a phrase into no request.
     pub guards: Guards,
     /// Where the sender's own words end.
@@ -53,44 +53,62 @@ pub struct LanguageFile {
     pub kept: BTreeMap<String, String>,
 }
 
-impl LanguageFile {
-    /// `pattern` with its classes of words written out.
-    ///
-    /// # Errors
-    /// The first `<name>` that is no class of this language.
-    pub fn expand(&self, pattern: &str) -> Result<String, String> {
-        let mut expanded = pattern.to_owned();
-        for _ in 0..CLASSES_IN_CLASSES {
-            match self.expand_once(&expanded)? {
-                Some(further) => expanded = further,
-                None => return Ok(expanded),
-            }
-        }
-        Err("a class of words names itself".to_owned())
-    }
+/// Classes of words by name.
+pub type Words = BTreeMap<String, String>;
 
-    /// One pass; `None` when there is no class in `pattern`.
-    fn expand_once(&self, pattern: &str) -> Result<Option<String>, String> {
-        let mut pieces = pattern.split('<');
-        let mut expanded = pieces.next().unwrap_or_default().to_owned();
-        let mut any = false;
-        for piece in pieces {
-            let class = piece.split_once('>').filter(|(name, _)| {
-                !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-            });
-            let Some((name, rest)) = class else {
-                expanded.push('<');
-                expanded.push_str(piece);
-                continue;
-            };
-            let Some(words) = self.words.get(name) else {
-                return Err(format!("there is no class of words <{name}> in this language"));
-            };
-            any = true;
-            expanded.push_str(&format!("(?:{words}){rest}"));
+/// `pattern` with its classes of `words` written out.
+///
+/// # Errors
+/// The first `<name>` that is no class.
+pub fn expand(words: &Words, pattern: &str) -> Result<String, String> {
+    let mut expanded = pattern.to_owned();
+    for _ in 0..CLASSES_IN_CLASSES {
+        match replace_classes(words, &expanded, |_, any| format!("(?:{any})"))? {
+            Some(further) => expanded = further,
+            None => return Ok(expanded),
         }
-        Ok(any.then_some(expanded))
     }
+    Err("a class of words names itself".to_owned())
+}
+
+/// `pattern` with a sign in the place of each class of `words`: [`MARKS`], in the order of their names. `None` where
+/// they are too many, or one is none.
+pub fn marked(words: &Words, pattern: &str) -> Option<String> {
+    let mark = |place: usize| MARKS.clone().nth(place).map(String::from).unwrap_or_default();
+    let marked = replace_classes(words, pattern, |place, _| mark(place)).ok()?;
+    (words.len() <= MARKS.count()).then(|| marked.unwrap_or_else(|| pattern.to_owned()))
+}
+
+/// Signs that no pattern and no folded text has a use for: of the private use area (Unicode 3.4, 23.5).
+pub const MARKS: std::ops::RangeInclusive<char> = '\u{e000}'..='\u{e0ff}';
+
+/// `pattern` with what `with` says, by place and content, in the place of each class; `None` when there is none in it.
+fn replace_classes(
+    words: &Words,
+    pattern: &str,
+    with: impl Fn(usize, &str) -> String,
+) -> Result<Option<String>, String> {
+    let mut pieces = pattern.split('<');
+    let mut replaced = pieces.next().unwrap_or_default().to_owned();
+    let mut any = false;
+    for piece in pieces {
+        let class = piece.split_once('>').filter(|(name, _)| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        });
+        let Some((name, rest)) = class else {
+            replaced.push('<');
+            replaced.push_str(piece);
+            continue;
+        };
+        let Some((place, (_, content))) = words.iter().enumerate().find(|(_, (known, _))| *known == name)
+        else {
+            return Err(format!("there is no class of words <{name}> in this language"));
+        };
+        any = true;
+        replaced.push_str(&with(place, content));
+        replaced.push_str(rest);
+    }
+    Ok(any.then_some(replaced))
 }
 
 /// How a date is written in words.
@@ -227,11 +245,11 @@ mod tests {
     #[test]
     fn classes_are_written_out() {
         let language = language(&[("my", "my|our"), ("thing", "<my> (data|file)"), ("self", "<self>")]);
-        assert_eq!(language.expand("delete <my> data").unwrap(), "delete (?:my|our) data");
-        assert_eq!(language.expand("<thing>$").unwrap(), "(?:(?:my|our) (data|file))$");
+        assert_eq!(expand(&language.words, "delete <my> data").unwrap(), "delete (?:my|our) data");
+        assert_eq!(expand(&language.words, "<thing>$").unwrap(), "(?:(?:my|our) (data|file))$");
         // What is no name between angle brackets is the pattern's own.
-        assert_eq!(language.expand("<?[a-z]+>? <").unwrap(), "<?[a-z]+>? <");
-        assert!(language.expand("<yours>").unwrap_err().contains("<yours>"));
-        assert!(language.expand("<self>").is_err());
+        assert_eq!(expand(&language.words, "<?[a-z]+>? <").unwrap(), "<?[a-z]+>? <");
+        assert!(expand(&language.words, "<yours>").unwrap_err().contains("<yours>"));
+        assert!(expand(&language.words, "<self>").is_err());
     }
 }

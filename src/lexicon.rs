@@ -7,11 +7,9 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use regex_syntax::hir::Hir;
-
-use crate::language::LanguageFile;
+use crate::language::{LanguageFile, Words};
 use crate::literals::{Candidate, Collector, Found, Literals};
-use crate::patterns::{self, Shelf};
+use crate::patterns::{Shelf, Source};
 use crate::request::{Strength, Table};
 
 /// Of one phrase no more than so many places are looked at, and of a mail no more than
@@ -43,6 +41,8 @@ pub struct Phrase {
 pub struct Lexicon {
     /// The language.
     pub code: String,
+    /// Its classes of words.
+    words: Arc<Words>,
     phrases: Vec<Phrase>,
     guards: Guards,
     /// Where they begin among the patterns of all languages, and how many they are.
@@ -110,15 +110,16 @@ pub struct Search<'a> {
 
 impl Lexicon {
     /// The phrases of the language with this index in `table`. Its patterns are put behind `sources`.
-    pub fn new(table: &Table, index: usize, sources: &mut Vec<Arc<str>>) -> Option<Self> {
+    pub fn new(table: &Table, index: usize, sources: &mut Vec<Source>) -> Option<Self> {
         let (code, language) = table.languages.get(index)?;
         let first = sources.len();
+        let words = Arc::new(language.words.clone());
         let of_kind = |kind: usize| {
             table.phrases.iter().filter(move |phrase| phrase.language == index && phrase.kind == kind)
         };
         let mut phrases = Vec::new();
         for phrase in (0..table.types.len()).flat_map(of_kind) {
-            sources.push(Arc::clone(&phrase.text));
+            sources.push(Source { text: Arc::clone(&phrase.text), words: Arc::clone(&words) });
             phrases.push(Phrase {
                 kind: phrase.kind,
                 strength: phrase.strength,
@@ -127,9 +128,9 @@ impl Lexicon {
                 any_mood: table.types.get(phrase.kind).is_some_and(|kind| kind.any_mood),
             });
         }
-        let guards = Guards::new(language, first, sources);
+        let guards = Guards::new(language, &words, first, sources);
         let count = sources.len() - first;
-        Some(Self { code: code.clone(), phrases, guards, first, count, literals: OnceLock::new() })
+        Some(Self { code: code.clone(), words, phrases, guards, first, count, literals: OnceLock::new() })
     }
 
     /// Begins to look through a text. `order` is this language's place among all.
@@ -141,11 +142,10 @@ impl Lexicon {
 
     /// What the patterns need.
     fn collect(&self, shelf: &Shelf) -> Literals {
-        let mut collector = Collector::default();
-        for place in 0..self.count {
-            let is_called = place < self.phrases.len() || self.guards.is_of_mail(place);
-            let tree = patterns::check(&shelf.pattern(self.first + place)).unwrap_or_else(|_| Hir::fail());
-            collector.add(&tree, is_called);
+        let phrases = (0..self.count).filter_map(|place| shelf.phrase(self.first + place));
+        let mut collector = Collector::new(&self.words);
+        for (place, phrase) in phrases.enumerate() {
+            collector.add(&phrase.text, place < self.phrases.len() || self.guards.is_of_mail(place));
         }
         collector.finish()
     }
@@ -166,7 +166,8 @@ impl Lexicon {
     /// Whether the pattern of the phrase at `index` speaks of a denial, which then is part of the wish ("no more
     /// mail").
     fn denies(&self, shelf: &Shelf, index: usize) -> bool {
-        self.matches(shelf, &self.guards.inside, shelf.pattern(self.first + index).as_bytes(), |_| true)
+        let pattern = shelf.phrase(self.first + index).map(Source::pattern).unwrap_or_default();
+        self.matches(shelf, &self.guards.inside, pattern.as_bytes(), |_| true)
     }
 
     /// The guard that takes the phrase at `index` its force at `place` of `text`, if one does. `may` says
@@ -390,11 +391,12 @@ impl<'a> Finds<'a> {
 
 impl Guards {
     /// Puts the guards of `language` behind `sources`, where its own patterns begin at `first`.
-    fn new(language: &LanguageFile, first: usize, sources: &mut Vec<Arc<str>>) -> Self {
+    fn new(language: &LanguageFile, words: &Arc<Words>, first: usize, sources: &mut Vec<Source>) -> Self {
         let guards = &language.guards;
         let mut take = |patterns: &[String]| {
             let from = sources.len() - first;
-            sources.extend(patterns.iter().map(|it| it.as_str().into()));
+            let source = |text: &String| Source { text: text.as_str().into(), words: Arc::clone(words) };
+            sources.extend(patterns.iter().map(source));
             from..sources.len() - first
         };
         Self {

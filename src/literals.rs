@@ -13,6 +13,10 @@ use std::rc::Rc;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use crate::language::{CLASSES_IN_CLASSES, MARKS, Words, marked};
+use crate::patterns;
+use crate::text::unbound_pattern;
+
 /// A choice of literals, in order, each once: one of them must be in the text.
 type Choice = Vec<Vec<u8>>;
 
@@ -44,8 +48,9 @@ const MOST_LINES: u32 = 8;
 const MOST_SEEN: usize = 1000;
 
 /// Collects what patterns need, in their order.
-#[derive(Debug, Default)]
 pub struct Collector {
+    /// What the classes of words need, in the order of their names: each is looked at once.
+    classes: Classes,
     choices: HashMap<Rc<Choice>, u32>,
     needs: Vec<Box<[Box<[Link]>]>>,
     lines: Vec<u32>,
@@ -114,10 +119,22 @@ pub struct Candidate {
 }
 
 impl Collector {
-    /// Takes the next pattern, by its syntax tree. Where it `is_called`, lines that it might match name it;
+    /// For patterns in which these classes of words stand.
+    pub fn new(words: &Words) -> Self {
+        Self {
+            classes: Classes::of(words),
+            choices: HashMap::new(),
+            needs: Vec::new(),
+            lines: Vec::new(),
+            called: Vec::new(),
+        }
+    }
+
+    /// Takes the next pattern, that of `phrase`. Where it `is_called`, lines that it might match name it;
     /// else it can only be asked for.
-    pub fn add(&mut self, tree: &Hir, is_called: bool) {
-        let chains = needs(tree).chains();
+    pub fn add(&mut self, phrase: &str, is_called: bool) {
+        let part = self.classes.part(phrase);
+        let chains = part.needs.chains();
         let is_known = !chains.iter().any(|chain| chain.links.is_empty());
         let chains = chains.into_iter().filter(|_| is_known).map(|chain| self.links(chain));
         let chains: Box<[Box<[Link]>]> = chains.collect();
@@ -125,7 +142,7 @@ impl Collector {
             self.called.push(number(self.needs.len()));
         }
         self.needs.push(chains);
-        self.lines.push(count(tree, b"\n"));
+        self.lines.push(part.lines);
     }
 
     /// The most telling links of `chain`.
@@ -345,37 +362,18 @@ fn add(one: u32, two: u32) -> u32 {
     one.saturating_add(two)
 }
 
-/// How many of `bytes` there may be in what the pattern matches.
-fn count(tree: &Hir, bytes: &[u8]) -> u32 {
-    let sum = |parts: &[Hir]| parts.iter().map(|part| count(part, bytes)).fold(0, add);
-    match tree.kind() {
-        HirKind::Empty | HirKind::Look(_) => 0,
-        HirKind::Literal(literal) => number(literal.0.iter().filter(|byte| bytes.contains(byte)).count()),
-        HirKind::Class(class) => {
-            let has = |range: std::ops::RangeInclusive<u32>| {
-                bytes.iter().any(|byte| range.contains(&u32::from(*byte)))
-            };
-            u32::from(match class {
-                Class::Bytes(class) => {
-                    class.ranges().iter().any(|it| has(u32::from(it.start())..=u32::from(it.end())))
-                }
-                Class::Unicode(class) => {
-                    class.ranges().iter().any(|it| has(u32::from(it.start())..=u32::from(it.end())))
-                }
-            })
-        }
-        HirKind::Capture(capture) => count(&capture.sub, bytes),
-        HirKind::Repetition(repetition) => match (count(&repetition.sub, bytes), repetition.max) {
-            (0, _) => 0,
-            (each, Some(times)) => each.saturating_mul(times),
-            (_, None) => u32::MAX,
-        },
-        HirKind::Concat(parts) => sum(parts),
-        HirKind::Alternation(parts) => parts.iter().map(|part| count(part, bytes)).max().unwrap_or(0),
-    }
+/// What is known of a part of a pattern.
+#[derive(Clone)]
+struct Part {
+    needs: Needs,
+    /// How many words may end in it,
+    breaks: u32,
+    /// and how many lines.
+    lines: u32,
 }
 
 /// What a part of a pattern needs.
+#[derive(Clone)]
 enum Needs {
     /// It matches these literals and nothing else.
     Exactly(Choice),
@@ -418,7 +416,7 @@ impl Chain {
         self
     }
 
-    /// How many words may end in it.
+    /// How many words may end in all of it.
     fn breaks(&self) -> u32 {
         self.links.iter().map(|(choice, gap)| add(most_breaks(choice), *gap)).fold(self.tail, add)
     }
@@ -482,57 +480,149 @@ fn is_worth_joining(run: &Choice, next: &Choice) -> bool {
     run.len() * next.len() <= most && (is_one || shortest(run) < TELLING)
 }
 
-fn needs(tree: &Hir) -> Needs {
-    let unknown = || Needs::Any(vec![Chain::unknown(count(tree, BREAKS))]);
-    match tree.kind() {
-        HirKind::Empty | HirKind::Look(_) => Needs::Exactly(vec![Vec::new()]),
+/// The classes of words of a language.
+struct Classes {
+    words: Words,
+    known: Vec<Option<Part>>,
+}
+
+impl Classes {
+    /// Those of `words`, each looked at once.
+    fn of(words: &Words) -> Self {
+        let mut classes = Self { words: words.clone(), known: Vec::new() };
+        // A class that names others is looked at when they are known.
+        for _ in 0..CLASSES_IN_CLASSES {
+            classes.known = words.values().map(|class| Some(classes.part(class))).collect();
+        }
+        classes
+    }
+
+    /// What is known of the pattern of `phrase`. Where it ends at words, it does so at no cost: what stands before and
+    /// behind is no part of it.
+    fn part(&self, phrase: &str) -> Part {
+        let marked = marked(&self.words, phrase);
+        let tree = marked.and_then(|marked| patterns::parse(&unbound_pattern(&marked)).ok());
+        tree.map_or_else(Part::unknown, |tree| self.of_tree(&tree))
+    }
+
+    fn of_tree(&self, tree: &Hir) -> Part {
+        match tree.kind() {
+            HirKind::Empty | HirKind::Look(_) => Part::exactly(Vec::new()),
+            HirKind::Literal(literal) => self.of_literal(&literal.0),
+            HirKind::Class(class) => self.of_class(class),
+            HirKind::Capture(capture) => self.of_tree(&capture.sub),
+            HirKind::Repetition(it) => repeated(self.of_tree(&it.sub), it.min, it.max),
+            HirKind::Concat(parts) => in_a_row(parts.iter().map(|part| self.of_tree(part)).collect()),
+            HirKind::Alternation(parts) => one_of(parts.iter().map(|part| self.of_tree(part)).collect()),
+        }
+    }
+
+    /// Of a literal, in which classes may stand by their marks.
+    fn of_literal(&self, literal: &[u8]) -> Part {
+        let Ok(text) = std::str::from_utf8(literal) else { return Part::exactly(literal.to_vec()) };
+        if !text.contains(|c| MARKS.contains(&c)) {
+            return Part::exactly(literal.to_vec());
+        }
+        let pieces = text.split_inclusive(|c| MARKS.contains(&c)).flat_map(|piece| {
+            let (plain, mark) = match piece.chars().next_back() {
+                Some(mark) if MARKS.contains(&mark) => (piece.trim_end_matches(mark), Some(mark)),
+                _ => (piece, None),
+            };
+            let plain = Some(Part::exactly(plain.as_bytes().to_vec()));
+            [plain, mark.map(|mark| self.of_mark(mark))].into_iter().flatten()
+        });
+        in_a_row(pieces.collect())
+    }
+
+    fn of_mark(&self, mark: char) -> Part {
+        let place = MARKS.clone().position(|it| it == mark);
+        let known = place.and_then(|place| self.known.get(place)).and_then(Option::as_ref);
+        known.cloned().unwrap_or_else(Part::unknown)
+    }
+
+    /// A class of one or a few characters: each is a literal, or the mark of a class of words.
+    fn of_class(&self, class: &Class) -> Part {
+        const FEW: usize = 8;
+        let has = |sign: u8| match class {
+            Class::Bytes(class) => class.ranges().iter().any(|it| (it.start()..=it.end()).contains(&sign)),
+            Class::Unicode(class) => {
+                class.ranges().iter().any(|it| (it.start()..=it.end()).contains(&char::from(sign)))
+            }
+        };
+        let lines = u32::from(has(b'\n'));
+        let each: Vec<Part> = match class {
+            Class::Bytes(bytes) if bytes.iter().map(|range| range.len()).sum::<usize>() <= FEW => {
+                let each = bytes.iter().flat_map(|range| range.start()..=range.end());
+                each.map(|byte| Part::exactly(vec![byte])).collect()
+            }
+            Class::Unicode(signs) if signs.iter().map(|range| range.len()).sum::<usize>() <= FEW => {
+                let each = signs.iter().flat_map(|range| range.start()..=range.end());
+                let part = |sign: char| match MARKS.contains(&sign) {
+                    true => self.of_mark(sign),
+                    false => Part::exactly(sign.to_string().into_bytes()),
+                };
+                each.map(part).collect()
+            }
+            Class::Bytes(_) | Class::Unicode(_) => Vec::new(),
+        };
         // What holds the end of a line is in no line.
-        HirKind::Literal(literal) if literal.0.contains(&b'\n') => unknown(),
-        HirKind::Literal(literal) => Needs::Exactly(vec![literal.0.to_vec()]),
-        HirKind::Class(_) if count(tree, b"\n") > 0 => unknown(),
-        HirKind::Class(class) => of_class(class).map_or_else(unknown, Needs::Exactly),
-        HirKind::Capture(capture) => needs(&capture.sub),
-        HirKind::Repetition(repetition) => match (repetition.min, repetition.max, needs(&repetition.sub)) {
-            (1, Some(1), part) => part,
-            (0, Some(1), Needs::Exactly(mut choice)) if choice.len() < MOST_LITERALS => {
-                choice.push(Vec::new());
-                Needs::Exactly(in_order(choice))
-            }
-            (0, _, _) => unknown(),
-            // Of the first time all is known, of the others how long they may be.
-            (_, _, part) => {
-                let rest = Chain::unknown(count(tree, BREAKS));
-                Needs::Any(part.chains().into_iter().map(|chain| chain.then(&rest)).collect())
-            }
-        },
-        HirKind::Concat(parts) => of_all(parts),
-        HirKind::Alternation(parts) => of_one(parts),
+        if each.is_empty() || lines > 0 {
+            let breaks = u32::from(has(b' ') || lines > 0);
+            return Part { needs: Needs::Any(vec![Chain::unknown(breaks)]), breaks, lines };
+        }
+        one_of(each)
     }
 }
 
-/// A class of one or a few characters: each is a literal.
-fn of_class(class: &Class) -> Option<Choice> {
-    const FEW: usize = 8;
-    match class {
-        Class::Bytes(bytes) if bytes.iter().map(|range| range.len()).sum::<usize>() <= FEW => {
-            let each = bytes.iter().flat_map(|range| range.start()..=range.end());
-            Some(each.map(|byte| vec![byte]).collect())
-        }
-        Class::Unicode(signs) if signs.iter().map(|range| range.len()).sum::<usize>() <= FEW => {
-            let each = signs.iter().flat_map(|range| range.start()..=range.end());
-            Some(each.map(|sign| sign.to_string().into_bytes()).collect())
-        }
-        Class::Bytes(_) | Class::Unicode(_) => None,
+impl Part {
+    fn unknown() -> Self {
+        let all = u32::MAX;
+        Self { needs: Needs::Any(vec![Chain::unknown(all)]), breaks: all, lines: all }
     }
+
+    fn exactly(literal: Vec<u8>) -> Self {
+        let breaks = breaks(&literal);
+        let lines = number(literal.iter().filter(|byte| **byte == b'\n').count());
+        let needs = match lines {
+            0 => Needs::Exactly(vec![literal]),
+            // What holds the end of a line is in no line.
+            _ => Needs::Any(vec![Chain::unknown(breaks)]),
+        };
+        Self { needs, breaks, lines }
+    }
+}
+
+/// `part`, so often.
+fn repeated(part: Part, min: u32, max: Option<u32>) -> Part {
+    let times = |each: u32| match (each, max) {
+        (0, _) => 0,
+        (each, Some(times)) => each.saturating_mul(times),
+        (_, None) => u32::MAX,
+    };
+    let (breaks, lines) = (times(part.breaks), times(part.lines));
+    let unknown = Chain::unknown(breaks);
+    let needs = match (min, max, part.needs) {
+        (1, Some(1), needs) => needs,
+        (0, Some(1), Needs::Exactly(mut choice)) if choice.len() < MOST_LITERALS => {
+            choice.push(Vec::new());
+            Needs::Exactly(in_order(choice))
+        }
+        (0, _, _) => Needs::Any(vec![unknown]),
+        // Of the first time all is known, of the others how long they may be.
+        (_, _, needs) => Needs::Any(needs.chains().into_iter().map(|chain| chain.then(&unknown)).collect()),
+    };
+    Part { needs, breaks, lines }
 }
 
 /// All parts, one after the other.
-fn of_all(parts: &[Hir]) -> Needs {
+fn in_a_row(parts: Vec<Part>) -> Part {
+    let breaks = parts.iter().map(|part| part.breaks).fold(0, add);
+    let lines = parts.iter().map(|part| part.lines).fold(0, add);
     let mut chains = vec![Chain::default()];
     let mut run = vec![Vec::new()];
     let mut is_whole = true;
     for part in parts {
-        match needs(part) {
+        match part.needs {
             Needs::Exactly(next) if is_worth_joining(&run, &next) => {
                 let longer = |head: &Vec<u8>| {
                     let head = head.clone();
@@ -546,8 +636,7 @@ fn of_all(parts: &[Hir]) -> Needs {
             }
             Needs::Any(next) => {
                 is_whole = false;
-                let empty = vec![Vec::new()];
-                chains = each_then(chains, &[Chain::of(std::mem::replace(&mut run, empty))]);
+                chains = each_then(chains, &[Chain::of(std::mem::replace(&mut run, vec![Vec::new()]))]);
                 chains = if chains.len() * next.len() <= MOST_CHAINS {
                     each_then(chains, &next)
                 } else {
@@ -556,10 +645,8 @@ fn of_all(parts: &[Hir]) -> Needs {
             }
         }
     }
-    if is_whole {
-        return Needs::Exactly(run);
-    }
-    Needs::Any(each_then(chains, &[Chain::of(run)]))
+    let needs = if is_whole { Needs::Exactly(run) } else { Needs::Any(each_then(chains, &[Chain::of(run)])) };
+    Part { needs, breaks, lines }
 }
 
 /// Each of `chains` with each of `next` behind it.
@@ -568,26 +655,34 @@ fn each_then(chains: Vec<Chain>, next: &[Chain]) -> Vec<Chain> {
 }
 
 /// One of the parts.
-fn of_one(parts: &[Hir]) -> Needs {
-    let parts: Vec<Needs> = parts.iter().map(needs).collect();
-    if let Some(exact) = exactly_one(&parts) {
-        return Needs::Exactly(exact);
-    }
+fn one_of(parts: Vec<Part>) -> Part {
+    let breaks = parts.iter().map(|part| part.breaks).max().unwrap_or(0);
+    let lines = parts.iter().map(|part| part.lines).max().unwrap_or(0);
     // Literals alone are one chain.
     let mut alone = Choice::new();
     let mut chains = Vec::new();
     for part in parts {
-        match part {
+        match part.needs {
             Needs::Exactly(mut choice) if alone.len() + choice.len() <= MOST_LITERALS => {
                 alone.append(&mut choice);
             }
-            part => chains.extend(part.chains()),
+            needs => chains.extend(needs.chains()),
         }
     }
-    if !alone.is_empty() {
-        chains.push(Chain::of(in_order(alone)));
-    }
-    if chains.len() <= MOST_CHAINS { Needs::Any(chains) } else { Needs::Any(vec![any_of(chains)]) }
+    let alone = in_order(alone);
+    let needs = match (chains.len(), alone.is_empty()) {
+        (0, _) => Needs::Exactly(alone),
+        (_, true) => Needs::Any(within_bounds(chains)),
+        (_, false) => {
+            chains.push(Chain::of(alone));
+            Needs::Any(within_bounds(chains))
+        }
+    };
+    Part { needs, breaks, lines }
+}
+
+fn within_bounds(chains: Vec<Chain>) -> Vec<Chain> {
+    if chains.len() <= MOST_CHAINS { chains } else { vec![any_of(chains)] }
 }
 
 /// What all `chains` have in common: one of their most telling choices, and how many words may end beside it.
@@ -607,34 +702,20 @@ fn any_of(chains: Vec<Chain>) -> Chain {
     Chain { links: vec![(Rc::new(any), breaks)], tail: breaks }
 }
 
-fn exactly_one(parts: &[Needs]) -> Option<Choice> {
-    let mut any = Choice::new();
-    for part in parts {
-        let Needs::Exactly(choice) = part else { return None };
-        any.extend(choice.iter().cloned());
-    }
-    (any.len() <= MOST_LITERALS).then(|| in_order(any))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::strategy::{Strategy, ValueTree};
     use proptest::test_runner::TestRunner;
 
     use super::*;
+    use crate::language::expand;
     use crate::request::Table;
     use crate::text::pattern;
 
-    fn tree(pattern: &str) -> Hir {
-        let mut grammar =
-            regex_syntax::ParserBuilder::new().unicode(false).utf8(false).multi_line(true).build();
-        grammar.parse(pattern).expect("a sound pattern")
-    }
-
     /// Whether `text`, a line, has what `phrase` needs.
     fn meets(phrase: &str, text: &str) -> bool {
-        let mut collector = Collector::default();
-        collector.add(&tree(&pattern(phrase)), true);
+        let mut collector = Collector::new(&Words::new());
+        collector.add(phrase, true);
         let literals = collector.finish();
         let (mut found, mut candidates) = (literals.nothing(), Vec::new());
         literals.next_line(text.as_bytes(), &mut found, &mut candidates);
@@ -661,30 +742,91 @@ mod tests {
     fn nothing_that_matches_is_left_out() {
         let table = Table::load(None).expect("the built-in rules");
         let mut runner = TestRunner::deterministic();
-        let mut collector = Collector::default();
-        for phrase in &table.phrases {
-            collector.add(&tree(&pattern(&phrase.text)), false);
-        }
-        let literals = collector.finish();
         let mut tried = 0;
-        for (place, phrase) in (0..).zip(&table.phrases) {
-            let pattern = pattern(&phrase.text);
-            let bare = pattern
-                .replace(r"\b{start-half}", "")
-                .replace(r"\b{end-half}", "")
-                .replace(r"[^\s]", "[a-z]");
-            // No texts are made for anchors.
-            let Ok(texts) = proptest::string::string_regex(&bare) else { continue };
-            for _ in 0..5 {
-                let text = texts.new_tree(&mut runner).expect("a text").current();
-                let mut found = literals.nothing();
-                for line in text.split('\n') {
-                    literals.next_line(line.as_bytes(), &mut found, &mut Vec::new());
+        for (index, (_, language)) in table.languages.iter().enumerate() {
+            let phrases: Vec<_> = table.phrases.iter().filter(|it| it.language == index).collect();
+            let mut collector = Collector::new(&language.words);
+            phrases.iter().for_each(|phrase| collector.add(&phrase.text, true));
+            let literals = collector.finish();
+            for (place, phrase) in (0..).zip(phrases) {
+                let pattern = pattern(&expand(&language.words, &phrase.text).expect("known classes"));
+                let bare = pattern
+                    .replace(r"\b{start-half}", "")
+                    .replace(r"\b{end-half}", "")
+                    .replace(r"\b", "")
+                    .replace(r"[^\s]", "[a-z]");
+                // No texts are made for anchors.
+                let Ok(texts) = proptest::string::string_regex(&bare) else { continue };
+                for _ in 0..5 {
+                    let text = texts.new_tree(&mut runner).expect("a text").current();
+                    let mut found = literals.nothing();
+                    let (mut named, mut candidates) = (false, Vec::new());
+                    for line in text.split('\n') {
+                        literals.next_line(line.as_bytes(), &mut found, &mut candidates);
+                        named |= candidates.iter().any(|it| it.pattern == place);
+                    }
+                    assert!(named, "{pattern} is not named by {text:?}");
+                    assert!(literals.may_match(place, &found), "{pattern} needs more than {text:?}");
+                    tried += 1;
                 }
-                assert!(literals.may_match(place, &found), "{pattern} needs more than {text:?}");
-                tried += 1;
             }
         }
-        assert!(tried > 2000, "only {tried} texts");
+        assert!(tried > 15_000, "only {tried} texts");
+    }
+
+    #[test]
+    fn words_stand_in_their_order_and_no_further_apart_than_they_may() {
+        let phrase = r"(delete|erase)( \w+){0,3} (data|accounts?)";
+        assert!(meets(phrase, "erase one two three data"));
+        assert!(!meets(phrase, "erase one two three four data"));
+        assert!(!meets(phrase, "data you delete"));
+        assert!(meets(phrase, "data you delete my data"));
+        // One of several chains.
+        let either = r"(delete( \w+){0,2} (data|file)|(data|file)( \w+){0,2} deleted)";
+        assert!(meets(either, "the data was deleted") && meets(either, "delete the file"));
+        assert!(!meets(either, "deleted is the data") || !meets(either, "file a delete"));
+        // Signs that differ in one byte.
+        assert!(meets("(号|號)码", "手机号码") && !meets("(号|號)码", "手机"));
+    }
+
+    #[test]
+    fn a_pattern_across_lines_is_named_when_its_last_words_are_read() {
+        let mut collector = Collector::new(&Words::new());
+        collector.add(r"my data[^\n]*(\n[^\n]*){0,2} delete (it|them)", true);
+        let literals = collector.finish();
+        let named = |text: &str| {
+            let (mut found, mut candidates) = (literals.nothing(), Vec::new());
+            let mut lines = Vec::new();
+            for (number, line) in text.split('\n').enumerate() {
+                literals.next_line(line.as_bytes(), &mut found, &mut candidates);
+                lines.extend(candidates.iter().map(|it| (number, it.lines)));
+            }
+            lines
+        };
+        assert_eq!(named("you have my data\nhello\nplease delete it\nbye"), [(2, Some(2))]);
+        assert_eq!(named("you have my data\na\nb\nc\nplease delete it"), []);
+        assert_eq!(named("please delete it\nyou have my data"), []);
+        let far = format!("{}my data\nplease delete them", "x\n".repeat(100));
+        assert_eq!(named(&far), [(101, Some(2))]);
+    }
+
+    #[test]
+    fn a_class_of_words_is_looked_at_once_wherever_it_stands() {
+        let words = Words::from(
+            [("erase", "delete|<gone>"), ("gone", "wipe( out)?"), ("data", "data|file|记录")]
+                .map(|(name, any)| (name.to_owned(), any.to_owned())),
+        );
+        for phrase in ["<erase>( \\w+)? <data>", "(<erase>|kill) (<data>|all)", "<erase>+ ?<data>"] {
+            let mut collector = Collector::new(&words);
+            collector.add(phrase, true);
+            let literals = collector.finish();
+            let meets = |text: &str| {
+                let (mut found, mut candidates) = (literals.nothing(), Vec::new());
+                literals.next_line(text.as_bytes(), &mut found, &mut candidates);
+                !candidates.is_empty()
+            };
+            assert!(meets("wipe out data") && meets("delete file") && meets("delete 记录"), "{phrase}");
+            assert!(!meets("wipe") && !meets("data") && !meets("keep the file"), "{phrase}");
+        }
     }
 }

@@ -25,6 +25,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind, PatternSet, meta};
 use regex_syntax::hir::{Hir, HirKind};
 
+use crate::language::{Words, expand};
 use crate::text::pattern;
 
 /// Bytes that one thread's states of one automaton may take before they are thrown away and built anew.
@@ -48,7 +49,11 @@ pub fn check(pattern: &str) -> Result<Hir, String> {
     Ok(tree)
 }
 
-fn parse(pattern: &str) -> Result<Hir, Box<regex_syntax::Error>> {
+/// The syntax tree of `pattern`.
+///
+/// # Errors
+/// It is none.
+pub fn parse(pattern: &str) -> Result<Hir, Box<regex_syntax::Error>> {
     let mut grammar = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).multi_line(true).build();
     grammar.parse(pattern).map_err(Box::new)
 }
@@ -173,11 +178,27 @@ impl Set {
     }
 }
 
+/// A phrase as it is written, and the classes of words that it may name.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The phrase.
+    pub text: Arc<str>,
+    /// The classes.
+    pub words: Arc<Words>,
+}
+
+impl Source {
+    /// Its pattern. A phrase that was checked names no class that is not there.
+    pub fn pattern(&self) -> String {
+        pattern(&expand(&self.words, &self.text).unwrap_or_default())
+    }
+}
+
 /// Patterns searched for one by one, by their place. Together they take no more than so much: when more are
 /// needed, those are let go that have not been asked for since that happened last, and compiled again when they
 /// are.
 pub struct Shelf {
-    phrases: Vec<Arc<str>>,
+    phrases: Vec<Source>,
     kept: Mutex<HashMap<usize, Kept>>,
 }
 
@@ -188,7 +209,7 @@ struct Kept {
 
 /// One compiled pattern.
 pub struct Engine {
-    phrase: Arc<str>,
+    phrase: Source,
     /// Whether it matches.
     set: Set,
     /// And where.
@@ -202,14 +223,14 @@ struct Finder {
 }
 
 impl Shelf {
-    /// The patterns that [`pattern`] makes of these phrases, and [`check`] has let pass.
-    pub fn new(phrases: Vec<Arc<str>>) -> Self {
+    /// The patterns of these phrases, which [`check`] has let pass.
+    pub fn new(phrases: Vec<Source>) -> Self {
         Self { phrases, kept: Mutex::default() }
     }
 
-    /// The pattern of the phrase at `place`.
-    pub fn pattern(&self, place: usize) -> String {
-        self.phrases.get(place).map(|phrase| pattern(phrase)).unwrap_or_default()
+    /// The phrase at `place`.
+    pub fn phrase(&self, place: usize) -> Option<&Source> {
+        self.phrases.get(place)
     }
 
     /// The pattern at `place`; `None` where there is none.
@@ -218,8 +239,8 @@ impl Shelf {
             kept.is_used = true;
             return Some(Arc::clone(&kept.engine));
         }
-        let phrase = Arc::clone(self.phrases.get(place)?);
-        let set = Set::compile(std::iter::once(pattern(&phrase).as_str()))?;
+        let phrase = self.phrases.get(place)?.clone();
+        let set = Set::compile(std::iter::once(phrase.pattern().as_str()))?;
         let engine = Arc::new(Engine { phrase, set, finder: OnceLock::new() });
         let mut kept = locked(&self.kept);
         if taken(&kept) > MOST_BYTES {
@@ -250,7 +271,7 @@ impl Engine {
         if !self.is_match(text) {
             return Vec::new();
         }
-        let finder = self.finder.get_or_init(|| Finder::compile(&pattern(&self.phrase)));
+        let finder = self.finder.get_or_init(|| Finder::compile(&self.phrase.pattern()));
         finder.as_ref().map(|finder| finder.places(text, most)).unwrap_or_default()
     }
 
@@ -316,8 +337,12 @@ mod tests {
         Patterns::new(PHRASES.iter().map(|phrase| pattern(phrase)))
     }
 
+    fn source(phrase: &str) -> Source {
+        Source { text: phrase.into(), words: Arc::default() }
+    }
+
     fn shelf() -> Shelf {
-        Shelf::new(PHRASES.iter().map(|phrase| (*phrase).into()).collect())
+        Shelf::new(PHRASES.iter().map(|phrase| source(phrase)).collect())
     }
 
     #[test]
@@ -336,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_shelf_that_is_full_goes_on() {
-        let sources = (0..400).map(|n| format!(r"w{n}( \w+){{0,200}} end").into()).collect();
+        let sources = (0..400).map(|n| source(&format!(r"w{n}( \w+){{0,200}} end"))).collect();
         let shelf = Shelf::new(sources);
         for n in 0..400 {
             let text = format!("a w{n} b c end");

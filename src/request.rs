@@ -18,7 +18,7 @@ use crate::concept::{self, ConceptFile, MOST_CONCEPTS};
 use crate::config::{FileError, folder_name_is_sound, line_of, parse_toml};
 use crate::correction;
 use crate::decide::UNCLEAR;
-use crate::language::LanguageFile;
+use crate::language::{LanguageFile, Words, expand};
 use crate::learned::Learned;
 use crate::patterns;
 use crate::text;
@@ -252,7 +252,7 @@ pub struct Phrase {
     pub strength: Strength,
     /// Its name in logs and explanations: `deletion/en/certain/3`, counted from 1.
     pub name: String,
-    /// What it says, its classes of words spelt out: see [`text::pattern`].
+    /// What it says, as it is written: see [`crate::language::expand`] and [`text::pattern`].
     pub text: Arc<str>,
     /// Whether it is the operator's: nothing that was learned overrules it.
     pub is_own: bool,
@@ -301,7 +301,7 @@ impl Table {
         if folder.is_some() {
             // Whoever adds a phrase copies the file: the others in it are as they were.
             let built_in = Self::parse(built_in())?;
-            let known: HashSet<(&str, &str)> = built_in.phrases().collect();
+            let known: HashSet<_> = built_in.phrases().collect();
             let is_known: Vec<bool> = table.phrases().map(|phrase| known.contains(&phrase)).collect();
             for (phrase, is_known) in table.phrases.iter_mut().zip(is_known) {
                 phrase.is_own &= !is_known;
@@ -310,11 +310,12 @@ impl Table {
         Ok(table)
     }
 
-    /// Every phrase: the name of its type, and what it says.
-    fn phrases(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.phrases
-            .iter()
-            .filter_map(|phrase| Some((self.types.get(phrase.kind)?.name.as_str(), &*phrase.text)))
+    /// Every phrase: the name of its type, the classes of words of its language, and what it says.
+    fn phrases(&self) -> impl Iterator<Item = (&str, &Words, &str)> {
+        self.phrases.iter().filter_map(|phrase| {
+            let (_, language) = self.languages.get(phrase.language)?;
+            Some((self.types.get(phrase.kind)?.name.as_str(), &language.words, &*phrase.text))
+        })
     }
 
     /// Builds the table of `files`, by relative path.
@@ -357,6 +358,7 @@ impl Table {
             None => Learned::default(),
         };
         let mut table = Self { types: Vec::new(), languages, phrases: Vec::new(), laws, concepts, learned };
+        let no_words = Words::new();
         for (kind, (name, row, shown, text, is_sound)) in rows.into_iter().enumerate() {
             let over = resolve(&row.over, &names, shown, text)?;
             let folded = |list: Vec<String>| list.iter().map(|word| text::fold(word)).collect();
@@ -382,14 +384,17 @@ impl Table {
                     for (index, phrase) in list.iter().enumerate() {
                         let level = strength.name();
                         let path = ["phrases", code, level];
-                        let spelt_out = table.languages.get(language).map(|(_, file)| file);
-                        let phrase = check_pattern(phrase, spelt_out, shown, text, &path, index, is_sound)?;
+                        if !is_sound {
+                            let words = table.languages.get(language).map(|(_, file)| &file.words);
+                            let words = words.unwrap_or(&no_words);
+                            check_pattern(phrase, words, shown, text, &path, index, is_sound)?;
+                        }
                         table.phrases.push(Phrase {
                             kind,
                             language,
                             strength,
                             name: format!("{name}/{code}/{level}/{}", index + 1),
-                            text: phrase.into(),
+                            text: phrase.as_str().into(),
                             is_own: !is_sound,
                         });
                     }
@@ -597,8 +602,7 @@ fn check_language(
     text: &str,
     is_sound: bool,
 ) -> Result<(), FileError> {
-    let words = language.clone();
-    let LanguageFile { guards, own_words, automatic, agent, answer, correction, .. } = language;
+    let LanguageFile { words, guards, own_words, automatic, agent, answer, correction, .. } = language;
     for (index, phrase) in correction.change.iter().enumerate() {
         correction::phrase(phrase).map_err(|why| FileError {
             file: file.to_owned(),
@@ -635,7 +639,7 @@ fn check_language(
     ];
     for (path, list) in lists {
         for (index, phrase) in list.iter_mut().enumerate() {
-            *phrase = check_pattern(phrase, Some(&words), file, text, path, index, is_sound)?;
+            *phrase = check_pattern(phrase, words, file, text, path, index, is_sound)?;
         }
     }
     Ok(())
@@ -645,7 +649,7 @@ fn check_language(
 /// everything, unless that is known.
 fn check_pattern(
     phrase: &str,
-    language: Option<&LanguageFile>,
+    words: &Words,
     file: &str,
     text: &str,
     path: &[&str],
@@ -659,8 +663,7 @@ fn check_pattern(
         line: line_of(text, &full),
         message: format!("{}, entry {}: {message}", path.join("."), index + 1),
     };
-    let phrase =
-        language.map_or_else(|| Ok(phrase.to_owned()), |file| file.expand(phrase)).map_err(&wrong)?;
+    let phrase = expand(words, phrase).map_err(&wrong)?;
     if is_sound {
         return Ok(phrase);
     }

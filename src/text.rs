@@ -482,6 +482,18 @@ const BEHIND: &str = r"(?:$|[\x00-\x09\x0b-/:-@\[-^`{-\x7f])";
 /// ends where its script has any, and `\w` meaning "no blank", so that it holds for every script and
 /// stays small without Unicode tables. An umlaut meets all that people make of it: `ö` is ö, oe and o.
 pub fn pattern(phrase: &str) -> String {
+    let folded = unbound_pattern(phrase);
+    if folded.contains(is_unspaced) {
+        format!("(?:{folded})")
+    } else if folded.contains(|c| is_greek(c) || is_cyrillic(c)) {
+        format!("{BEFORE}(?:{folded}){BEHIND}")
+    } else {
+        format!(r"\b{{start-half}}(?:{folded})\b{{end-half}}")
+    }
+}
+
+/// The same, not bound to word ends.
+pub fn unbound_pattern(phrase: &str) -> String {
     let mut folded = String::new();
     let mut rest = phrase.chars();
     // Folding must not touch what stands behind a backslash: \S is not \s.
@@ -503,13 +515,7 @@ pub fn pattern(phrase: &str) -> String {
         }
     }
     folded.push_str(&fold_pattern(&plain));
-    if folded.contains(is_unspaced) {
-        format!("(?:{folded})")
-    } else if folded.contains(|c| is_greek(c) || is_cyrillic(c)) {
-        format!("{BEFORE}(?:{folded}){BEHIND}")
-    } else {
-        format!(r"\b{{start-half}}(?:{folded})\b{{end-half}}")
-    }
+    folded
 }
 
 /// Folds literal characters; unlike [`fold`] it keeps leading, trailing and repeated blanks.
