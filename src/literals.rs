@@ -489,10 +489,14 @@ struct Classes {
 impl Classes {
     /// Those of `words`, each looked at once.
     fn of(words: &Words) -> Self {
-        let mut classes = Self { words: words.clone(), known: Vec::new() };
-        // A class that names others is looked at when they are known.
-        for _ in 0..CLASSES_IN_CLASSES {
-            classes.known = words.values().map(|class| Some(classes.part(class))).collect();
+        let mut classes = Self { words: words.clone(), known: vec![None; words.len()] };
+        // A class that names others is looked at again when more is known of them.
+        for round in 0..CLASSES_IN_CLASSES {
+            let part = |(class, known): (&String, &Option<Part>)| match round == 0 || class.contains('<') {
+                true => Some(classes.part(class)),
+                false => known.clone(),
+            };
+            classes.known = words.values().zip(&classes.known).map(part).collect();
         }
         classes
     }

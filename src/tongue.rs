@@ -18,7 +18,10 @@ const TELLING_LINE: u16 = 2;
 /// A language that has less than this part of another's words in a text has none in it, but for such sentences.
 const RARE: u32 = 4;
 
-/// A text shorter than this (bytes), with as few words, tells nothing as a whole.
+/// So many of one language in all of a short text leave out those that have none.
+const TOLD: u32 = 2;
+
+/// A text shorter than this (bytes), with fewer, tells nothing as a whole.
 const SHORT: usize = 160;
 
 /// The commonest words of every language.
@@ -101,7 +104,7 @@ impl Heard<'_> {
         let counts = counts.get(..languages).unwrap_or_default();
         let most = counts.iter().copied().max().unwrap_or(0);
         let all = self.totals.iter().copied().max().unwrap_or(0);
-        let is_told = all >= TELLING || !self.is_short;
+        let is_told = all >= TOLD || !self.is_short;
         counts.iter().zip(&self.totals).zip(&self.tongues.anywhere).enumerate().filter_map(
             move |(place, ((count, total), anywhere))| {
                 let is_of_text = !is_told || *total > 0 && *total >= all / RARE;
