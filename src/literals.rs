@@ -208,11 +208,11 @@ impl Collector {
             }
             // Of several lines all that it needs has been seen when the last of it is; of one line at once.
             let is_of_line = self.lines.get(pattern as usize) == Some(&0);
-            let caller = |chain: &Box<[Link]>| {
+            let caller = |chain: &[Link]| {
                 let telling = || chain.iter().max_by_key(|link| worths.get(link.choice as usize));
                 if is_of_line { telling().copied() } else { chain.last().copied() }
             };
-            for link in chains.iter().filter_map(caller) {
+            for link in chains.iter().filter_map(|chain| caller(chain)) {
                 for literal in choices.get(link.choice as usize).into_iter().flatten() {
                     match calls.get_mut(*literal as usize) {
                         Some(calls) if calls.last() != Some(&pattern) => calls.push(pattern),
