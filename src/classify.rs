@@ -210,7 +210,7 @@ const WORTH_A_LOOK: f64 = 0.15;
 /// What was only learned has to be so likely where something else is certain.
 const BESIDE_CERTAIN: f64 = 0.8;
 /// And so likely for a person to have a look.
-const BESIDE_DOUBT: f64 = 0.5;
+const BESIDE_DOUBT: f64 = 0.75;
 /// A sentence and those beside it.
 const BESIDE: usize = 3;
 
@@ -453,8 +453,12 @@ impl Classifier {
         let (sure, besides): (Vec<Found>, Vec<Found>) = sure
             .into_iter()
             .partition(|found| found.basis > Basis::Learned || found.finding.confidence >= least);
-        let doubted = rest.into_iter().filter(|found| found.standing == Standing::Doubted);
-        let mut besides: Vec<Found> = besides.into_iter().chain(doubted).collect();
+        // What a certain phrase says is not made unlikely by what else is asked for.
+        let left = rest.into_iter().filter(|found| {
+            found.standing == Standing::Doubted
+                || found.standing == Standing::Unsure && found.finding.is_certain()
+        });
+        let mut besides: Vec<Found> = besides.into_iter().chain(left).collect();
         besides.retain(|found| self.may_be_asked_besides(found));
         let (kept, is_alone) = self.choose(sure);
         if !is_alone && !besides.is_empty() {
@@ -479,10 +483,11 @@ impl Classifier {
         }
     }
 
-    /// Whether what was only learned is so likely that what is certain beside it may not be all.
+    /// Whether what is not sure is so likely that what is certain beside it may not be all.
     fn may_be_asked_besides(&self, found: &Found) -> bool {
         let kind = self.kinds.get(found.index);
-        kind.is_some_and(|kind| !kind.yields && !kind.alone) && found.finding.confidence >= BESIDE_DOUBT
+        let is_likely = found.finding.is_certain() || found.finding.confidence >= BESIDE_DOUBT;
+        kind.is_some_and(|kind| !kind.yields && !kind.alone) && is_likely
     }
 
     /// Which of several sure findings count, and whether one stands for the whole mail.
@@ -797,6 +802,13 @@ mod tests {
         let kinds = |text: &str| -> Vec<String> {
             verdict(text).candidates().iter().map(|found| found.kind.clone()).collect()
         };
+        for text in [
+            "Please unsubscribe me from the newsletter. Delete my account.",
+            "Bitte keine Werbung mehr. Löschen Sie mein Konto.",
+            "Please restrict the processing of my data until the accuracy is verified. Kindly also unsubscribe me.",
+        ] {
+            assert_eq!(kinds(text).len(), 2, "{text}: {}", found(text));
+        }
         for text in [asked.to_owned(), format!("{asked} Do not close my account.")] {
             assert_eq!(kinds(&text), ["opt_out", "access"], "{text}: {}", found(&text));
         }

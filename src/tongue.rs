@@ -12,9 +12,6 @@ use crate::text::{fold, is_unspaced};
 /// A text with fewer common words than this, of the language that has the most, tells nothing.
 const TELLING: u32 = 3;
 
-/// So many in one sentence tell what that sentence is in, whatever the rest of the text is.
-const TELLING_LINE: u16 = 2;
-
 /// A language that has less than this part of another's words in a text has none in it, but for such sentences.
 const RARE: u32 = 4;
 
@@ -105,10 +102,13 @@ impl Heard<'_> {
         let most = counts.iter().copied().max().unwrap_or(0);
         let all = self.totals.iter().copied().max().unwrap_or(0);
         let is_told = all >= TOLD || !self.is_short;
+        let leader = self.leader().and_then(|place| counts.get(place)).copied().unwrap_or(0);
         counts.iter().zip(&self.totals).zip(&self.tongues.anywhere).enumerate().filter_map(
             move |(place, ((count, total), anywhere))| {
-                let is_of_text = !is_told || *total > 0 && *total >= all / RARE;
-                let is_of_line = *count >= TELLING_LINE && *count == most;
+                // A sentence without a word of the text's language may be in any that has words in the text.
+                let is_rare = leader > 0 && *total < all / RARE;
+                let is_of_text = !is_told || *total > 0 && !is_rare;
+                let is_of_line = *count > 0 && *count == most;
                 let is_possible = *anywhere || is_of_line || *count >= most / 2 && is_of_text;
                 is_possible.then_some(place)
             },

@@ -165,6 +165,8 @@ impl Work {
         // What is no longer used can be erased as well, and it is no longer used from the first moment on.
         let before = self.names_of(|verb| verb != Verb::Restrict);
         let copies = self.names_of(|verb| verb == Verb::Collect);
+        // What is being carried out, a correction that a person has set too.
+        let all: Vec<&str> = self.kinds().map(|(kind, _)| kind.name.as_str()).collect();
         let (mut held, mut begun) = (Vec::new(), Vec::new());
         let mut visit = self.intake.store.visit(now).await?;
         for (kind, verb) in self.kinds() {
@@ -176,7 +178,7 @@ impl Work {
                     read.min(now).saturating_sub(self.erasure.delay).unwrap_or(Timestamp::MIN)
                 }
             };
-            for job in visit.ready(&kind.name, verb, kinds, &copies, approved_before).await? {
+            for job in visit.ready(&kind.name, verb, kinds, &all, &copies, approved_before).await? {
                 if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
                     visit.end_work(&job, Status::Held, ON_HOLD, None).await?;
                     held.push(job);

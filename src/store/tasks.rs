@@ -340,6 +340,7 @@ impl Visit {
         kind: &str,
         verb: Verb,
         kinds: &[&str],
+        all: &[&str],
         copies: &[&str],
         approved_before: Timestamp,
     ) -> Result<Vec<Job>> {
@@ -357,7 +358,7 @@ impl Visit {
                         AND (e.status <> 'awaiting_proof' OR EXISTS (SELECT 1 FROM messages a
                             WHERE a.id = e.message_id AND a.sender = e.subject AND a.proof IN ('dmarc', 'dkim'))))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
-                        AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?3)))
+                        AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?8)))
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template IN ('copy', 'categories')
                         AND o.state IN ('queued', 'transmitting', 'deferred', 'unknown'))))
                 AND (?7 <> 'correct' OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id))
@@ -370,6 +371,7 @@ impl Visit {
         .bind(verb.destroys())
         .bind(AT_ONCE)
         .bind(verb.name())
+        .bind(serde_json::to_string(all)?)
         .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read which requests may be begun")?;
