@@ -110,8 +110,8 @@ impl Work {
         Ok(told + closed)
     }
 
-    /// The types that systems carry out, in their safe order. Of corrections those alone of which it is known what to
-    /// change: a mail has said so, or a person.
+    /// The types that systems carry out, in their safe order. A correction begins when it is known what to change: a mail
+    /// has said so, or a person.
     fn kinds(&self) -> impl Iterator<Item = (&RequestType, Verb)> {
         self.intake.table.types.iter().filter_map(|kind| Some((kind, kind.verb?)))
     }
@@ -165,8 +165,9 @@ impl Work {
         // What is no longer used can be erased as well, and it is no longer used from the first moment on.
         let before = self.names_of(|verb| verb != Verb::Restrict);
         let copies = self.names_of(|verb| verb == Verb::Collect);
-        // What is being carried out, a correction that a person has set too.
-        let all: Vec<&str> = self.kinds().map(|(kind, _)| kind.name.as_str()).collect();
+        // Of what is being carried out, also a correction that a person has set.
+        let at_work = self.kinds().filter(|(_, verb)| *verb != Verb::Restrict);
+        let at_work: Vec<&str> = at_work.map(|(kind, _)| kind.name.as_str()).collect();
         let (mut held, mut begun) = (Vec::new(), Vec::new());
         let mut visit = self.intake.store.visit(now).await?;
         for (kind, verb) in self.kinds() {
@@ -178,7 +179,7 @@ impl Work {
                     read.min(now).saturating_sub(self.erasure.delay).unwrap_or(Timestamp::MIN)
                 }
             };
-            for job in visit.ready(&kind.name, verb, kinds, &all, &copies, approved_before).await? {
+            for job in visit.ready(&kind.name, verb, kinds, &at_work, &copies, approved_before).await? {
                 if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
                     visit.end_work(&job, Status::Held, ON_HOLD, None).await?;
                     held.push(job);

@@ -327,10 +327,10 @@ async fn due_tasks<'e>(
 
 impl Visit {
     /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
-    /// no earlier request of the same mail that it waits for is open; `kinds` names those. What
-    /// destroys waits besides for what of these is at work for the same person and for their every open request for a
-    /// copy, `copies` names those, and until a server has taken their copy for certain: a copy is made before what it
-    /// copies is erased. Of a request that still awaits its proof that holds where its mail is authenticated: others
+    /// no earlier request of the same mail that it waits for is open; `kinds` names those. What destroys waits besides
+    /// for what is being carried out for the same person, `at_work` names the types, for their every open request for
+    /// a copy, `copies` names those, and until a server has taken their copy for certain: a copy is made before what
+    /// it copies is erased. Of a request that still awaits its proof that holds where its mail is authenticated: others
     /// could put an erasure off in somebody's name. A correction waits until it is certain what to change.
     ///
     /// # Errors
@@ -340,7 +340,7 @@ impl Visit {
         kind: &str,
         verb: Verb,
         kinds: &[&str],
-        all: &[&str],
+        at_work: &[&str],
         copies: &[&str],
         approved_before: Timestamp,
     ) -> Result<Vec<Job>> {
@@ -371,7 +371,7 @@ impl Visit {
         .bind(verb.destroys())
         .bind(AT_ONCE)
         .bind(verb.name())
-        .bind(serde_json::to_string(all)?)
+        .bind(serde_json::to_string(at_work)?)
         .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read which requests may be begun")?;
