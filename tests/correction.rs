@@ -459,6 +459,22 @@ async fn a_person_sets_also_where_no_field_may_be_changed_by_mail_and_says_the_r
 }
 
 #[tokio::test]
+async fn no_erasure_overtakes_what_a_person_has_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, _) = system(folder.path(), "Shop", "verbs = [\"erase\"]\n", "");
+    let mut exchange = Exchange { house: House::with(&format!("{LOCAL}{shop}")).await, next: 1 };
+    exchange.asks(WRONG).await;
+    exchange.answers("YES").await;
+    exchange.sets(&[("name", "Jane Doe")]).await.unwrap();
+    assert_eq!((exchange.work().await, exchange.status().await.as_str()), (0, "executing"));
+    exchange.asks("Please delete all my personal data.").await;
+    exchange.answers("YES").await;
+    let later = start() + SignedDuration::from_hours(48);
+    exchange.house.work.pass(later, Some(later), &Stop::never()).await.unwrap();
+    assert_eq!(exchange.statuses().await, ["executing", "approved"]);
+}
+
+#[tokio::test]
 async fn what_is_changed_between_setting_and_doing_is_for_a_person() {
     let mut exchange = Exchange::with(LOCAL).await;
     exchange.asks(WRONG).await;
@@ -486,6 +502,7 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
     refused(&exchange, &name, "is held: approve it first").await;
     exchange.hand(Verb::Approve { proof: None, subject: None }).await.unwrap();
     refused(&exchange, &[name[0], ("name", "Joan")], "it is set twice").await;
+    refused(&exchange, &[name[0], ("Name", "Joan")], "it is set twice").await;
     refused(&exchange, &[name[0], ("password", "x")], "never leaves by mail").await;
     refused(&exchange, &[name[0], ("legal_hold", "no")], "never leaves by mail").await;
     exchange.sets(&name).await.unwrap();

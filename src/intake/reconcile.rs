@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::origin::Origin;
 use super::{Intake, identity_of, uid};
@@ -43,10 +43,22 @@ impl Intake {
         for mailbox in mailboxes {
             let name = mailbox.name().to_owned();
             let done = match &mut *mailbox {
-                Mailbox::Imap(imap) => match self.reconcile_imap(imap, &name, &mut all, stop).await {
-                    Ok(()) if !stop.is_asked() => self.reconcile_replies(imap, &name).await,
-                    done => done,
-                },
+                Mailbox::Imap(imap) => {
+                    let done = self.reconcile_imap(imap, &name, &mut all, stop).await;
+                    // What is missing here is missing tomorrow as well; that every mail is accounted for is told
+                    // nevertheless.
+                    if done.is_ok()
+                        && !stop.is_asked()
+                        && let Err(error) = self.reconcile_replies(imap, &name).await
+                    {
+                        warn!(
+                            mailbox = name,
+                            error = format!("{error:#}"),
+                            "replies of unknown fate could not be looked for among sent mail"
+                        );
+                    }
+                    done
+                }
                 Mailbox::Maildir(maildir) => self.reconcile_maildir(maildir, &name, &mut all, stop).await,
             };
             mailbox.close().await;

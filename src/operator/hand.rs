@@ -16,7 +16,7 @@ use crate::cli::One;
 use crate::clock::{Clock, Facts, written};
 use crate::config::{Config, ProofConfig};
 use crate::copy::Withheld;
-use crate::correction::Edit;
+use crate::correction::{Edit, spoken};
 use crate::daemon;
 use crate::decide::{Answer, CONFIRM, Planned, Proven, UNCLEAR};
 use crate::evidence::Proof;
@@ -647,7 +647,9 @@ impl Hand<'_> {
         let mut changes: Vec<Edit> = Vec::with_capacity(set.len());
         for (field, new) in set {
             let wrong = match () {
-                () if changes.iter().any(|change| change.field == *field) => "it is set twice",
+                () if changes.iter().any(|change| spoken(&change.field) == spoken(field)) => {
+                    "it is set twice"
+                }
                 () if self.tools.withheld.is(field) => {
                     "what stands in such a field never leaves by mail, and the person is told what was changed. Change it by hand, and complete the request without --set"
                 }
