@@ -1,8 +1,9 @@
 //! In which languages a text may be, line by line, by their commonest words.
 //!
 //! To look for every phrase of every language in every sentence would cost most of the time that reading a
-//! mail takes. A language is left out where its words are missing: in a text that has many more of another, and
-//! in a sentence in which another language has more than twice as many. In doubt it is not left out.
+//! mail takes. A language is left out of a sentence in which another has more than twice as many of its words; and
+//! of one without a word of it, where the text as a whole has none either, or few beside those of another. A sentence
+//! without a word of any language is evidence against none, and may be in all: a heading, a name, or a curt wish.
 
 use std::collections::HashMap;
 
@@ -12,14 +13,16 @@ use crate::text::{fold, is_unspaced};
 /// A text with fewer common words than this, of the language that has the most, tells nothing.
 const TELLING: u32 = 3;
 
-/// A language that has less than this part of another's words in a text has none in it, but for such sentences.
+/// A text shorter than this (bytes) tells nothing as a whole.
+const SHORT: usize = 160;
+
+/// A language with less than this part of the words that the text's language has is left out of sentences in which that
+/// has a word and it has none.
 const RARE: u32 = 4;
 
-/// So many of one language in all of a short text leave out those that have none.
-const TOLD: u32 = 2;
-
-/// A text shorter than this (bytes), with fewer, tells nothing as a whole.
-const SHORT: usize = 160;
+/// So many sentences without a word of any language are looked at in all; a mail that has more is made of something else
+/// than sentences. Nor is one that is as long as [`SHORT`] without such a word.
+const MOST_WORDLESS: usize = 50;
 
 /// The commonest words of every language.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub struct Heard<'a> {
     counts: Vec<u16>,
     /// The same for the whole text.
     totals: Vec<u32>,
+    /// The lines that may be in any language, in order.
+    wordless: Vec<usize>,
     is_short: bool,
 }
 
@@ -69,7 +74,8 @@ impl Tongues {
         let languages = self.codes.len();
         let mut counts = Vec::new();
         let mut totals = vec![0; languages];
-        for line in text.split('\n') {
+        let mut wordless = Vec::new();
+        for (number, line) in text.split('\n').enumerate() {
             let from = counts.len();
             counts.resize(from + languages, 0);
             // Where no blanks divide words, the single signs have to tell.
@@ -88,8 +94,12 @@ impl Tongues {
                     }
                 }
             }
+            let has_word = counts.iter().skip(from).any(|count| *count > 0);
+            if !has_word && line.len() < SHORT && wordless.len() < MOST_WORDLESS && !line.is_empty() {
+                wordless.push(number);
+            }
         }
-        Heard { tongues: self, counts, totals, is_short: text.len() < SHORT }
+        Heard { tongues: self, counts, totals, wordless, is_short: text.len() < SHORT }
     }
 }
 
@@ -100,16 +110,15 @@ impl Heard<'_> {
         let counts = self.counts.get(line * languages..).unwrap_or_default();
         let counts = counts.get(..languages).unwrap_or_default();
         let most = counts.iter().copied().max().unwrap_or(0);
-        let all = self.totals.iter().copied().max().unwrap_or(0);
-        let is_told = all >= TOLD || !self.is_short;
-        let leader = self.leader().and_then(|place| counts.get(place)).copied().unwrap_or(0);
+        let is_wordless = self.wordless.binary_search(&line).is_ok();
+        let leader = self.leader();
+        let all = leader.and_then(|place| self.totals.get(place)).copied().unwrap_or(0);
+        let has_leaders = leader.and_then(|place| counts.get(place)).is_some_and(|count| *count > 0);
         counts.iter().zip(&self.totals).zip(&self.tongues.anywhere).enumerate().filter_map(
             move |(place, ((count, total), anywhere))| {
-                // A sentence without a word of the text's language may be in any that has words in the text.
-                let is_rare = leader > 0 && *total < all / RARE;
-                let is_of_text = !is_told || *total > 0 && !is_rare;
-                let is_of_line = *count > 0 && *count == most;
-                let is_possible = *anywhere || is_of_line || *count >= most / 2 && is_of_text;
+                let is_of_text = *total > 0 && !(has_leaders && *total < all / RARE);
+                let may_be = *count > 0 || self.is_short || is_of_text;
+                let is_possible = *anywhere || is_wordless || *count >= most / 2 && may_be;
                 is_possible.then_some(place)
             },
         )
@@ -156,5 +165,32 @@ mod tests {
         assert_eq!(heard.language(), None);
         assert_eq!(tongues.listen("ich bitte sie und ich habe nicht mit der post").language(), Some("de"));
         assert_eq!(tongues.listen("").possible(0).count(), tongues.codes.len());
+    }
+
+    #[test]
+    fn a_sentence_in_another_language_than_the_rest_is_looked_at_in_it() {
+        let tongues = Tongues::new(&Table::load(None).unwrap().languages);
+        let is_possible = |text: &str, line: usize, code: &str| {
+            let heard = tongues.listen(&fold(text));
+            heard.possible(line).any(|it| tongues.codes.get(it).is_some_and(|it| it == code))
+        };
+        let prose = "Wir waren auf der Messe und haben uns \u{fc}ber die Maschinen gefreut, die es dort gab\n\
+                     Der Stand war gut besucht und die Kollegen haben mit vielen Leuten gesprochen\n\
+                     Am Abend sind wir noch in die Stadt gegangen und haben dort zusammen gegessen\n";
+        for (wish, code) in [
+            ("Supprimez mes donn\u{e9}es", "fr"),
+            ("Slet min konto", "da"),
+            ("Verwijder mijn gegevens", "nl"),
+            ("Удалите мои данные", "ru"),
+            ("退订", "zh"),
+            ("Newsletter cancellation", "en"),
+        ] {
+            assert!(is_possible(&format!("{prose}{wish}"), 3, code), "{wish}");
+            // Of the sentences around it that tells nothing.
+            assert!(code == "en" || !is_possible(&format!("{prose}{wish}"), 1, code), "{wish}");
+        }
+        for (wish, code) in [("Konto l\u{f6}schen", "de"), ("Cancellazione dati personali", "it")] {
+            assert!(is_possible(&format!("{wish}\nThank you for the help"), 0, code), "{wish}");
+        }
     }
 }
