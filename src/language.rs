@@ -72,21 +72,22 @@ pub fn expand(words: &Words, pattern: &str) -> Result<String, String> {
 }
 
 /// `pattern` with a sign in the place of each class of `words`: [`MARKS`], in the order of their names. `None` where
-/// they are too many, or one is none.
+/// `words` are too many for it, or have no class that `pattern` names.
 pub fn marked(words: &Words, pattern: &str) -> Option<String> {
-    let mark = |place: usize| MARKS.clone().nth(place).map(String::from).unwrap_or_default();
-    let marked = replace_classes(words, pattern, |place, _| mark(place)).ok()?;
+    let mark = |name: &str| MARKS.clone().zip(words.keys()).find(|(_, known)| *known == name);
+    let mark = |name: &str| mark(name).map(|(mark, _)| mark.to_string()).unwrap_or_default();
+    let marked = replace_classes(words, pattern, |name, _| mark(name)).ok()?;
     (words.len() <= MARKS.count()).then(|| marked.unwrap_or_else(|| pattern.to_owned()))
 }
 
 /// Signs that no pattern and no folded text has a use for: of the private use area (Unicode 3.4, 23.5).
 pub const MARKS: std::ops::RangeInclusive<char> = '\u{e000}'..='\u{e0ff}';
 
-/// `pattern` with what `with` says, by place and content, in the place of each class; `None` when there is none in it.
+/// `pattern` with what `with` says, by name and content, in the place of each class; `None` when there is none in it.
 fn replace_classes(
     words: &Words,
     pattern: &str,
-    with: impl Fn(usize, &str) -> String,
+    with: impl Fn(&str, &str) -> String,
 ) -> Result<Option<String>, String> {
     let mut pieces = pattern.split('<');
     let mut replaced = pieces.next().unwrap_or_default().to_owned();
@@ -100,12 +101,11 @@ fn replace_classes(
             replaced.push_str(piece);
             continue;
         };
-        let Some((place, (_, content))) = words.iter().enumerate().find(|(_, (known, _))| *known == name)
-        else {
+        let Some(content) = words.get(name) else {
             return Err(format!("there is no class of words <{name}> in this language"));
         };
         any = true;
-        replaced.push_str(&with(place, content));
+        replaced.push_str(&with(name, content));
         replaced.push_str(rest);
     }
     Ok(any.then_some(replaced))

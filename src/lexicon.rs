@@ -35,14 +35,14 @@ pub struct Phrase {
     pub is_own: bool,
     /// Whether its type may be put as a question, a condition or a report.
     any_mood: bool,
+    /// See [`Lexicon::denies`].
+    denies: OnceLock<bool>,
 }
 
 /// The patterns of one language: the phrases of every type, and behind them the guards.
 pub struct Lexicon {
     /// The language.
     pub code: String,
-    /// Its classes of words.
-    words: Arc<Words>,
     phrases: Vec<Phrase>,
     guards: Guards,
     /// Where they begin among the patterns of all languages, and how many they are.
@@ -126,11 +126,12 @@ impl Lexicon {
                 name: phrase.name.clone(),
                 is_own: phrase.is_own,
                 any_mood: table.types.get(phrase.kind).is_some_and(|kind| kind.any_mood),
+                denies: OnceLock::new(),
             });
         }
         let guards = Guards::new(language, &words, first, sources);
         let count = sources.len() - first;
-        Some(Self { code: code.clone(), words, phrases, guards, first, count, literals: OnceLock::new() })
+        Some(Self { code: code.clone(), phrases, guards, first, count, literals: OnceLock::new() })
     }
 
     /// Begins to look through a text. `order` is this language's place among all.
@@ -142,10 +143,11 @@ impl Lexicon {
 
     /// What the patterns need.
     fn collect(&self, shelf: &Shelf) -> Literals {
-        let phrases = (0..self.count).filter_map(|place| shelf.phrase(self.first + place));
-        let mut collector = Collector::new(&self.words);
-        for (place, phrase) in phrases.enumerate() {
-            collector.add(&phrase.text, place < self.phrases.len() || self.guards.is_of_mail(place));
+        let sources = shelf.phrases(self.first..self.first + self.count);
+        let no_words = Words::new();
+        let mut collector = Collector::new(sources.first().map_or(&no_words, |source| &source.words));
+        for (place, source) in sources.iter().enumerate() {
+            collector.add(&source.text, place < self.phrases.len() || self.guards.is_of_mail(place));
         }
         collector.finish()
     }
@@ -166,8 +168,12 @@ impl Lexicon {
     /// Whether the pattern of the phrase at `index` speaks of a denial, which then is part of the wish ("no more
     /// mail").
     fn denies(&self, shelf: &Shelf, index: usize) -> bool {
-        let pattern = shelf.phrase(self.first + index).map(Source::pattern).unwrap_or_default();
-        self.matches(shelf, &self.guards.inside, pattern.as_bytes(), |_| true)
+        let speaks_of_one = || {
+            let pattern = shelf.phrases(self.first + index..self.first + index + 1).first()?.pattern()?;
+            Some(self.matches(shelf, &self.guards.inside, pattern.as_bytes(), |_| true))
+        };
+        let phrase = self.phrases.get(index);
+        phrase.is_some_and(|phrase| *phrase.denies.get_or_init(|| speaks_of_one().unwrap_or(false)))
     }
 
     /// The guard that takes the phrase at `index` its force at `place` of `text`, if one does. `may` says
@@ -237,7 +243,7 @@ impl<'a> Search<'a> {
     /// Looks for what may reach over the ends of lines, when all have been looked through.
     pub fn end(mut self, shelf: &Shelf, text: &str, finds: &mut Finds<'a>) {
         let mut across = std::mem::take(&mut self.across);
-        across.sort_unstable_by_key(|(pattern, lines)| (*pattern, lines.start));
+        across.sort_unstable_by_key(|(pattern, lines)| (*pattern, lines.start, lines.end));
         let next_to = |one: &(u32, Range<usize>), next: &(u32, Range<usize>)| {
             one.0 == next.0 && next.1.start <= one.1.end
         };

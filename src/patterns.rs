@@ -188,9 +188,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// Its pattern. A phrase that was checked names no class that is not there.
-    pub fn pattern(&self) -> String {
-        pattern(&expand(&self.words, &self.text).unwrap_or_default())
+    /// Its pattern; `None` where it names a class that is not there, which a phrase that was checked does not.
+    pub fn pattern(&self) -> Option<String> {
+        Some(pattern(&expand(&self.words, &self.text).ok()?))
     }
 }
 
@@ -228,9 +228,9 @@ impl Shelf {
         Self { phrases, kept: Mutex::default() }
     }
 
-    /// The phrase at `place`.
-    pub fn phrase(&self, place: usize) -> Option<&Source> {
-        self.phrases.get(place)
+    /// The phrases at these places.
+    pub fn phrases(&self, places: Range<usize>) -> &[Source] {
+        self.phrases.get(places).unwrap_or_default()
     }
 
     /// The pattern at `place`; `None` where there is none.
@@ -240,7 +240,7 @@ impl Shelf {
             return Some(Arc::clone(&kept.engine));
         }
         let phrase = self.phrases.get(place)?.clone();
-        let set = Set::compile(std::iter::once(phrase.pattern().as_str()))?;
+        let set = Set::compile(std::iter::once(phrase.pattern()?.as_str()))?;
         let engine = Arc::new(Engine { phrase, set, finder: OnceLock::new() });
         let mut kept = locked(&self.kept);
         if taken(&kept) > MOST_BYTES {
@@ -271,7 +271,7 @@ impl Engine {
         if !self.is_match(text) {
             return Vec::new();
         }
-        let finder = self.finder.get_or_init(|| Finder::compile(&self.phrase.pattern()));
+        let finder = self.finder.get_or_init(|| Finder::compile(&self.phrase.pattern()?));
         finder.as_ref().map(|finder| finder.places(text, most)).unwrap_or_default()
     }
 

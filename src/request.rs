@@ -298,24 +298,40 @@ impl Table {
             read_folder(&folder.join("concepts"), "concepts/", &mut files)?;
         }
         let mut table = Self::parse(files)?;
-        if folder.is_some() {
-            // Whoever adds a phrase copies the file: the others in it are as they were.
-            let built_in = Self::parse(built_in())?;
-            let known: HashSet<_> = built_in.phrases().collect();
-            let is_known: Vec<bool> = table.phrases().map(|phrase| known.contains(&phrase)).collect();
-            for (phrase, is_known) in table.phrases.iter_mut().zip(is_known) {
-                phrase.is_own &= !is_known;
-            }
+        if table.phrases.iter().any(|phrase| phrase.is_own) {
+            table.disown(&Self::parse(built_in())?);
         }
         Ok(table)
     }
 
-    /// Every phrase: the name of its type, the classes of words of its language, and what it says.
-    fn phrases(&self) -> impl Iterator<Item = (&str, &Words, &str)> {
-        self.phrases.iter().filter_map(|phrase| {
-            let (_, language) = self.languages.get(phrase.language)?;
-            Some((self.types.get(phrase.kind)?.name.as_str(), &language.words, &*phrase.text))
-        })
+    /// Whoever adds a phrase copies the file: the others in it, which are in `built_in` too, are as they were.
+    fn disown(&mut self, built_in: &Self) {
+        let own = |phrase: &Phrase| phrase.is_own.then(|| self.spelt_out(phrase)).flatten();
+        let own: Vec<Option<(&str, &str, String)>> = self.phrases.iter().map(own).collect();
+        let places: HashSet<(&str, &str)> =
+            own.iter().flatten().map(|(kind, code, _)| (*kind, *code)).collect();
+        let copied = built_in
+            .phrases
+            .iter()
+            .filter(|phrase| built_in.place_of(phrase).is_some_and(|place| places.contains(&place)));
+        let copied: HashSet<(&str, &str, String)> = copied.filter_map(|it| built_in.spelt_out(it)).collect();
+        let is_copied: Vec<bool> =
+            own.iter().map(|it| it.as_ref().is_some_and(|it| copied.contains(it))).collect();
+        for (phrase, is_copied) in self.phrases.iter_mut().zip(is_copied) {
+            phrase.is_own &= !is_copied;
+        }
+    }
+
+    /// The name of a phrase's type and the code of its language.
+    fn place_of(&self, phrase: &Phrase) -> Option<(&str, &str)> {
+        Some((&self.types.get(phrase.kind)?.name, &self.languages.get(phrase.language)?.0))
+    }
+
+    /// The same, and what it says with its classes of words written out.
+    fn spelt_out(&self, phrase: &Phrase) -> Option<(&str, &str, String)> {
+        let (kind, code) = self.place_of(phrase)?;
+        let (_, language) = self.languages.get(phrase.language)?;
+        Some((kind, code, expand(&language.words, &phrase.text).ok()?))
     }
 
     /// Builds the table of `files`, by relative path.
@@ -347,24 +363,23 @@ impl Table {
             }
             None => Laws::default(),
         };
-        let concepts = resolve_concepts(concepts, &languages)?;
+        let known = concept::names(concepts.iter().map(|(_, file, _)| file));
         let learned = match files.get(LEARNED) {
             Some(RuleFile { shown, text, is_sound }) => {
-                let known = concept::names(concepts.iter().map(|(_, file)| file.as_ref()));
-                let learned = Learned::parse(shown, text, &names, &known, *is_sound)?;
-                check_concepts(&files, &learned, &known)?;
-                learned
+                Learned::parse(shown, text, &names, &known, *is_sound)?
             }
             None => Learned::default(),
         };
+        let concepts = resolve_concepts(concepts, &languages, &learned, &known)?;
         let mut table = Self { types: Vec::new(), languages, phrases: Vec::new(), laws, concepts, learned };
-        let no_words = Words::new();
         for (kind, (name, row, shown, text, is_sound)) in rows.into_iter().enumerate() {
             let over = resolve(&row.over, &names, shown, text)?;
             let folded = |list: Vec<String>| list.iter().map(|word| text::fold(word)).collect();
             let by_hand = row.by_hand.into_iter().map(|(code, list)| (code, folded(list))).collect();
             for (code, phrases) in &row.phrases {
-                let Some(language) = table.languages.iter().position(|(known, _)| known == code) else {
+                let Some((language, (_, LanguageFile { words, .. }))) =
+                    table.languages.iter().enumerate().find(|(_, (known, _))| known == code)
+                else {
                     return Err(FileError {
                         file: shown.clone(),
                         line: line_of(text, &["phrases", code]),
@@ -385,9 +400,7 @@ impl Table {
                         let level = strength.name();
                         let path = ["phrases", code, level];
                         if !is_sound {
-                            let words = table.languages.get(language).map(|(_, file)| &file.words);
-                            let words = words.unwrap_or(&no_words);
-                            check_pattern(phrase, words, shown, text, &path, index, is_sound)?;
+                            check_pattern(phrase, words, shown, text, &path, index)?;
                         }
                         table.phrases.push(Phrase {
                             kind,
@@ -452,35 +465,6 @@ fn built_in() -> BTreeMap<String, RuleFile> {
     BuiltIn::iter().filter_map(|path| Some((path.to_string(), file(&path)?))).collect()
 }
 
-/// Whether something was learned of every concept that the operator's files have: a name that is spelt in another way
-/// would say nothing.
-fn check_concepts(
-    files: &BTreeMap<String, RuleFile>,
-    learned: &Learned,
-    known: &[String],
-) -> Result<(), FileError> {
-    for (path, RuleFile { shown, text, .. }) in files.iter().filter(|(_, file)| !file.is_sound) {
-        if !path.starts_with("concepts/") {
-            continue;
-        }
-        let concepts: ConceptFile = parse_toml(shown, text)?;
-        let is_learned = |name: &str| {
-            let place = known.iter().position(|it| it == name);
-            place.and_then(|place| u8::try_from(place).ok()).is_some_and(|concept| learned.knows(concept))
-        };
-        if let Some(name) = concepts.keys().find(|name| !is_learned(name)) {
-            return Err(FileError {
-                file: shown.clone(),
-                line: line_of(text, &[name]),
-                message: format!(
-                    "{name}: nothing was learned of this concept, so it would say nothing; correct the name, or take it out"
-                ),
-            });
-        }
-    }
-    Ok(())
-}
-
 /// Adds the .toml files of `folder` under their path in the table; a missing folder adds nothing
 /// below `languages/`, and is a mistake at the top.
 fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, RuleFile>) -> Result<(), FileError> {
@@ -506,10 +490,13 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, RuleFil
     Ok(())
 }
 
-/// The files of concepts by the index of their language.
+/// The files of concepts by the index of their language. `known` are the names of all concepts; of one of the operator's
+/// nothing was learned where its name is spelt in another way, and it would say nothing.
 fn resolve_concepts(
     files: Vec<(String, ConceptFile, &RuleFile)>,
     languages: &[(String, LanguageFile)],
+    learned: &Learned,
+    known: &[String],
 ) -> Result<Vec<(usize, Arc<ConceptFile>)>, FileError> {
     let mut names = BTreeSet::new();
     let mut resolved = Vec::new();
@@ -533,6 +520,16 @@ fn resolve_concepts(
                 format!("there is no rules/languages/{code}.toml; add one or correct the file's name");
             return wrong(&[], message);
         };
+        let is_learned = |name: &str| {
+            let place = known.iter().position(|it| it == name).and_then(|place| u8::try_from(place).ok());
+            place.is_some_and(|concept| learned.knows(concept))
+        };
+        if let Some(name) = concepts.keys().find(|name| !is_sound && !is_learned(name)) {
+            let message = format!(
+                "{name}: nothing was learned of this concept, so it would say nothing; correct the name, or take it out"
+            );
+            return wrong(&[name], message);
+        }
         resolved.push((language, Arc::new(concepts)));
     }
     Ok(resolved)
@@ -639,14 +636,23 @@ fn check_language(
     ];
     for (path, list) in lists {
         for (index, phrase) in list.iter_mut().enumerate() {
-            *phrase = check_pattern(phrase, words, file, text, path, index, is_sound)?;
+            // Guards are written out when they are compiled, as phrases are.
+            let is_guard = path.first() == Some(&"guards");
+            let spelt_out = match is_sound {
+                true if is_guard => None,
+                true => expand(words, phrase).ok(),
+                false => Some(check_pattern(phrase, words, file, text, path, index)?),
+            };
+            if let Some(spelt_out) = spelt_out.filter(|_| !is_guard) {
+                *phrase = spelt_out;
+            }
         }
     }
     Ok(())
 }
 
 /// Writes a pattern's classes of words out, and checks that it can be compiled and does not match
-/// everything, unless that is known.
+/// everything.
 fn check_pattern(
     phrase: &str,
     words: &Words,
@@ -654,7 +660,6 @@ fn check_pattern(
     text: &str,
     path: &[&str],
     index: usize,
-    is_sound: bool,
 ) -> Result<String, FileError> {
     let position = index.to_string();
     let full: Vec<&str> = path.iter().copied().chain([position.as_str()]).collect();
@@ -664,9 +669,6 @@ fn check_pattern(
         message: format!("{}, entry {}: {message}", path.join("."), index + 1),
     };
     let phrase = expand(words, phrase).map_err(&wrong)?;
-    if is_sound {
-        return Ok(phrase);
-    }
     let hir = patterns::check(&text::pattern(&phrase))
         .map_err(|error| wrong(format!("is not a pattern: {}", last_line(&error))))?;
     match hir.properties().minimum_len() {
