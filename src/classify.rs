@@ -3,8 +3,8 @@
 //! A phrase counts where it stands: in its sentence, unless that sentence denies it, asks about it,
 //! supposes it or reports it. The same words speak for one type: "delete the data you hold about me"
 //! asks for no copy of it. What a type's phrases weigh together with what was learned of the mail's concepts
-//! is its confidence; a type acts only above its own threshold. Whatever is left over is a person's to read, and so is what the mail as a
-//! whole makes doubtful: a wish on somebody else's behalf, or one that is taken back.
+//! is its confidence; a type acts only above its own threshold. Whatever is left over is a person's to read, and
+//! so is what the mail as a whole makes doubtful: a wish on somebody else's behalf, or one that is taken back.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -112,7 +112,7 @@ struct Kind {
     alone: bool,
     yields: bool,
     urgent: bool,
-    /// An opt-out: done at once, whatever else is in the mail.
+    /// An opt-out: done at once, whatever else is asked for for certain.
     opts_out: bool,
     any_mood: bool,
     no_trade: bool,
@@ -209,7 +209,7 @@ const UNLIKELY: f64 = 0.1;
 const WORTH_A_LOOK: f64 = 0.15;
 /// What was only learned has to be so likely where something else is certain.
 const BESIDE_CERTAIN: f64 = 0.8;
-/// And so likely for a person to have a look.
+/// And so likely for a person to have a look, where no certain phrase says it.
 const BESIDE_DOUBT: f64 = 0.75;
 /// A sentence and those beside it.
 const BESIDE: usize = 3;
@@ -454,10 +454,9 @@ impl Classifier {
             .into_iter()
             .partition(|found| found.basis > Basis::Learned || found.finding.confidence >= least);
         // What a certain phrase says is not made unlikely by what else is asked for.
-        let left = rest.into_iter().filter(|found| {
-            found.standing == Standing::Doubted
-                || found.standing == Standing::Unsure && found.finding.is_certain()
-        });
+        let left = rest
+            .into_iter()
+            .filter(|found| found.standing == Standing::Doubted || found.finding.is_certain());
         let mut besides: Vec<Found> = besides.into_iter().chain(left).collect();
         besides.retain(|found| self.may_be_asked_besides(found));
         let (kept, is_alone) = self.choose(sure);
@@ -487,7 +486,7 @@ impl Classifier {
     fn may_be_asked_besides(&self, found: &Found) -> bool {
         let kind = self.kinds.get(found.index);
         let is_likely = found.finding.is_certain() || found.finding.confidence >= BESIDE_DOUBT;
-        kind.is_some_and(|kind| !kind.yields && !kind.alone) && is_likely
+        kind.is_some_and(|kind| !kind.yields && (!kind.alone || kind.urgent)) && is_likely
     }
 
     /// Which of several sure findings count, and whether one stands for the whole mail.
@@ -802,16 +801,25 @@ mod tests {
         let kinds = |text: &str| -> Vec<String> {
             verdict(text).candidates().iter().map(|found| found.kind.clone()).collect()
         };
-        for text in [
-            "Please unsubscribe me from the newsletter. Delete my account.",
-            "Bitte keine Werbung mehr. Löschen Sie mein Konto.",
-            "Please restrict the processing of my data until the accuracy is verified. Kindly also unsubscribe me.",
+        let besides = "unclear: something else may be asked for, too";
+        for (text, both) in [
+            ("Please unsubscribe me from the newsletter. Delete my account.", ["opt_out", "cancel_account"]),
+            ("Bitte keine Werbung mehr. Löschen Sie mein Konto.", ["opt_out", "cancel_account"]),
+            (
+                "Please restrict the processing of my data until the accuracy is verified. Kindly also unsubscribe me.",
+                ["restriction", "opt_out"],
+            ),
+            // What makes a mail a child's is not lost either.
+            ("Please unsubscribe me from the newsletter. COPPA.", ["opt_out", "child_data"]),
+            (&format!("{asked} Do not close my account."), ["opt_out", "access"]),
         ] {
-            assert_eq!(kinds(text).len(), 2, "{text}: {}", found(text));
+            assert_eq!(
+                (found(text).as_str(), kinds(text)),
+                (besides, both.map(str::to_owned).to_vec()),
+                "{text}"
+            );
         }
-        for text in [asked.to_owned(), format!("{asked} Do not close my account.")] {
-            assert_eq!(kinds(&text), ["opt_out", "access"], "{text}: {}", found(&text));
-        }
+        assert_eq!(found(asked), "opt_out access");
         let reminder = "Reminder\nI wait for the answer to the request of May. The month passed, no reply came. Who \
                         is your DPO?";
         assert!(!verdict(reminder).candidates().is_empty());
@@ -827,6 +835,14 @@ mod tests {
         let table = Table::load(Some(folder.path())).unwrap();
         let own: Vec<&str> = table.phrases.iter().filter(|it| it.is_own).map(|it| it.text.as_ref()).collect();
         assert_eq!(own, ["no more pigeons"]);
+        // Nor does a class of words that no other phrase names.
+        let copied = std::fs::read_to_string("rules/languages/en.toml").unwrap();
+        let more = copied.replacen("[words]\n", "[words]\nzzz = 'foo'\n", 1);
+        assert_ne!(copied, more);
+        std::fs::create_dir(folder.path().join("languages")).unwrap();
+        std::fs::write(folder.path().join("languages/en.toml"), more).unwrap();
+        let table = Table::load(Some(folder.path())).unwrap();
+        assert_eq!(table.phrases.iter().filter(|it| it.is_own).count(), 1);
     }
 
     #[test]
