@@ -113,7 +113,7 @@ struct Seen {
 pub struct Candidate {
     /// The pattern.
     pub pattern: u32,
-    /// It may reach over so many ends of lines, in either direction; `None` is over more than [`MOST_LINES`].
+    /// It may reach over so many ends of lines, in either direction; `None` is over more than `MOST_LINES`.
     pub lines: Option<u32>,
 }
 
