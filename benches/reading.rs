@@ -123,6 +123,14 @@ fn shapes(letters: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
     for (part, words) in text.as_bytes().chunks(SIZE).enumerate() {
         shapes.push((format!("corpus, part {part}"), filled(&String::from_utf8_lossy(words))));
     }
+    // Letters without an end of a sentence in them.
+    for file in std::fs::read_dir("tests/letters").expect("the letters").flatten() {
+        let text = std::fs::read_to_string(file.path()).expect("letters");
+        let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+        let mut sentence = words.collect::<Vec<_>>().join(" ");
+        sentence.truncate(sentence.floor_char_boundary(SIZE));
+        shapes.push((format!("{} as one sentence", file.file_name().display()), filled(&sentence)));
+    }
     let deep = |open: &str, count: usize| mail("text/html", &format!("{}delete my data", open.repeat(count)));
     for open in
         ["<div>", "<blockquote>", "<table><tr><td>", "<b style='a:b'>", "<p", "<!--", "&amp", "<a b=\"&lt;"]

@@ -17,8 +17,15 @@ use crate::request::{Strength, Table};
 const PLACES_EACH: usize = 20;
 const MOST_PLACES: usize = 500;
 
+/// A sentence longer than this (bytes) is looked through for no guard: one of 64 KB would be from end to end for each
+/// phrase in it. That the words of a guard are somewhere in it is enough.
+const LONG: usize = 4000;
+
 /// The guard of a phrase that is denied.
 const NEGATED: &str = "negated";
+
+/// The guard of a phrase in such a sentence.
+const UNTOLD: &str = "in too long a sentence";
 
 /// What guards of a whole mail say: of [`crate::language::Guards::others`], and of `retracted`.
 const MAIL_GUARDS: [&str; 2] = ["it may be about somebody else", "a wish and its withdrawal"];
@@ -189,6 +196,9 @@ impl Lexicon {
         // In bytes: a phrase may end within a letter of several.
         let text = text.as_bytes();
         let around = sentence(text, &place);
+        if around.len() > LONG && self.guards.of_sentence().any(may) {
+            return Some(UNTOLD);
+        }
         let before = text.get(around.start..place.start)?;
         let after = text.get(place.end..around.end)?;
         let sentence = text.get(around)?;
@@ -418,6 +428,12 @@ impl Guards {
             mail: [take(&guards.others), take(&guards.retracted)],
             trade: take(&guards.trade),
         }
+    }
+
+    /// Those of a sentence.
+    fn of_sentence(&self) -> impl Iterator<Item = usize> {
+        let around = self.before.iter().chain(&self.sentence).map(|(_, guards)| guards.clone());
+        around.chain([self.after.clone(), self.inside.clone()]).flatten()
     }
 
     /// Whether the pattern at `place` is a guard of the whole mail.
