@@ -6,14 +6,15 @@
 //! weights.
 //!
 //! `--apart` learns nothing of every third letter and tells on standard error what phrases and weights together make
-//! of those. `--features` prints the features instead, a mail a line: name, disposition, types and features, with tabs
+//! of those. `--judge` learns nothing either: it tells the same of all mails as the rules read them, and prints
+//! each that is read otherwise than it should be, and on what grounds. `--rules FOLDER` reads by the files of that folder, over the built-in ones. `--features` prints the features instead, a mail a line: name, disposition, types and features, with tabs
 //! between them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use privacyd::classify::Classifier;
+use privacyd::classify::{Classifier, Ground};
 use privacyd::concept;
 use privacyd::decide::{Letter, Understanding};
 use privacyd::learned::{Feature, Learned, scale};
@@ -70,18 +71,28 @@ struct Lesson {
 }
 
 fn main() -> Result<()> {
-    let (mut prints_features, mut keeps_apart) = (false, false);
+    let (mut prints_features, mut keeps_apart, mut only_judges) = (false, false, false);
     let mut mails = Vec::new();
-    for argument in std::env::args().skip(1) {
+    let mut rules = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--features" => prints_features = true,
             "--apart" => keeps_apart = true,
+            "--judge" => only_judges = true,
+            "--rules" => rules = arguments.next().map(PathBuf::from),
             folder => collect(Path::new(folder), &mut mails)?,
         }
     }
-    let mut table = Table::load(None)?;
+    let mut table = Table::load(rules.as_deref())?;
+    // As if they were built in.
+    table.phrases.iter_mut().for_each(|phrase| phrase.is_own = false);
     let classifier = Classifier::new(&table);
     let reader = Reader::new(&table, &[]);
+    if only_judges {
+        judge(&reader, mails.iter(), true);
+        return Ok(());
+    }
     let mut read: Vec<(Vec<Feature>, &Expectation)> = Vec::new();
     for mail in mails.iter().filter(|mail| !(keeps_apart && mail.is_apart)) {
         let Understanding::Read(letter) = reader.read(&mail.bytes) else { continue };
@@ -106,7 +117,7 @@ fn main() -> Result<()> {
         let types: Vec<String> = table.types.iter().map(|kind| kind.name.clone()).collect();
         let concepts = concept::names(table.concepts.iter().map(|(_, file)| file.as_ref()));
         table.learned = Learned::parse("what was learned", &weights, &types, &concepts, false)?;
-        judge(&Reader::new(&table, &[]), mails.iter().filter(|mail| mail.is_apart));
+        judge(&Reader::new(&table, &[]), mails.iter().filter(|mail| mail.is_apart), false);
     }
     Ok(())
 }
@@ -230,8 +241,9 @@ fn learn(lessons: &[Lesson], features: usize, kind: &str) -> Vec<f64> {
     weights
 }
 
-/// Tells how `mails` are read: how often each outcome is, over all and in each language.
-fn judge<'a>(reader: &Reader, mails: impl Iterator<Item = &'a Mail>) {
+/// Tells how `mails` are read: how often each outcome is, over all and in each language, and which are read wrongly if
+/// that `is_told`.
+fn judge<'a>(reader: &Reader, mails: impl Iterator<Item = &'a Mail>, is_told: bool) {
     const DESTRUCTIVE: [&str; 3] = ["deletion", "cancel_account", "correction"];
     let mut outcomes: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
     for Mail { name, bytes, expected, .. } in mails {
@@ -251,6 +263,20 @@ fn judge<'a>(reader: &Reader, mails: impl Iterator<Item = &'a Mail>) {
             (true, true) if found.iter().any(|kind| wanted(kind)) => "letter, right in part",
             (true, true) => "letter, wrong",
         };
+        if is_told && !["ordinary, left alone", "letter, right"].contains(&outcome) {
+            let findings: Vec<String> =
+                findings.iter().map(|it| format!("{} {:.2}", it.kind, it.confidence)).collect();
+            println!("{name}\t{outcome}\t{}\t{}", expected.requests.join(" "), findings.join(", "));
+            if let Understanding::Read(letter) = &understanding
+                && let Some(reading) = &letter.reading
+            {
+                reading.verdict.why().into_iter().for_each(|why| println!("    {why}"));
+                for Ground { rule, weight, sentence, against } in &reading.grounds {
+                    let against = against.map(|why| format!(" ({why})")).unwrap_or_default();
+                    println!("    {weight:.2} {rule}{against}: {sentence:?}");
+                }
+            }
+        }
         let is_destructive = found.iter().any(|kind| DESTRUCTIVE.contains(&kind.as_str()) && !wanted(kind));
         let language = name.get(..2).unwrap_or_default();
         for group in ["all", language] {
