@@ -15,6 +15,7 @@ use super::origin::Origin;
 use super::{Intake, identity_of, uid};
 use crate::decide::Shelf;
 use crate::mailbox::{Cursor, Fetched, File, Imap, Mailbox, Maildir, Window};
+use crate::message::MessageId;
 use crate::stop::Stop;
 use crate::store::reconcile::Reconciled;
 
@@ -45,17 +46,8 @@ impl Intake {
             let done = match &mut *mailbox {
                 Mailbox::Imap(imap) => {
                     let done = self.reconcile_imap(imap, &name, &mut all, stop).await;
-                    // What is missing here is missing tomorrow as well; that every mail is accounted for is told
-                    // nevertheless.
-                    if done.is_ok()
-                        && !stop.is_asked()
-                        && let Err(error) = self.reconcile_replies(imap, &name).await
-                    {
-                        warn!(
-                            mailbox = name,
-                            error = format!("{error:#}"),
-                            "replies of unknown fate could not be looked for among sent mail"
-                        );
+                    if done.is_ok() && !stop.is_asked() {
+                        self.reconcile_replies(imap, &name).await?;
                     }
                     done
                 }
@@ -145,8 +137,19 @@ impl Intake {
         if unknown.is_empty() {
             return Ok(());
         }
-        let Some(sent) = imap.sent_folder().await? else { return Ok(()) };
-        let found = imap.mails_of(&sent, &unknown).await?;
+        // What is missing here is missing tomorrow as well; that every mail is accounted for is told nevertheless.
+        let found = match sent_of(imap, &unknown).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let error = format!("{error:#}");
+                warn!(
+                    mailbox = name,
+                    error, "replies of unknown fate could not be looked for among sent mail"
+                );
+                return Ok(());
+            }
+        };
         let mut settled = 0;
         let mut visit = self.store.visit(Timestamp::now()).await?;
         for id in &found {
@@ -297,4 +300,10 @@ impl Intake {
         files.retain(|file| !known.contains(&file.name));
         Ok(files)
     }
+}
+
+/// Those of `replies` (Message-IDs) of which a copy lies in the folder of sent mail; `None` where there is no such folder.
+async fn sent_of(imap: &mut Imap, replies: &[MessageId]) -> Result<Option<Vec<MessageId>>> {
+    let Some(sent) = imap.sent_folder().await? else { return Ok(None) };
+    Ok(Some(imap.mails_of(&sent, replies).await?))
 }
