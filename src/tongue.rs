@@ -5,7 +5,7 @@
 //! of one without a word of it, where the text as a whole has none either, or few beside those of another. A sentence
 //! without a word of any language is evidence against none, and may be in all: a heading, a name, or a curt wish.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::language::LanguageFile;
 use crate::text::{fold, is_unspaced};
@@ -20,9 +20,13 @@ const SHORT: usize = 160;
 /// has a word and it has none.
 const RARE: u32 = 4;
 
-/// So many sentences without a word of any language are looked at in all; a mail that has more is made of something else
-/// than sentences. Nor is one that is as long as [`SHORT`] without such a word.
+/// So many sentences without a word of any language are looked at in all, half of them the first of the mail and half the
+/// last; a mail that has more is made of something else than sentences. Nor is one that is as long as [`SHORT`] without
+/// such a word, or without letters, or that has the letters of another: "Item 17" behind "Item 16".
 const MOST_WORDLESS: usize = 50;
+
+/// In a text that is short, a sentence with no more common words than this rules no language out.
+const FEW: u16 = 2;
 
 /// The commonest words of every language.
 #[derive(Debug)]
@@ -75,6 +79,7 @@ impl Tongues {
         let mut counts = Vec::new();
         let mut totals = vec![0; languages];
         let mut wordless = Vec::new();
+        let mut letters_of_all = HashSet::new();
         for (number, line) in text.split('\n').enumerate() {
             let from = counts.len();
             counts.resize(from + languages, 0);
@@ -95,9 +100,16 @@ impl Tongues {
                 }
             }
             let has_word = counts.iter().skip(from).any(|count| *count > 0);
-            if !has_word && line.len() < SHORT && wordless.len() < MOST_WORDLESS && !line.is_empty() {
-                wordless.push(number);
+            if !has_word && line.len() < SHORT {
+                let letters: String = line.chars().filter(|c| c.is_alphabetic()).collect();
+                if !letters.is_empty() && letters_of_all.insert(letters) {
+                    wordless.push(number);
+                }
             }
+        }
+        let too_many = wordless.len().saturating_sub(MOST_WORDLESS);
+        if too_many > 0 {
+            wordless.drain(MOST_WORDLESS / 2..MOST_WORDLESS / 2 + too_many);
         }
         Heard { tongues: self, counts, totals, wordless, is_short: text.len() < SHORT }
     }
@@ -118,7 +130,8 @@ impl Heard<'_> {
             move |(place, ((count, total), anywhere))| {
                 let is_of_text = *total > 0 && !(has_leaders && *total < all / RARE);
                 let may_be = *count > 0 || self.is_short || is_of_text;
-                let is_possible = *anywhere || is_wordless || *count >= most / 2 && may_be;
+                let is_ruled_out = *count < most / 2 && !(self.is_short && most <= FEW);
+                let is_possible = *anywhere || is_wordless || !is_ruled_out && may_be;
                 is_possible.then_some(place)
             },
         )
@@ -162,6 +175,16 @@ mod tests {
         assert_eq!(among(3).collect::<Vec<_>>(), ["en", "fr"]);
         assert!(["de", "en", "es", "fr"].iter().all(|code| possible(1).contains(code)));
         assert!(possible(99).is_empty());
+        // The last of many sentences is looked at like the first, and what repeats itself only once.
+        let items: Vec<String> = (0..200).map(|number| format!("xyz {number}")).collect();
+        let many: Vec<String> =
+            ('a'..='z').flat_map(|a| ('a'..='z').map(move |b| format!("xyz{a}{b}"))).collect();
+        for lines in [items, many] {
+            let text = format!("{}\nnewsletter abbestellen", lines.join("\n"));
+            let heard = tongues.listen(&text);
+            let of_all = |line: usize| heard.possible(line).count() == tongues.codes.len();
+            assert_eq!((of_all(0), of_all(100), of_all(lines.len())), (true, false, true));
+        }
         assert_eq!(heard.language(), None);
         assert_eq!(tongues.listen("ich bitte sie und ich habe nicht mit der post").language(), Some("de"));
         assert_eq!(tongues.listen("").possible(0).count(), tongues.codes.len());
