@@ -97,7 +97,7 @@ impl Verb {
 }
 
 /// How much a phrase weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strength {
     /// Never enough alone.
     Hint,
@@ -285,6 +285,9 @@ const LEARNED: &str = "learned.csv";
 #[folder = "rules/"]
 struct BuiltIn;
 
+/// What makes a phrase another one: its type, its language, how much it weighs and what it says.
+type SpeltOut<'a> = (&'a str, &'a str, Strength, String);
+
 impl Table {
     /// Reads the built-in rows and, over them, those in `folder`.
     ///
@@ -307,14 +310,14 @@ impl Table {
     /// Whoever adds a phrase copies the file: the others in it, which are in `built_in` too, are as they were.
     fn disown(&mut self, built_in: &Self) {
         let own = |phrase: &Phrase| phrase.is_own.then(|| self.spelt_out(phrase)).flatten();
-        let own: Vec<Option<(&str, &str, String)>> = self.phrases.iter().map(own).collect();
+        let own: Vec<Option<SpeltOut<'_>>> = self.phrases.iter().map(own).collect();
         let places: HashSet<(&str, &str)> =
-            own.iter().flatten().map(|(kind, code, _)| (*kind, *code)).collect();
+            own.iter().flatten().map(|(kind, code, ..)| (*kind, *code)).collect();
         let copied = built_in
             .phrases
             .iter()
             .filter(|phrase| built_in.place_of(phrase).is_some_and(|place| places.contains(&place)));
-        let copied: HashSet<(&str, &str, String)> = copied.filter_map(|it| built_in.spelt_out(it)).collect();
+        let copied: HashSet<SpeltOut<'_>> = copied.filter_map(|it| built_in.spelt_out(it)).collect();
         let is_copied: Vec<bool> =
             own.iter().map(|it| it.as_ref().is_some_and(|it| copied.contains(it))).collect();
         for (phrase, is_copied) in self.phrases.iter_mut().zip(is_copied) {
@@ -327,11 +330,11 @@ impl Table {
         Some((&self.types.get(phrase.kind)?.name, &self.languages.get(phrase.language)?.0))
     }
 
-    /// The same, and what it says with its classes of words written out.
-    fn spelt_out(&self, phrase: &Phrase) -> Option<(&str, &str, String)> {
+    /// The same, how much it weighs, and what it says with its classes of words written out.
+    fn spelt_out(&self, phrase: &Phrase) -> Option<SpeltOut<'_>> {
         let (kind, code) = self.place_of(phrase)?;
         let (_, language) = self.languages.get(phrase.language)?;
-        Some((kind, code, expand(&language.words, &phrase.text).ok()?))
+        Some((kind, code, phrase.strength, expand(&language.words, &phrase.text).ok()?))
     }
 
     /// Builds the table of `files`, by relative path.
