@@ -51,6 +51,16 @@ impl Finding {
 pub enum Verdict {
     /// These, each above its type's threshold, in their safe order.
     Requests(Vec<Finding>),
+    /// Opt-outs, and perhaps something else. They are done at once, as the law wants (16 CFR 316.5); the rest is a
+    /// person's to read.
+    Partly {
+        /// The opt-outs.
+        asked: Vec<Finding>,
+        /// Why the rest is not certain.
+        why: &'static str,
+        /// What it might be.
+        candidates: Vec<Finding>,
+    },
     /// Perhaps something: a person must look. With a sentence for that person.
     Unclear {
         /// Why it is not certain.
@@ -63,18 +73,33 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What a mail asks for or might ask for.
-    pub fn candidates(&self) -> &[Finding] {
+    /// What a mail asks for, for certain.
+    pub fn asked(&self) -> &[Finding] {
         match self {
-            Self::Requests(findings) => findings,
-            Self::Unclear { candidates, .. } => candidates,
-            Self::Nothing => &[],
+            Self::Requests(asked) | Self::Partly { asked, .. } => asked,
+            Self::Unclear { .. } | Self::Nothing => &[],
         }
     }
 
-    /// How likely it is that one of them is asked for, 0 to 1: as likely as the likeliest.
-    pub fn confidence(&self) -> f64 {
-        self.candidates().iter().map(|candidate| candidate.confidence).fold(0.0, f64::max)
+    /// What it might ask for besides, or instead.
+    pub fn candidates(&self) -> &[Finding] {
+        match self {
+            Self::Partly { candidates, .. } | Self::Unclear { candidates, .. } => candidates,
+            Self::Requests(_) | Self::Nothing => &[],
+        }
+    }
+
+    /// All that it asks for or might ask for.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> + Clone {
+        self.asked().iter().chain(self.candidates())
+    }
+
+    /// Why a person must read it.
+    pub fn why(&self) -> Option<&'static str> {
+        match self {
+            Self::Partly { why, .. } | Self::Unclear { why, .. } => Some(why),
+            Self::Requests(_) | Self::Nothing => None,
+        }
     }
 }
 
@@ -119,6 +144,13 @@ struct Kind {
     over: Vec<usize>,
 }
 
+impl Kind {
+    /// Whether something else may be asked for beside it.
+    fn may_be_besides(&self) -> bool {
+        !self.yields && (!self.alone || self.urgent)
+    }
+}
+
 /// The table, ready to classify by.
 pub struct Classifier {
     kinds: Vec<Kind>,
@@ -152,6 +184,8 @@ struct Found {
     finding: Finding,
     basis: Basis,
     standing: Standing,
+    /// How likely what was learned makes it, whatever the phrases say.
+    learned: f64,
 }
 
 /// Whether a finding is enough to act.
@@ -211,8 +245,13 @@ const WORTH_A_LOOK: f64 = 0.15;
 const BESIDE_CERTAIN: f64 = 0.8;
 /// And so likely for a person to have a look, where no certain phrase says it.
 const BESIDE_DOUBT: f64 = 0.75;
+/// And so likely in the sentences beside an opt-out, which is done at once.
+const APART_DOUBT: f64 = 0.35;
 /// A sentence and those beside it.
 const BESIDE: usize = 3;
+/// What was learned makes one thing so likely, and another no likelier than the second.
+const OUTWEIGHS: f64 = 0.5;
+const OUTWEIGHED: f64 = 0.25;
 
 impl Classifier {
     /// Takes the phrases of `table`. They are compiled when they are needed.
@@ -460,33 +499,96 @@ impl Classifier {
         let mut besides: Vec<Found> = besides.into_iter().chain(left).collect();
         besides.retain(|found| self.may_be_asked_besides(found));
         let (kept, is_alone) = self.choose(sure);
-        if !is_alone && !besides.is_empty() {
-            let why = "something else may be asked for, too";
-            let candidates = kept.into_iter().chain(besides).map(|found| found.finding).collect();
-            return Verdict::Unclear { why, candidates };
-        }
+        besides.extend(self.apart_from_opt_outs(&kept, &besides, hits, impression));
+        // Beside what stands for the whole mail only what is urgent is not lost.
+        let kind = |found: &Found| self.kinds.get(found.index);
+        besides.retain(|found| !is_alone || kind(found).is_some_and(|kind| kind.urgent));
         // The same right both asked for and denied: nobody but a person can tell.
-        let may_contradict = |index: usize| self.kinds.get(index).is_some_and(|kind| !kind.any_mood);
-        let contradicts = kept.iter().filter(|found| may_contradict(found.index)).any(|found| {
+        let may_contradict = |found: &&Found| kind(found).is_some_and(|kind| !kind.any_mood);
+        let contradicts = kept.iter().filter(may_contradict).any(|found| {
             hits.iter().any(|hit| {
                 hit.phrase.kind == found.index && hit.negated && hit.phrase.strength == Strength::Certain
             })
         });
-        let candidates = kept.into_iter().map(|found| found.finding).collect();
-        if contradicts {
-            return Verdict::Unclear { why: "the same thing is asked for and denied", candidates };
+        let against = match contradicts {
+            true => Some("the same thing is asked for and denied"),
+            false if kept.iter().filter_map(kind).all(|kind| kind.alone) => None,
+            false => doubt(),
+        };
+        let findings = |found: Vec<Found>| found.into_iter().map(|found| found.finding);
+        if let Some(why) = against {
+            return Verdict::Unclear { why, candidates: findings(kept).chain(findings(besides)).collect() };
         }
-        match doubt().filter(|_| !is_alone) {
-            Some(why) => Verdict::Unclear { why, candidates },
-            None => Verdict::Requests(candidates),
+        if besides.is_empty() {
+            return Verdict::Requests(findings(kept).collect());
         }
+        let why = "something else may be asked for, too";
+        let (asked, others): (Vec<Found>, Vec<Found>) =
+            kept.into_iter().partition(|found| kind(found).is_some_and(|kind| kind.opts_out));
+        let candidates: Vec<Finding> = findings(others).chain(findings(besides)).collect();
+        match asked.is_empty() {
+            true => Verdict::Unclear { why, candidates },
+            false => Verdict::Partly { asked: findings(asked).collect(), why, candidates },
+        }
+    }
+
+    /// What is likely to be asked for in the sentences that hold no phrase of the opt-outs among `kept`. Next to one,
+    /// whose words are those of other rights as well, it weighs too little; but since an opt-out is done at once, it
+    /// must not be taken for all that was asked.
+    fn apart_from_opt_outs(
+        &self,
+        kept: &[Found],
+        besides: &[Found],
+        hits: &[Hit<'_>],
+        impression: &Impression<'_>,
+    ) -> Vec<Found> {
+        let opts_out = |index: usize| self.kinds.get(index).is_some_and(|kind| kind.opts_out);
+        let places = hits.iter().filter(|hit| opts_out(hit.phrase.kind)).flat_map(|hit| &hit.free);
+        let lines: BTreeSet<usize> = places.map(|place| impression.line_at(place)).collect();
+        if lines.is_empty() || !kept.iter().all(|found| opts_out(found.index)) {
+            return Vec::new();
+        }
+        let is_left = |(number, _): &(usize, &str)| !lines.contains(number);
+        let text: Vec<&str> =
+            impression.text.split('\n').enumerate().filter(is_left).map(|(_, line)| line).collect();
+        let numbers = (0..impression.lines.len()).filter(|number| !lines.contains(number));
+        let mentions: Vec<Vec<Mention>> =
+            numbers.filter_map(|number| impression.lines.get(number).cloned()).collect();
+        let subject_lines = (0..impression.subject_lines).filter(|number| !lines.contains(number)).count();
+        let leanings = self.learned.judge(&learned::features(&mentions, &text.join("\n"), subject_lines));
+        let is_known = |index: usize| kept.iter().chain(besides).any(|found| found.index == index);
+        let found = self.kinds.iter().enumerate().filter_map(|(index, kind)| {
+            let leaning = *leanings.get(kind.column?)?;
+            let confidence = chance(SLOPE * leaning + BASE + own_evidence(index, hits));
+            let rules = hits.iter().filter(|hit| hit.phrase.kind == index && !hit.free.is_empty());
+            let mut rules: Vec<String> = rules.map(|hit| hit.phrase.name.clone()).collect();
+            if rules.is_empty() {
+                rules.push(format!("{}/any/learned", kind.name));
+            }
+            let finding = Finding {
+                kind: kind.name.clone(),
+                confidence: rounded(confidence),
+                rules,
+                acts_from: kind.learned,
+                is_own: false,
+            };
+            let found = Found {
+                index,
+                finding,
+                basis: Basis::Learned,
+                standing: Standing::Doubted,
+                learned: chance(leaning),
+            };
+            (!is_known(index) && !kind.opts_out && kind.may_be_besides() && confidence >= APART_DOUBT)
+                .then_some(found)
+        });
+        found.collect()
     }
 
     /// Whether what is not sure is so likely that what is certain beside it may not be all.
     fn may_be_asked_besides(&self, found: &Found) -> bool {
-        let kind = self.kinds.get(found.index);
         let is_likely = found.finding.is_certain() || found.finding.confidence >= BESIDE_DOUBT;
-        kind.is_some_and(|kind| !kind.yields && (!kind.alone || kind.urgent)) && is_likely
+        is_likely && self.kinds.get(found.index).is_some_and(Kind::may_be_besides)
     }
 
     /// Which of several sure findings count, and whether one stands for the whole mail.
@@ -497,6 +599,7 @@ impl Classifier {
         let may_stand_alone = |found: &Found| {
             kind(found).is_some_and(|kind| kind.alone)
                 && (found.basis > Basis::Learned || !sure.iter().any(is_certain))
+                && !self.is_outweighed(found, &sure)
         };
         let alone = sure.iter().position(may_stand_alone);
         let mut others = sure.iter().filter_map(kind).filter(|kind| !kind.alone);
@@ -510,6 +613,17 @@ impl Classifier {
             None => kind(found).is_some_and(|kind| !kind.alone && (all_yield || !kind.yields)),
         });
         (kept.map(|(_, found)| found).collect(), alone.is_some())
+    }
+
+    /// Whether a phrase that would stand for the whole mail is a by-the-way in it: "if you do not answer I shall complain"
+    /// at the end of a letter that as a whole asks for something else, and does not sound like a reminder.
+    fn is_outweighed(&self, found: &Found, sure: &[Found]) -> bool {
+        let is_urgent = self.kinds.get(found.index).is_some_and(|kind| kind.urgent);
+        let says_more = |other: &Found| {
+            let is_whole = self.kinds.get(other.index).is_some_and(|kind| !kind.alone && !kind.yields);
+            is_whole && other.finding.is_certain() && other.learned >= OUTWEIGHS
+        };
+        !is_urgent && found.basis < Basis::Own && found.learned < OUTWEIGHED && sure.iter().any(says_more)
     }
 
     /// What the hits of the type with this index weigh together with what was learned of it. `denied`: whether any
@@ -570,7 +684,7 @@ impl Classifier {
         let mut rules: Vec<String> = mine().map(|hit| hit.phrase.name.clone()).collect();
         rules.extend(notion.and_then(|notion| notion.said.as_ref()).map(|(rule, _)| rule.clone()));
         let needed = if notion.is_some() && basis == Basis::Learned { kind.learned } else { kind.threshold };
-        let confidence = (confidence.clamp(0.0, 0.999) * 1000.0).round() / 1000.0;
+        let confidence = rounded(confidence);
         let finding = Finding {
             kind: kind.name.clone(),
             confidence,
@@ -585,7 +699,8 @@ impl Classifier {
         } else {
             Standing::Sure
         };
-        Some(Found { index, finding, basis, standing })
+        let learned = notion.map_or(0.0, |notion| chance(notion.leaning));
+        Some(Found { index, finding, basis, standing, learned })
     }
 }
 
@@ -597,19 +712,32 @@ fn strongest(by_line: &[Vec<f64>], column: usize) -> usize {
 
 /// What the phrases for the type with this index add to what was learned, in log-odds.
 fn evidence(index: usize, hits: &[Hit<'_>]) -> f64 {
-    let free = |strength: Strength| {
-        hits.iter().filter(move |hit| !hit.free.is_empty() && hit.phrase.strength == strength)
+    let is_other = |hit: &Hit<'_>| {
+        !hit.free.is_empty() && hit.phrase.strength == Strength::Certain && hit.phrase.kind != index
     };
-    let mine = |strength: Strength| free(strength).filter(|hit| hit.phrase.kind == index).count();
-    let own = match (mine(Strength::Certain), mine(Strength::Likely), mine(Strength::Hint)) {
+    own_evidence(index, hits) + if hits.iter().any(is_other) { OTHER } else { 0.0 }
+}
+
+/// The same, whatever other types' phrases are there.
+fn own_evidence(index: usize, hits: &[Hit<'_>]) -> f64 {
+    let mine = |strength: Strength| {
+        let is_mine = |hit: &&Hit<'_>| {
+            !hit.free.is_empty() && hit.phrase.kind == index && hit.phrase.strength == strength
+        };
+        hits.iter().filter(is_mine).count()
+    };
+    match (mine(Strength::Certain), mine(Strength::Likely), mine(Strength::Hint)) {
         (0, 0, 0) => 0.0,
         (0, 0, _) => HINT,
         (0, _, _) => LIKELY,
         (1, _, _) => CERTAIN,
         _ => CERTAIN_TWICE,
-    };
-    let other = free(Strength::Certain).any(|hit| hit.phrase.kind != index);
-    own + if other { OTHER } else { 0.0 }
+    }
+}
+
+/// A confidence as it is told: with three digits, and never certainty.
+fn rounded(confidence: f64) -> f64 {
+    (confidence.clamp(0.0, 0.999) * 1000.0).round() / 1000.0
 }
 
 /// What phrases weigh together, of which the strongest is `strongest`. Hints count once however many they are, so
@@ -704,15 +832,15 @@ mod tests {
         CLASSIFIER.get_or_init(build).read("", &fold(text)).verdict
     }
 
-    /// The types of a verdict that acts, or the reason why it does not.
+    /// The types that are acted on, and why a person must read it, if one must.
     fn found(text: &str) -> String {
-        match verdict(text) {
-            Verdict::Requests(findings) => {
-                findings.into_iter().map(|finding| finding.kind).collect::<Vec<_>>().join(" ")
-            }
-            Verdict::Unclear { why, .. } => format!("unclear: {why}"),
-            Verdict::Nothing => "nothing".into(),
+        let verdict = verdict(text);
+        if verdict == Verdict::Nothing {
+            return "nothing".to_owned();
         }
+        let asked = verdict.asked().iter().map(|finding| finding.kind.as_str());
+        let why = verdict.why().map(|why| format!("unclear: {why}"));
+        asked.chain(why.as_deref()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -799,30 +927,70 @@ mod tests {
         let asked = "Unsubscribe me from the newsletter. Besides I would like everything stored in your systems on \
                      my person, on paper.";
         let kinds = |text: &str| -> Vec<String> {
-            verdict(text).candidates().iter().map(|found| found.kind.clone()).collect()
+            verdict(text).findings().map(|found| found.kind.clone()).collect()
         };
-        let besides = "unclear: something else may be asked for, too";
-        for (text, both) in [
-            ("Please unsubscribe me from the newsletter. Delete my account.", ["opt_out", "cancel_account"]),
-            ("Bitte keine Werbung mehr. Löschen Sie mein Konto.", ["opt_out", "cancel_account"]),
+        let besides = "something else may be asked for, too";
+        let unclear = format!("unclear: {besides}");
+        let opt_out = format!("opt_out {unclear}");
+        for (text, expected, both) in [
+            (
+                "Please unsubscribe me from the newsletter. Delete my account.",
+                &opt_out,
+                ["opt_out", "cancel_account"],
+            ),
+            ("Bitte keine Werbung mehr. Löschen Sie mein Konto.", &opt_out, ["opt_out", "cancel_account"]),
+            // What no phrase says for certain, and what weighs too little next to an opt-out.
+            (
+                "Please unsubscribe me from the newsletter. Please also forget me entirely.",
+                &opt_out,
+                ["opt_out", "deletion"],
+            ),
+            (
+                "Please unsubscribe me from the newsletter. Also shred whatever is on file under my name.",
+                &opt_out,
+                ["opt_out", "deletion"],
+            ),
             (
                 "Please restrict the processing of my data until the accuracy is verified. Kindly also unsubscribe me.",
+                &unclear,
                 ["restriction", "opt_out"],
             ),
-            // What makes a mail a child's is not lost either.
-            ("Please unsubscribe me from the newsletter. COPPA.", ["opt_out", "child_data"]),
-            (&format!("{asked} Do not close my account."), ["opt_out", "access"]),
+            // What makes a mail a child's is not lost either, nor beside a reminder.
+            ("Please unsubscribe me from the newsletter. COPPA.", &opt_out, ["opt_out", "child_data"]),
+            (
+                "I wrote to you a month ago and still have no reply to my request. COPPA.",
+                &unclear,
+                ["follow_up", "child_data"],
+            ),
+            (&format!("{asked} Do not close my account."), &opt_out, ["opt_out", "access"]),
         ] {
-            assert_eq!(
-                (found(text).as_str(), kinds(text)),
-                (besides, both.map(str::to_owned).to_vec()),
-                "{text}"
-            );
+            assert_eq!((&found(text), kinds(text)), (expected, both.map(str::to_owned).to_vec()), "{text}");
         }
         assert_eq!(found(asked), "opt_out access");
         let reminder = "Reminder\nI wait for the answer to the request of May. The month passed, no reply came. Who \
                         is your DPO?";
-        assert!(!verdict(reminder).candidates().is_empty());
+        assert_ne!(verdict(reminder), Verdict::Nothing);
+    }
+
+    #[test]
+    fn a_reminder_does_not_make_a_wish_for_somebody_else_the_senders() {
+        let reminder = "Second reminder: still no answer to my request of 3 May.";
+        assert_eq!(
+            found(&format!("{reminder} On behalf of my mother: please unsubscribe her from the newsletter.")),
+            "unclear: it may be about somebody else"
+        );
+        assert_eq!(
+            found(&format!("{reminder} Please unsubscribe me from the newsletter. No, wait, forget it.")),
+            "unclear: a wish and its withdrawal"
+        );
+    }
+
+    #[test]
+    fn what_happens_without_an_answer_makes_a_letter_no_reminder() {
+        let letter = "Pursuant to article 15 GDPR I request access to the personal data you hold about me. Please send \
+                      me a copy of all of it, with its source and its recipients.\n\
+                      If I do not hear from you within one month, I shall complain to the supervisory authority.";
+        assert_eq!(found(letter), "access");
     }
 
     #[test]

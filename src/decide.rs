@@ -420,14 +420,10 @@ fn by_words(
 ) -> Decision {
     if let Some((automatic, mark)) = letter.automatic {
         return match letter.reading.as_ref().map(|reading| &reading.verdict) {
-            Some(Verdict::Requests(findings)) => {
-                let decision = open(findings, letter, table, policy, received);
-                perhaps_a_person(decision, mark)
+            Some(verdict) if *verdict != Verdict::Nothing => {
+                perhaps_a_person(follow(verdict, letter, table, policy, received), mark)
             }
-            Some(verdict @ Verdict::Unclear { why, .. }) => {
-                perhaps_a_person(hold(why, verdict, policy, received), mark)
-            }
-            Some(Verdict::Nothing) | None => {
+            Some(_) | None => {
                 let why = format!("automatic: {mark}");
                 Decision::silent(Disposition::Automated(automatic), Shelf::Automatic, why)
             }
@@ -515,19 +511,21 @@ fn asked(
         // A reminder belongs to the request it is about, and what is open is not asked for twice. "I never
         // asked for this" is a denial first of all, and no opt-out; beside it only what is certain is a wish.
         let is_denial = matches!(letter.said, Said::No | Said::NeverMind);
-        let findings = match &reading.verdict {
-            Verdict::Requests(findings) => findings.as_slice(),
-            Verdict::Unclear { .. } | Verdict::Nothing => &[],
-        };
         let is_new = |finding: &&Finding| {
             let needs_nothing = table.kind(&finding.kind).is_some_and(|kind| kind.proof == 0);
             (needs_nothing || finding.kind != FOLLOW_UP && !bearing.settled.contains(&finding.kind))
                 && (!is_denial || finding.confidence >= 0.9)
         };
-        let new: Vec<Finding> = findings.iter().filter(is_new).cloned().collect();
+        let new: Vec<Finding> = reading.verdict.asked().iter().filter(is_new).cloned().collect();
         let appeal = appeal(&bearing.appealed, table, policy, received);
         if !new.is_empty() {
-            let mut decision = open(&new, letter, table, policy, received);
+            let candidates: Vec<Finding> =
+                reading.verdict.candidates().iter().filter(is_new).cloned().collect();
+            let new = match reading.verdict.why() {
+                Some(why) if !candidates.is_empty() => Verdict::Partly { asked: new, why, candidates },
+                _ => Verdict::Requests(new),
+            };
+            let mut decision = follow(&new, letter, table, policy, received);
             if let Some(appeal) = appeal {
                 decision.requests.push(appeal);
                 decision.shelf = Shelf::Held;
@@ -542,7 +540,7 @@ fn asked(
             };
         }
         // Unless the answer was clear: "no, please do not delete anything" has the words of a request too.
-        if let Verdict::Unclear { why, .. } = &reading.verdict
+        if let Some(why) = reading.verdict.why()
             && (bearing.unclear || bearing.loose)
         {
             return hold(why, &reading.verdict, policy, received);
@@ -564,8 +562,7 @@ fn asked(
             Decision::silent(Disposition::Review, Shelf::Held, why)
         }
         Verdict::Nothing => Decision::silent(Disposition::None, Shelf::Held, "nothing points to a request"),
-        verdict @ Verdict::Unclear { why, .. } => hold(why, verdict, policy, received),
-        Verdict::Requests(findings) => open(findings, letter, table, policy, received),
+        verdict => follow(verdict, letter, table, policy, received),
     }
 }
 
@@ -672,19 +669,17 @@ fn besides_token(
 ) -> Option<Decision> {
     let has_words = !letter.own_words.trim().is_empty();
     let is_answer = has_words && !(case_file.proven.is_empty() && case_file.thread.is_empty());
-    let findings = match &letter.reading.as_ref()?.verdict {
-        Verdict::Requests(findings) => findings.as_slice(),
-        Verdict::Unclear { candidates, .. } => candidates,
-        Verdict::Nothing if is_answer => &[],
-        Verdict::Nothing => return None,
-    };
+    let verdict = &letter.reading.as_ref()?.verdict;
+    if *verdict == Verdict::Nothing && !is_answer {
+        return None;
+    }
     // "Unsubscribe" as a word is what the token has done, unless somebody else wrote it of himself.
     let is_done = match &letter.from {
         Ok(from) => addresses.contains(&from.normalised()),
         Err(_) => true,
     };
-    if !is_answer && is_done && !findings.is_empty() && findings.iter().all(|finding| finding.kind == OPT_OUT)
-    {
+    let mut findings = verdict.findings().peekable();
+    if !is_answer && is_done && findings.peek().is_some() && findings.all(|finding| finding.kind == OPT_OUT) {
         return None;
     }
     let mut words = by_words(letter, table, policy, case_file, received);
@@ -699,14 +694,26 @@ fn besides_token(
 
 /// A mail that a person must read. The clock runs: it may be a request, and of any type that was found in it.
 fn hold(why: &str, verdict: &Verdict, policy: &Policy, received: Timestamp) -> Decision {
-    let found = verdict.candidates().iter().map(|candidate| candidate.kind.as_str());
-    let timetable = policy.clock.run_any(UNCLEAR, found, &Facts::new(received));
-    let planned = Planned {
+    let planned = unclear(why, verdict.findings(), policy, received);
+    Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
+}
+
+/// A request of which a person must say what it is.
+fn unclear<'a>(
+    why: &str,
+    findings: impl Iterator<Item = &'a Finding> + Clone,
+    policy: &Policy,
+    received: Timestamp,
+) -> Planned {
+    let kinds = findings.clone().map(|finding| finding.kind.as_str());
+    let timetable = policy.clock.run_any(UNCLEAR, kinds, &Facts::new(received));
+    Planned {
         kind: UNCLEAR.to_owned(),
         action: Action::Open,
         status: Status::Held,
         proof_needed: 0,
-        confidence: verdict.confidence(),
+        // As likely as the likeliest.
+        confidence: findings.map(|finding| finding.confidence).fold(0.0, f64::max),
         due: timetable.answer.due,
         due_source: timetable.answer.source.clone(),
         owed: timetable.owed(),
@@ -716,8 +723,30 @@ fn hold(why: &str, verdict: &Verdict, policy: &Policy, received: Timestamp) -> D
         changes: Vec::new(),
         by_hand: false,
         appeals: Vec::new(),
-    };
-    Decision { requests: vec![planned], ..Decision::silent(Disposition::Review, Shelf::Held, why) }
+    }
+}
+
+/// What is asked for for certain is opened; whatever else it may be is one request for a person.
+fn follow(
+    verdict: &Verdict,
+    letter: &Letter,
+    table: &Table,
+    policy: &Policy,
+    received: Timestamp,
+) -> Decision {
+    match verdict {
+        Verdict::Requests(asked) => open(asked, letter, table, policy, received),
+        Verdict::Partly { asked, why, candidates } => {
+            let mut decision = open(asked, letter, table, policy, received);
+            decision.requests.push(unclear(why, candidates.iter(), policy, received));
+            decision.disposition = Disposition::Review;
+            decision.shelf = Shelf::Held;
+            decision.why = format!("{}; {why}", decision.why);
+            decision
+        }
+        Verdict::Unclear { why, .. } => hold(why, verdict, policy, received),
+        Verdict::Nothing => hold("nothing points to a request", verdict, policy, received),
+    }
 }
 
 /// A mail that bears a mark of automatic mail, and in which somebody asks for a right: the clock runs, and a

@@ -33,7 +33,6 @@ use tracing::{error, info, warn};
 pub use digest::DigestPlan;
 
 use crate::bounce::{Effect, weigh};
-use crate::classify::Verdict;
 use crate::config::{Folders, ProofConfig};
 use crate::copy::Withheld;
 use crate::correction::Edit;
@@ -510,9 +509,7 @@ impl Intake {
             file.replies_in_thread = file.replies_in_thread.max(upon_it);
         }
         let needs_proof = |kind: &str| self.table.kind(kind).is_some_and(|kind| kind.proof > 1);
-        if let Verdict::Requests(findings) = &reading.verdict
-            && findings.iter().any(|finding| needs_proof(&finding.kind))
-        {
+        if reading.verdict.asked().iter().any(|finding| needs_proof(&finding.kind)) {
             file.waiting = visit.waiting_of(sender).await?;
         }
         if !self.proof.data_points.is_empty() && file.proven.iter().any(|request| request.proof_needed > 2) {

@@ -420,7 +420,7 @@ fn take_run(given: &mut [String], value: &str) -> bool {
 /// a request back that waits for proof; whatever else it says, a person reads. Of what was denied any word is an
 /// appeal: our letter has said that a person looks at it again and answers.
 fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
-    let asks = matches!(letter.reading.as_ref().map(|it| &it.verdict), Some(Verdict::Requests(_)));
+    let asks = letter.reading.as_ref().is_some_and(|it| !it.verdict.asked().is_empty());
     let sender = letter.from.as_ref().ok().map(Address::normalised);
     for request in thread {
         if request.subject.is_some() && request.subject != sender {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::{Answers, Said};
 use crate::bounce;
-use crate::classify::{Classifier, Reading, Verdict};
+use crate::classify::{Classifier, Finding, Reading, Verdict};
 use crate::code::Code;
 use crate::correction::{Corrections, Edit, Read};
 use crate::decide::{FOLLOW_UP, Letter, Understanding};
@@ -104,11 +104,10 @@ impl Reader {
             Some(_) if !self.screen.is_weakly_marked(&message) => None,
             Some(_) => self.rights_in(self.classify(&message, subject, &text, &words, &folded)),
         };
-        let may_be_theirs =
-            |reading: &Reading| automatic.is_some() || matches!(reading.verdict, Verdict::Requests(_));
+        let may_be_theirs = |reading: &Reading| automatic.is_some() || !reading.verdict.asked().is_empty();
         let reading = match reading {
             Some(reading) if may_be_theirs(&reading) && is_agents() => {
-                let candidates = reading.verdict.candidates().to_vec();
+                let candidates = reading.verdict.findings().cloned().collect();
                 let why = "a service asks for somebody else and has to show its authority";
                 Some(Reading { verdict: Verdict::Unclear { why, candidates }, ..reading })
             }
@@ -181,7 +180,7 @@ impl Reader {
     ) -> Reading {
         let mut reading = self.classifier.read(subject, folded);
         if let Some(why) = message.doubt(text) {
-            let candidates = reading.verdict.candidates().to_vec();
+            let candidates = reading.verdict.findings().cloned().collect();
             reading.verdict = Verdict::Unclear { why, candidates };
         }
         if reading.verdict == Verdict::Nothing && message.is_undecoded() {
@@ -198,11 +197,21 @@ impl Reader {
     /// out: every circular has them. So is what no certain phrase says, nor one of the operator's: machines speak of
     /// data, too.
     fn rights_in(&self, mut reading: Reading) -> Option<Reading> {
-        let Verdict::Requests(findings) = &mut reading.verdict else { return None };
-        findings.retain(|finding| {
+        let findings = match std::mem::replace(&mut reading.verdict, Verdict::Nothing) {
+            Verdict::Requests(findings)
+            | Verdict::Partly { candidates: findings, .. }
+            | Verdict::Unclear { candidates: findings, .. } => findings,
+            Verdict::Nothing => return None,
+        };
+        let is_right = |finding: &Finding| {
             self.rights.contains(&finding.kind) && (finding.is_certain() || finding.is_own)
-        });
-        (!findings.is_empty()).then_some(reading)
+        };
+        let rights: Vec<Finding> = findings.into_iter().filter(is_right).collect();
+        if rights.is_empty() {
+            return None;
+        }
+        reading.verdict = Verdict::Requests(rights);
+        Some(reading)
     }
 
     /// A letter that somebody passes on asks nothing for them; but somebody did ask, and a person must
@@ -213,9 +222,10 @@ impl Reader {
             return;
         }
         let text = if words.history.is_empty() { message.whole_text() } else { words.history.clone() };
-        if let Verdict::Requests(candidates) = self.classifier.read("", &fold(&text)).verdict {
+        let passed_on = self.classifier.read("", &fold(&text)).verdict;
+        if !passed_on.asked().is_empty() {
             let why = "somebody else's wish, passed on";
-            reading.verdict = Verdict::Unclear { why, candidates };
+            reading.verdict = Verdict::Unclear { why, candidates: passed_on.findings().cloned().collect() };
         }
     }
 

@@ -63,13 +63,13 @@ fn verdict(mail: &[u8]) -> String {
     if letter.automatic.is_some() {
         return "automatic".to_owned();
     }
-    match letter.reading.map(|reading| reading.verdict) {
-        Some(Verdict::Requests(findings)) => {
-            findings.iter().map(|finding| finding.kind.as_str()).collect::<Vec<_>>().join(" ")
-        }
-        Some(Verdict::Unclear { why, .. }) => format!("unclear: {why}"),
-        Some(Verdict::Nothing) | None => "nothing".to_owned(),
-    }
+    let Some(verdict) = letter.reading.map(|reading| reading.verdict).filter(|it| *it != Verdict::Nothing)
+    else {
+        return "nothing".to_owned();
+    };
+    let asked = verdict.asked().iter().map(|finding| finding.kind.as_str());
+    let why = verdict.why().map(|why| format!("unclear: {why}"));
+    asked.chain(why.as_deref()).collect::<Vec<_>>().join(" ")
 }
 
 /// The letters that are read differently in what `dress` makes of them.

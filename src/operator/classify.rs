@@ -156,10 +156,7 @@ fn in_words(((word, automated, findings), why): &(Found, Option<&str>)) -> Strin
 /// Why it is not certain what a mail asks for.
 fn why(understanding: &Understanding) -> Option<&'static str> {
     let Understanding::Read(letter) = understanding else { return None };
-    match &letter.reading.as_ref()?.verdict {
-        Verdict::Unclear { why, .. } => Some(why),
-        Verdict::Requests(_) | Verdict::Nothing => None,
-    }
+    letter.reading.as_ref()?.verdict.why()
 }
 
 /// The files of the mails that are named on the command line and in the list.
@@ -265,18 +262,19 @@ fn by_words(letter: &Letter) -> Found {
             None | Some(Reading { verdict: Verdict::Nothing, .. }) => {
                 ("automated", Some(automatic.name()), Vec::new())
             }
-            Some(reading) => ("review", Some(automatic.name()), reading.verdict.candidates().to_vec()),
+            Some(reading) => {
+                ("review", Some(automatic.name()), reading.verdict.findings().cloned().collect())
+            }
         };
     }
-    let verdict = letter.reading.as_ref().map(|reading| &reading.verdict);
+    let Some(Reading { verdict, .. }) = &letter.reading else { return ("review", None, Vec::new()) };
     match verdict {
-        Some(Verdict::Requests(findings)) if letter.from.is_ok() => ("requests", None, findings.clone()),
-        Some(Verdict::Nothing) if letter.from.is_ok() && !letter.own_words.is_empty() => {
-            ("none", None, Vec::new())
+        Verdict::Nothing if letter.from.is_ok() && !letter.own_words.is_empty() => ("none", None, Vec::new()),
+        // What a person must read besides is no request yet.
+        Verdict::Requests(asked) | Verdict::Partly { asked, .. } if letter.from.is_ok() => {
+            ("requests", None, asked.clone())
         }
-        Some(Verdict::Unclear { candidates, .. }) => ("review", None, candidates.clone()),
-        Some(Verdict::Requests(findings)) => ("review", None, findings.clone()),
-        Some(Verdict::Nothing) | None => ("review", None, Vec::new()),
+        verdict => ("review", None, verdict.findings().cloned().collect()),
     }
 }
 
@@ -364,7 +362,7 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
                 lines.extend(grounds.iter().filter(is_left).map(spoken));
             }
             if let Some(reading) = reading {
-                if let Verdict::Unclear { why, .. } = &reading.verdict {
+                if let Some(why) = reading.verdict.why() {
                     lines.push(format!("  {why}"));
                 }
                 lines.push(format!("  language: {}", reading.language.as_deref().unwrap_or("not told")));
