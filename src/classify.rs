@@ -134,6 +134,8 @@ struct Kind {
     threshold: f64,
     /// The same where there is no phrase, or no more than hints.
     learned: f64,
+    /// How likely it has to be with a certain phrase: half as much, but for what is not there any more afterwards.
+    with_certain: f64,
     alone: bool,
     yields: bool,
     urgent: bool,
@@ -264,6 +266,10 @@ impl Classifier {
                 column: table.learned.types().iter().position(|name| *name == kind.name),
                 threshold: kind.threshold,
                 learned: kind.learned,
+                with_certain: match kind.verb {
+                    Some(verb) if verb.is_final() => kind.threshold,
+                    _ => kind.threshold / 2.0,
+                },
                 alone: kind.alone,
                 yields: kind.yields,
                 urgent: kind.urgent,
@@ -659,8 +665,7 @@ impl Classifier {
                 let evidence = evidence(index, hits);
                 let chance_of = |leaning: f64| chance(SLOPE * leaning + BASE + evidence);
                 let chance = chance_of(notion.leaning);
-                // With a certain phrase half of what is asked for otherwise is enough.
-                let is_enough = |chance: f64| chance >= kind.threshold / 2.0;
+                let is_enough = |chance: f64| chance >= kind.with_certain;
                 let is_clear_alone = || {
                     let certain = mine().filter(|hit| hit.phrase.strength == Strength::Certain);
                     let lines: BTreeSet<usize> =

@@ -177,7 +177,9 @@ impl Lexicon {
     fn denies(&self, shelf: &Shelf, index: usize) -> bool {
         let speaks_of_one = || {
             let pattern = shelf.phrases(self.first + index..self.first + index + 1).first()?.pattern()?;
-            Some(self.matches(shelf, &self.guards.inside, pattern.as_bytes(), |_| true))
+            // An edge of a word is no letter of it.
+            let words = pattern.replace(r"\b", " ");
+            Some(self.matches(shelf, &self.guards.inside, words.as_bytes(), |_| true))
         };
         let phrase = self.phrases.get(index);
         phrase.is_some_and(|phrase| *phrase.denies.get_or_init(|| speaks_of_one().unwrap_or(false)))

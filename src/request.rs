@@ -90,6 +90,11 @@ impl Verb {
         if self == Self::Restrict { 1 } else { 2 }
     }
 
+    /// Whether something is not there any more afterwards: erased, closed or overwritten.
+    pub fn is_final(self) -> bool {
+        self.destroys() || self == Self::Correct
+    }
+
     /// Whether it takes something away that does not come back.
     pub fn destroys(self) -> bool {
         matches!(self, Self::Erase | Self::Cancel)
