@@ -16,7 +16,7 @@ use crate::concept::{Concepts, Mention};
 use crate::learned::{self, Feature, Learned};
 use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
 use crate::patterns::{Patterns, Shelf};
-use crate::request::{Action, Strength, Table, of_phrase};
+use crate::request::{Action, Strength, Table, Verb, of_phrase};
 use crate::text::{fold, sentences};
 use crate::tongue::{Heard, Tongues};
 
@@ -51,10 +51,10 @@ impl Finding {
 pub enum Verdict {
     /// These, each above its type's threshold, in their safe order.
     Requests(Vec<Finding>),
-    /// Opt-outs, and perhaps something else. They are done at once, as the law wants (16 CFR 316.5); the rest is a
-    /// person's to read.
+    /// These, and perhaps something else. They go their way at once, as the law wants of an opt-out (16 CFR 316.5), and
+    /// none of them leaves less of the sender's data than there was; the rest is a person's to read.
     Partly {
-        /// The opt-outs.
+        /// What is asked for certain.
         asked: Vec<Finding>,
         /// Why the rest is not certain.
         why: &'static str,
@@ -139,6 +139,8 @@ struct Kind {
     alone: bool,
     yields: bool,
     urgent: bool,
+    /// What it asks for leaves nothing of what was there before.
+    is_final: bool,
     /// An opt-out: done at once, whatever else is asked for for certain.
     opts_out: bool,
     any_mood: bool,
@@ -243,11 +245,11 @@ const OTHER: f64 = -0.43;
 /// Below this chance phrases that are not certain are no reason for a look; without any, below the other.
 const UNLIKELY: f64 = 0.1;
 const WORTH_A_LOOK: f64 = 0.15;
-/// What was only learned has to be so likely where something else is certain.
+/// What was only learned has to be so likely where something else is certain; and whatever is read apart from that.
 const BESIDE_CERTAIN: f64 = 0.8;
 /// And so likely for a person to have a look, where no certain phrase says it.
 const BESIDE_DOUBT: f64 = 0.75;
-/// And so likely in the sentences beside an opt-out, which is done at once.
+/// And so likely in the sentences apart from what is certain.
 const APART_DOUBT: f64 = 0.35;
 /// A sentence and those beside it.
 const BESIDE: usize = 3;
@@ -273,6 +275,7 @@ impl Classifier {
                 alone: kind.alone,
                 yields: kind.yields,
                 urgent: kind.urgent,
+                is_final: kind.verb.is_some_and(Verb::is_final),
                 opts_out: matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds),
                 any_mood: kind.any_mood,
                 no_trade: kind.no_trade,
@@ -504,8 +507,15 @@ impl Classifier {
             .filter(|found| found.standing == Standing::Doubted || found.finding.is_certain());
         let mut besides: Vec<Found> = besides.into_iter().chain(left).collect();
         besides.retain(|found| self.may_be_asked_besides(found));
-        let (kept, is_alone) = self.choose(sure);
-        besides.extend(self.apart_from_opt_outs(&kept, &besides, hits, impression));
+        let (mut kept, is_alone) = self.choose(sure);
+        if !is_alone {
+            let apart = self.apart(&kept, &besides, hits, impression, denied);
+            let (sure, doubted): (Vec<Found>, Vec<Found>) =
+                apart.into_iter().partition(|found| found.standing == Standing::Sure);
+            kept.extend(sure);
+            kept.sort_by_key(|found| found.index);
+            besides.extend(doubted);
+        }
         // Beside what stands for the whole mail only what is urgent is not lost.
         let kind = |found: &Found| self.kinds.get(found.index);
         besides.retain(|found| !is_alone || kind(found).is_some_and(|kind| kind.urgent));
@@ -530,7 +540,7 @@ impl Classifier {
         }
         let why = "something else may be asked for, too";
         let (asked, others): (Vec<Found>, Vec<Found>) =
-            kept.into_iter().partition(|found| kind(found).is_some_and(|kind| kind.opts_out));
+            kept.into_iter().partition(|found| kind(found).is_some_and(|kind| !kind.is_final && !kind.alone));
         let candidates: Vec<Finding> = findings(others).chain(findings(besides)).collect();
         match asked.is_empty() {
             true => Verdict::Unclear { why, candidates },
@@ -538,57 +548,62 @@ impl Classifier {
         }
     }
 
-    /// What is likely to be asked for in the sentences that hold no phrase of the opt-outs among `kept`. Next to one,
-    /// whose words are those of other rights as well, it weighs too little; but since an opt-out is done at once, it
-    /// must not be taken for all that was asked.
-    fn apart_from_opt_outs(
+    /// What is asked for, or may be, in the sentences that hold no phrase of what is `kept`. Next to one, whose words are
+    /// those of other rights as well, it weighs too little; read without them it is what it would be in a mail of its own.
+    fn apart(
         &self,
         kept: &[Found],
         besides: &[Found],
         hits: &[Hit<'_>],
         impression: &Impression<'_>,
+        denied: bool,
     ) -> Vec<Found> {
-        let opts_out = |index: usize| self.kinds.get(index).is_some_and(|kind| kind.opts_out);
-        let places = hits.iter().filter(|hit| opts_out(hit.phrase.kind)).flat_map(|hit| &hit.free);
-        let lines: BTreeSet<usize> = places.map(|place| impression.line_at(place)).collect();
-        if lines.is_empty() || !kept.iter().all(|found| opts_out(found.index)) {
+        let is_kept = |index: usize| kept.iter().any(|found| found.index == index);
+        let lines_of = |hit: &Hit<'_>| -> BTreeSet<usize> {
+            hit.free.iter().map(|place| impression.line_at(place)).collect()
+        };
+        let taken: BTreeSet<usize> =
+            hits.iter().filter(|hit| is_kept(hit.phrase.kind)).flat_map(lines_of).collect();
+        if taken.is_empty() {
             return Vec::new();
         }
-        let is_left = |(number, _): &(usize, &str)| !lines.contains(number);
-        let text: Vec<&str> =
-            impression.text.split('\n').enumerate().filter(is_left).map(|(_, line)| line).collect();
-        let numbers = (0..impression.lines.len()).filter(|number| !lines.contains(number));
-        let mentions: Vec<Vec<Mention>> =
-            numbers.filter_map(|number| impression.lines.get(number).cloned()).collect();
-        let subject_lines = (0..impression.subject_lines).filter(|number| !lines.contains(number)).count();
+        let is_left = |number: usize| !taken.contains(&number);
+        let left = |number: &usize| is_left(*number);
+        let text = impression.text.split('\n').enumerate().filter(|(number, _)| is_left(*number));
+        let text: Vec<&str> = text.map(|(_, line)| line).collect();
+        let mentions = impression.lines.iter().enumerate().filter(|(number, _)| is_left(*number));
+        let mentions: Vec<Vec<Mention>> = mentions.map(|(_, line)| line.clone()).collect();
+        let subject_lines = (0..impression.subject_lines).filter(left).count();
         let leanings = self.learned.judge(&learned::features(&mentions, &text.join("\n"), subject_lines));
+        let of_left = |hit: &&Hit<'_>| lines_of(hit).iter().any(left);
         let is_known = |index: usize| kept.iter().chain(besides).any(|found| found.index == index);
         let found = self.kinds.iter().enumerate().filter_map(|(index, kind)| {
             let leaning = *leanings.get(kind.column?)?;
-            let confidence = chance(SLOPE * leaning + BASE + own_evidence(index, hits));
-            let rules = hits.iter().filter(|hit| hit.phrase.kind == index && !hit.free.is_empty());
-            let mut rules: Vec<String> = rules.map(|hit| hit.phrase.name.clone()).collect();
+            let mine = || hits.iter().filter(of_left).filter(|hit| hit.phrase.kind == index);
+            let confidence = chance(SLOPE * leaning + BASE + evidence_of(mine()));
+            let mut rules: Vec<String> = mine().map(|hit| hit.phrase.name.clone()).collect();
+            let strongest = mine().map(|hit| hit.phrase.strength).max();
+            let (basis, acts_from) = match strongest {
+                Some(Strength::Certain) => (Basis::Phrases, kind.with_certain),
+                Some(Strength::Likely) => (Basis::Phrases, kind.threshold),
+                Some(Strength::Hint) | None => (Basis::Learned, kind.learned),
+            };
             if rules.is_empty() {
                 rules.push(format!("{}/any/learned", kind.name));
             }
-            let finding = Finding {
-                kind: kind.name.clone(),
-                confidence: rounded(confidence),
-                rules,
-                acts_from: kind.learned,
-                is_own: false,
-            };
-            let found = Found {
-                index,
-                finding,
-                basis: Basis::Learned,
-                standing: Standing::Doubted,
-                learned: chance(leaning),
-            };
-            (!is_known(index) && !kind.opts_out && kind.may_be_besides() && confidence >= APART_DOUBT)
-                .then_some(found)
+            let is_denied = denied && basis == Basis::Learned || is_denied(index, hits);
+            let is_enough = confidence >= acts_from.max(BESIDE_CERTAIN) && !is_denied;
+            let standing = if is_enough { Standing::Sure } else { Standing::Doubted };
+            let kind = kind.name.clone();
+            let finding = Finding { kind, confidence: rounded(confidence), rules, acts_from, is_own: false };
+            Some(Found { index, finding, basis, standing, learned: chance(leaning) })
         });
-        found.collect()
+        let is_worth_it = |found: &Found| {
+            !is_known(found.index)
+                && found.finding.confidence >= APART_DOUBT
+                && self.kinds.get(found.index).is_some_and(|kind| !kind.opts_out && kind.may_be_besides())
+        };
+        found.filter(is_worth_it).collect()
     }
 
     /// Whether what is not sure is so likely that what is certain beside it may not be all.
@@ -651,11 +666,6 @@ impl Classifier {
             Some(Strength::Likely | Strength::Certain) => Basis::Phrases,
             Some(Strength::Hint) | None => Basis::Learned,
         };
-        // Weights know no grammar: what a phrase finds denied, supposed or asked about, they do not act on.
-        let is_denied = || {
-            let mut mine = hits.iter().filter(|hit| hit.phrase.kind == index && hit.guard.is_some());
-            mine.any(|hit| hit.phrase.strength > Strength::Hint)
-        };
         let mut is_held = false;
         let confidence = match (notion, strongest) {
             (None, None) => return None,
@@ -673,7 +683,7 @@ impl Classifier {
                     let leaning = |line| self.leaning_at(impression, line, kind.column?);
                     lines.into_iter().filter_map(leaning).map(chance_of).any(is_enough)
                 };
-                is_held = is_denied();
+                is_held = is_denied(index, hits);
                 match strongest {
                     Some(Strength::Certain) if is_enough(chance) || is_clear_alone() => {
                         is_held = false;
@@ -720,22 +730,28 @@ fn evidence(index: usize, hits: &[Hit<'_>]) -> f64 {
     let is_other = |hit: &Hit<'_>| {
         !hit.free.is_empty() && hit.phrase.strength == Strength::Certain && hit.phrase.kind != index
     };
-    own_evidence(index, hits) + if hits.iter().any(is_other) { OTHER } else { 0.0 }
+    let mine = hits.iter().filter(|hit| hit.phrase.kind == index);
+    evidence_of(mine) + if hits.iter().any(is_other) { OTHER } else { 0.0 }
 }
 
-/// The same, whatever other types' phrases are there.
-fn own_evidence(index: usize, hits: &[Hit<'_>]) -> f64 {
-    let mine = |strength: Strength| {
-        let is_mine = |hit: &&Hit<'_>| {
-            !hit.free.is_empty() && hit.phrase.kind == index && hit.phrase.strength == strength
-        };
-        hits.iter().filter(is_mine).count()
-    };
-    match (mine(Strength::Certain), mine(Strength::Likely), mine(Strength::Hint)) {
-        (0, 0, 0) => 0.0,
-        (0, 0, _) => HINT,
-        (0, _, _) => LIKELY,
-        (1, _, _) => CERTAIN,
+/// Whether a phrase of the type with this index is denied, supposed or asked about: weights know no grammar, and do not
+/// act on it.
+fn is_denied(index: usize, hits: &[Hit<'_>]) -> bool {
+    let mut mine = hits.iter().filter(|hit| hit.phrase.kind == index && hit.guard.is_some());
+    mine.any(|hit| hit.phrase.strength > Strength::Hint)
+}
+
+/// What these phrases of one type add to what was learned, in log-odds.
+fn evidence_of<'a>(hits: impl Iterator<Item = &'a Hit<'a>>) -> f64 {
+    let mut counts = [0_usize; 3];
+    for hit in hits.filter(|hit| !hit.free.is_empty()) {
+        counts[hit.phrase.strength as usize] += 1;
+    }
+    match counts {
+        [0, 0, 0] => 0.0,
+        [_, 0, 0] => HINT,
+        [_, _, 0] => LIKELY,
+        [_, _, 1] => CERTAIN,
         _ => CERTAIN_TWICE,
     }
 }
