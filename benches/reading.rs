@@ -129,7 +129,10 @@ fn shapes(letters: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
         let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
         let mut sentence = words.collect::<Vec<_>>().join(" ");
         sentence.truncate(sentence.floor_char_boundary(SIZE));
-        shapes.push((format!("{} as one sentence", file.file_name().display()), filled(&sentence)));
+        shapes.push((
+            format!("{} as one sentence", file.file_name().display()),
+            mail("text/plain; charset=utf-8", &sentence),
+        ));
     }
     let deep = |open: &str, count: usize| mail("text/html", &format!("{}delete my data", open.repeat(count)));
     for open in

@@ -320,7 +320,13 @@ impl Classifier {
         let mut hits = std::mem::take(&mut finds.hits);
         let mut lost = self.give_words_to_one(&mut hits);
         lost.extend(self.leave_trade_out(&mut hits, || finds.is_about_trade(&self.shelf, &text)));
-        let verdict = self.weigh(&hits, &impression, || finds.doubt(&self.shelf, &text));
+        let verdict = match self.weigh(&hits, &impression, || finds.doubt(&self.shelf, &text)) {
+            verdict if !finds.is_too_much() => verdict,
+            verdict => {
+                let candidates = verdict.findings().cloned().collect();
+                Verdict::Unclear { why: "more words of requests in it than are looked through", candidates }
+            }
+        };
         let told = language_of(&hits).or_else(|| heard.language()).map(str::to_owned);
         // Guessing costs as much as all the rest; nobody is answered who has asked for nothing.
         let language =
@@ -963,7 +969,7 @@ mod tests {
             // What no phrase says for certain, and what weighs too little next to an opt-out.
             (
                 "Please unsubscribe me from the newsletter. Please also forget me entirely.",
-                &opt_out,
+                &"opt_out deletion".to_owned(),
                 ["opt_out", "deletion"],
             ),
             (
@@ -991,6 +997,17 @@ mod tests {
         let reminder = "Reminder\nI wait for the answer to the request of May. The month passed, no reply came. Who \
                         is your DPO?";
         assert_ne!(verdict(reminder), Verdict::Nothing);
+    }
+
+    #[test]
+    fn what_is_too_much_to_look_through_is_for_a_person() {
+        let letters = std::fs::read_to_string("tests/letters/en.jsonl").unwrap();
+        let words: Vec<&str> =
+            letters.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).collect();
+        let sentence = words.join(" ");
+        let sentence = sentence.get(..64 << 10).unwrap();
+        let text = format!("{sentence}, and delete my account.");
+        assert_eq!(found(&text), "unclear: more words of requests in it than are looked through");
     }
 
     #[test]

@@ -17,15 +17,15 @@ use crate::request::{Strength, Table};
 const PLACES_EACH: usize = 20;
 const MOST_PLACES: usize = 500;
 
-/// A sentence longer than this (bytes) is looked through for no guard: one of 64 KB would be from end to end for each
-/// phrase in it. That the words of a guard are somewhere in it is enough.
-const LONG: usize = 4000;
+/// So many bytes of a mail are looked through, counted once for each pattern that may be there: that takes some 20 ms. None
+/// of the letters in `tests` needs a sixteenth of it; what is left of a mail that needs more is for a person.
+const MOST_READ: usize = 4 << 20;
+
+/// Guards that are looked for around a phrase, as far as [`MOST_READ`] is concerned.
+const GUARDS: usize = 16;
 
 /// The guard of a phrase that is denied.
 const NEGATED: &str = "negated";
-
-/// The guard of a phrase in such a sentence.
-const UNTOLD: &str = "in too long a sentence";
 
 /// What guards of a whole mail say: of [`crate::language::Guards::others`], and of `retracted`.
 const MAIL_GUARDS: [&str; 2] = ["it may be about somebody else", "a wish and its withdrawal"];
@@ -100,6 +100,8 @@ pub struct Finds<'a> {
     /// Guards of the whole mail that might match, each with the place to look at.
     guards: Vec<(&'a Lexicon, usize, Range<usize>)>,
     places: usize,
+    /// Bytes looked through, a pattern at a time.
+    read: usize,
 }
 
 /// A text that is being looked through in one language.
@@ -198,9 +200,6 @@ impl Lexicon {
         // In bytes: a phrase may end within a letter of several.
         let text = text.as_bytes();
         let around = sentence(text, &place);
-        if around.len() > LONG && self.guards.of_sentence().any(may) {
-            return Some(UNTOLD);
-        }
         let before = text.get(around.start..place.start)?;
         let after = text.get(place.end..around.end)?;
         let sentence = text.get(around)?;
@@ -293,6 +292,10 @@ impl<'a> Search<'a> {
             return;
         };
         let Some(engine) = shelf.engine(lexicon.first + place) else { return };
+        finds.read = finds.read.saturating_add(scope.len());
+        if finds.is_too_much() {
+            return;
+        }
         let order = (self.order, place);
         let known = finds.hits.iter().position(|hit| hit.order == order);
         let seen = known.and_then(|known| finds.hits.get(known)).map_or(0, |hit| hit.seen);
@@ -302,12 +305,18 @@ impl<'a> Search<'a> {
             let found = scope.start + found.start..scope.start + found.end;
             let may = |guard: usize| u32::try_from(guard).is_ok_and(|it| may(self.literals, &self.found, it));
             let guard = lexicon.against(shelf, text, found.clone(), place, may);
+            finds.read = finds.read.saturating_add(GUARDS * sentence(text.as_bytes(), &found).len());
             finds.add((phrase, &lexicon.code), order, found, guard);
         }
     }
 }
 
 impl<'a> Finds<'a> {
+    /// Whether there was more to look through than is worth it, and not all of it was.
+    pub fn is_too_much(&self) -> bool {
+        self.read > MOST_READ || self.places >= MOST_PLACES
+    }
+
     /// The first of the guards of the whole mail that matches: why nothing may be done by a program.
     pub fn doubt(&self, shelf: &Shelf, text: &str) -> Option<&'static str> {
         MAIL_GUARDS
@@ -430,12 +439,6 @@ impl Guards {
             mail: [take(&guards.others), take(&guards.retracted)],
             trade: take(&guards.trade),
         }
-    }
-
-    /// Those of a sentence.
-    fn of_sentence(&self) -> impl Iterator<Item = usize> {
-        let around = self.before.iter().chain(&self.sentence).map(|(_, guards)| guards.clone());
-        around.chain([self.after.clone(), self.inside.clone()]).flatten()
     }
 
     /// Whether the pattern at `place` is a guard of the whole mail.
