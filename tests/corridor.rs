@@ -174,6 +174,24 @@ async fn a_reminder_that_says_unsubscribe_is_an_opt_out() {
 }
 
 #[tokio::test]
+async fn an_opt_out_does_not_wait_for_what_may_be_asked_besides() {
+    let house = House::new().await;
+    let words = "Please unsubscribe me from the newsletter. Delete my account.";
+    let filed = house.receive(1, vec![(1, letter("jane@example.org", words))]).await;
+    assert_eq!(filed, [(MailId::Uid(1), "Held".to_owned())]);
+    assert_eq!(house.suppressed(["jane@example.org"]).await, [true]);
+    let mut requests = house.store.requests(None, 10).await.unwrap();
+    requests.sort_by_key(|request| request.kind.clone());
+    let requests: Vec<_> =
+        requests.iter().map(|request| (request.kind.as_str(), request.status.as_str())).collect();
+    assert_eq!(requests, [("opt_out", "completed"), ("unclear", "held")]);
+    let letters = house.letters().await;
+    let [(_, template, text)] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(template, "several");
+    assert!(text.contains("Something else, perhaps: a person reads your mail"), "{text}");
+}
+
+#[tokio::test]
 async fn what_is_unclear_is_held_and_acknowledged_and_nothing_executed() {
     let house = House::new().await;
     let filed =
