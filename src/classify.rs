@@ -250,7 +250,7 @@ const BESIDE_CERTAIN: f64 = 0.8;
 /// And so likely for a person to have a look, where no certain phrase says it.
 const BESIDE_DOUBT: f64 = 0.75;
 /// And so likely in the sentences apart from what is certain.
-const APART_DOUBT: f64 = 0.35;
+const APART_DOUBT: f64 = 0.5;
 /// A sentence and those beside it.
 const BESIDE: usize = 3;
 /// What was learned makes one thing so likely, and another no likelier than the second.
@@ -515,7 +515,7 @@ impl Classifier {
         besides.retain(|found| self.may_be_asked_besides(found));
         let (mut kept, is_alone) = self.choose(sure);
         if !is_alone {
-            let apart = self.apart(&kept, &besides, hits, impression, denied);
+            let apart = self.apart(&kept, &besides, hits, impression);
             let (sure, doubted): (Vec<Found>, Vec<Found>) =
                 apart.into_iter().partition(|found| found.standing == Standing::Sure);
             kept.extend(sure);
@@ -562,54 +562,63 @@ impl Classifier {
         besides: &[Found],
         hits: &[Hit<'_>],
         impression: &Impression<'_>,
-        denied: bool,
     ) -> Vec<Found> {
         let is_kept = |index: usize| kept.iter().any(|found| found.index == index);
-        let lines_of = |hit: &Hit<'_>| -> BTreeSet<usize> {
-            hit.free.iter().map(|place| impression.line_at(place)).collect()
-        };
-        let taken: BTreeSet<usize> =
-            hits.iter().filter(|hit| is_kept(hit.phrase.kind)).flat_map(lines_of).collect();
+        let taken = hits.iter().filter(|hit| is_kept(hit.phrase.kind)).flat_map(|hit| &hit.free);
+        let taken: BTreeSet<usize> = taken.map(|place| impression.line_at(place)).collect();
         if taken.is_empty() {
             return Vec::new();
         }
         let is_left = |number: usize| !taken.contains(&number);
-        let left = |number: &usize| is_left(*number);
         let text = impression.text.split('\n').enumerate().filter(|(number, _)| is_left(*number));
         let text: Vec<&str> = text.map(|(_, line)| line).collect();
         let mentions = impression.lines.iter().enumerate().filter(|(number, _)| is_left(*number));
         let mentions: Vec<Vec<Mention>> = mentions.map(|(_, line)| line.clone()).collect();
-        let subject_lines = (0..impression.subject_lines).filter(left).count();
+        let subject_lines = (0..impression.subject_lines).filter(|number| is_left(*number)).count();
         let leanings = self.learned.judge(&learned::features(&mentions, &text.join("\n"), subject_lines));
-        let of_left = |hit: &&Hit<'_>| lines_of(hit).iter().any(left);
+        let of_left =
+            hits.iter().filter(|hit| hit.free.iter().any(|place| is_left(impression.line_at(place))));
+        let of_left: Vec<&Hit<'_>> = of_left.collect();
         let is_known = |index: usize| kept.iter().chain(besides).any(|found| found.index == index);
-        let found = self.kinds.iter().enumerate().filter_map(|(index, kind)| {
+        let others = self
+            .kinds
+            .iter()
+            .enumerate()
+            .filter(|(index, kind)| !is_known(*index) && !kind.opts_out && kind.may_be_besides());
+        let found = others.filter_map(|(index, kind)| {
             let leaning = *leanings.get(kind.column?)?;
-            let mine = || hits.iter().filter(of_left).filter(|hit| hit.phrase.kind == index);
+            let mine = || of_left.iter().copied().filter(|hit| hit.phrase.kind == index);
             let confidence = chance(SLOPE * leaning + BASE + evidence_of(mine()));
             let mut rules: Vec<String> = mine().map(|hit| hit.phrase.name.clone()).collect();
             let strongest = mine().map(|hit| hit.phrase.strength).max();
-            let (basis, acts_from) = match strongest {
-                Some(Strength::Certain) => (Basis::Phrases, kind.with_certain),
-                Some(Strength::Likely) => (Basis::Phrases, kind.threshold),
-                Some(Strength::Hint) | None => (Basis::Learned, kind.learned),
+            // Beside something certain weights alone do not act: they know no grammar.
+            let acts_from = match strongest {
+                Some(Strength::Certain) => Some(kind.with_certain),
+                Some(Strength::Likely) => Some(kind.threshold),
+                Some(Strength::Hint) | None => None,
             };
             if rules.is_empty() {
                 rules.push(format!("{}/any/learned", kind.name));
             }
-            let is_denied = denied && basis == Basis::Learned || is_denied(index, hits);
-            let is_enough = confidence >= acts_from.max(BESIDE_CERTAIN) && !is_denied;
-            let standing = if is_enough { Standing::Sure } else { Standing::Doubted };
-            let kind = kind.name.clone();
-            let finding = Finding { kind, confidence: rounded(confidence), rules, acts_from, is_own: false };
-            Some(Found { index, finding, basis, standing, learned: chance(leaning) })
+            let is_enough = acts_from.is_some_and(|from| confidence >= from.max(BESIDE_CERTAIN));
+            let standing =
+                if is_enough && !is_denied(index, hits) { Standing::Sure } else { Standing::Doubted };
+            let finding = Finding {
+                kind: kind.name.clone(),
+                confidence: rounded(confidence),
+                rules,
+                acts_from: acts_from.unwrap_or(kind.learned),
+                is_own: false,
+            };
+            Some(Found { index, finding, basis: Basis::Phrases, standing, learned: chance(leaning) })
         });
-        let is_worth_it = |found: &Found| {
-            !is_known(found.index)
-                && found.finding.confidence >= APART_DOUBT
-                && self.kinds.get(found.index).is_some_and(|kind| !kind.opts_out && kind.may_be_besides())
-        };
-        found.filter(is_worth_it).collect()
+        let mut found: Vec<Found> = found.filter(|found| found.finding.confidence >= APART_DOUBT).collect();
+        // What would stand for the whole mail makes all of this doubtful: of a child's data nothing follows for the
+        // writer's own.
+        if found.iter().any(|found| self.kinds.get(found.index).is_some_and(|kind| kind.alone)) {
+            found.iter_mut().for_each(|found| found.standing = Standing::Doubted);
+        }
+        found
     }
 
     /// Whether what is not sure is so likely that what is certain beside it may not be all.
@@ -858,6 +867,8 @@ mod tests {
         CLASSIFIER.get_or_init(build).read("", &fold(text)).verdict
     }
 
+    const DENIED: &str = "unclear: the words of a request, but denied, supposed or asked about";
+
     /// The types that are acted on, and why a person must read it, if one must.
     fn found(text: &str) -> String {
         let verdict = verdict(text);
@@ -889,7 +900,6 @@ mod tests {
 
     #[test]
     fn a_denial_counts_where_it_stands() {
-        let denied = "unclear: the words of a request, but denied, supposed or asked about";
         for text in [
             "Bitte löschen Sie meine Daten nicht, ich brauche sie noch.",
             "Meine Daten bitte auf keinen Fall löschen.",
@@ -901,7 +911,7 @@ mod tests {
             "Verwijder mijn gegevens alstublieft niet.",
             "Please do not delete my data.",
         ] {
-            assert_eq!(found(text), denied, "{text}");
+            assert_eq!(found(text), DENIED, "{text}");
         }
         // A denial that is the wish.
         assert_eq!(found("Please do not sell my personal information."), "ad_opt_out");
@@ -909,12 +919,11 @@ mod tests {
 
     #[test]
     fn a_denial_holds_for_the_words_of_other_languages() {
-        let denied = "unclear: the words of a request, but denied, supposed or asked about";
         for text in [
             "Non chiedo la cancellazione dei miei dati ai sensi dell'art. 17 GDPR.",
             "Ik vraag niet om verwijdering van mijn gegevens op grond van artikel 17 GDPR.",
         ] {
-            assert_eq!(found(text), denied, "{text}");
+            assert_eq!(found(text), DENIED, "{text}");
         }
         assert_eq!(found("Chiedo la cancellazione ai sensi dell'art. 17 GDPR."), "deletion");
     }
@@ -973,7 +982,7 @@ mod tests {
             ),
             (
                 "Please unsubscribe me from the newsletter. Also shred whatever is on file under my name.",
-                &"opt_out deletion".to_owned(),
+                &opt_out,
                 ["opt_out", "deletion"],
             ),
             (
@@ -1000,6 +1009,31 @@ mod tests {
         let reminder = "Reminder\nI wait for the answer to the request of May. The month passed, no reply came. Who \
                         is your DPO?";
         assert_ne!(verdict(reminder), Verdict::Nothing);
+    }
+
+    #[test]
+    fn a_polite_question_is_a_wish_and_a_denial_none() {
+        for (text, expected) in [
+            ("Kan ni inte radera alla mina personuppgifter?", "deletion"),
+            ("Kan I ikke slette alle mine personoplysninger?", "deletion"),
+            ("Jag hoppas att ni inte raderar alla mina personuppgifter, jag behöver dem.", DENIED),
+            ("Jeg håber at I ikke sletter alle mine personoplysninger.", DENIED),
+        ] {
+            assert_eq!(found(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_a_childs_data_nothing_follows_for_the_writers_own() {
+        for wish in ["Please delete all of his personal data.", "Erase all he ever typed in there."] {
+            let text = format!(
+                "Please stop sending the newsletter to us. Unsubscribe.\nMy son Leo is eleven and has an account with \
+                 you, which we never allowed. {wish}"
+            );
+            let verdict = verdict(&text);
+            assert!(verdict.findings().any(|found| found.kind == "child_data"), "{verdict:?}");
+            assert!(verdict.asked().iter().all(|found| found.kind != "deletion"), "{verdict:?}");
+        }
     }
 
     #[test]

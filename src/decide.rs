@@ -522,7 +522,10 @@ fn asked(
             let candidates: Vec<Finding> =
                 reading.verdict.candidates().iter().filter(is_new).cloned().collect();
             let new = match reading.verdict.why() {
-                Some(why) if !candidates.is_empty() => Verdict::Partly { asked: new, why, candidates },
+                // Whoever looks again at what was denied reads the rest as well.
+                Some(why) if !candidates.is_empty() && appeal.is_none() => {
+                    Verdict::Partly { asked: new, why, candidates }
+                }
                 _ => Verdict::Requests(new),
             };
             let mut decision = follow(&new, letter, table, policy, received);
@@ -678,8 +681,9 @@ fn besides_token(
         Ok(from) => addresses.contains(&from.normalised()),
         Err(_) => true,
     };
-    let mut findings = verdict.findings().peekable();
-    if !is_answer && is_done && findings.peek().is_some() && findings.all(|finding| finding.kind == OPT_OUT) {
+    let says_no_more =
+        matches!(verdict, Verdict::Requests(asked) if asked.iter().all(|it| it.kind == OPT_OUT));
+    if !is_answer && is_done && says_no_more {
         return None;
     }
     let mut words = by_words(letter, table, policy, case_file, received);

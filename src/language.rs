@@ -18,6 +18,9 @@ pub const CLASSES_IN_CLASSES: usize = 4;
 pub struct LanguageFile {
     /// The language's name, in English.
     pub name: String,
+    /// What a request is called in replies of which a person must say what it is; as in English where it is empty.
+    #[serde(default)]
+    pub unclear: String,
     /// How a due date is written.
     pub date: DateForm,
     /// Its commonest words. A longer text without one of them is not in this language, and its phrases
@@ -139,6 +142,8 @@ impl DateForm {
 pub struct Guards {
     /// Before the phrase in its sentence: it is denied ("please do not …").
     pub negated: Vec<String>,
+    /// Before the phrase in its sentence: it is denied by the word only, and wished ("can't you …?").
+    pub polite: Vec<String>,
     /// Before the phrase in its sentence: the opposite is wished ("rather than …").
     pub kept: Vec<String>,
     /// Behind the phrase in its sentence, from its end: it is denied ("löschen Sie meine Daten nicht,

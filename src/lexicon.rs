@@ -62,6 +62,7 @@ pub struct Lexicon {
 /// Guards, by their place among the patterns of their language.
 struct Guards {
     before: [(&'static str, Range<usize>); 2],
+    polite: Range<usize>,
     after: Range<usize>,
     inside: Range<usize>,
     sentence: [(&'static str, Range<usize>); 4],
@@ -207,13 +208,14 @@ impl Lexicon {
         let hit = |guards: &[(&'static str, Range<usize>)], part: &[u8]| {
             guards.iter().find(|(_, it)| self.matches(shelf, it, part, may)).map(|(name, _)| *name)
         };
-        let Guards { after: behind, inside, .. } = &self.guards;
+        let Guards { after: behind, inside, polite, .. } = &self.guards;
         let any_mood = self.phrases.get(index)?.any_mood;
         let is_denied = || {
             (self.matches(shelf, behind, after, may) || !any_mood && self.matches(shelf, inside, words, may))
                 && !self.denies(shelf, index)
         };
         hit(&self.guards.before, before)
+            .filter(|guard| *guard != NEGATED || !self.matches(shelf, polite, before, may))
             .or_else(|| is_denied().then_some(NEGATED))
             .or_else(|| if any_mood { None } else { hit(&self.guards.sentence, sentence) })
     }
@@ -291,11 +293,11 @@ impl<'a> Search<'a> {
             }
             return;
         };
-        let Some(engine) = shelf.engine(lexicon.first + place) else { return };
         finds.read = finds.read.saturating_add(scope.len());
         if finds.is_too_much() {
             return;
         }
+        let Some(engine) = shelf.engine(lexicon.first + place) else { return };
         let order = (self.order, place);
         let known = finds.hits.iter().position(|hit| hit.order == order);
         let seen = known.and_then(|known| finds.hits.get(known)).map_or(0, |hit| hit.seen);
@@ -428,6 +430,7 @@ impl Guards {
         };
         Self {
             before: [(NEGATED, take(&guards.negated)), ("kept", take(&guards.kept))],
+            polite: take(&guards.polite),
             after: take(&guards.after),
             inside: take(&guards.inside),
             sentence: [

@@ -756,6 +756,7 @@ mod tests {
             let phrases = table.phrases.iter().filter(|it| it.language == index);
             let Guards {
                 negated,
+                polite,
                 kept,
                 after,
                 inside,
@@ -769,6 +770,7 @@ mod tests {
             } = &language.guards;
             let guards = [
                 negated,
+                polite,
                 kept,
                 after,
                 inside,

@@ -562,7 +562,9 @@ impl Replies {
         let requests: Vec<RequestInReply<'_>> = told
             .iter()
             .map(|told| RequestInReply {
-                title: table.kind(told.kind).map_or("", |kind| kind.title(&language)),
+                title: table
+                    .kind(told.kind)
+                    .map_or_else(|| unclear(table, &language), |kind| kind.title(&language)),
                 reference: told.reference,
                 due: date(told.due),
                 done: told.status == Status::Completed,
@@ -835,4 +837,10 @@ fn read_folder(
         }
     }
     Ok(())
+}
+
+/// What a request without a type is called.
+fn unclear<'a>(table: &'a Table, language: &str) -> &'a str {
+    let named = [language, "en"].into_iter().filter_map(|code| table.language(code));
+    named.map(|language| language.unclear.as_str()).find(|title| !title.is_empty()).unwrap_or_default()
 }

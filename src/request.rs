@@ -615,8 +615,9 @@ fn check_language(
             message: format!("correction.change, entry {}: {why}", index + 1),
         })?;
     }
-    let lists: [(&[&str], &mut Vec<String>); 25] = [
+    let lists: [(&[&str], &mut Vec<String>); 26] = [
         (&["guards", "negated"], &mut guards.negated),
+        (&["guards", "polite"], &mut guards.polite),
         (&["guards", "kept"], &mut guards.kept),
         (&["guards", "after"], &mut guards.after),
         (&["guards", "inside"], &mut guards.inside),

@@ -197,16 +197,10 @@ impl Reader {
     /// out: every circular has them. So is what no certain phrase says, nor one of the operator's: machines speak of
     /// data, too.
     fn rights_in(&self, mut reading: Reading) -> Option<Reading> {
-        let findings = match std::mem::replace(&mut reading.verdict, Verdict::Nothing) {
-            Verdict::Requests(findings)
-            | Verdict::Partly { candidates: findings, .. }
-            | Verdict::Unclear { candidates: findings, .. } => findings,
-            Verdict::Nothing => return None,
-        };
-        let is_right = |finding: &Finding| {
+        let is_right = |finding: &&Finding| {
             self.rights.contains(&finding.kind) && (finding.is_certain() || finding.is_own)
         };
-        let rights: Vec<Finding> = findings.into_iter().filter(is_right).collect();
+        let rights: Vec<Finding> = reading.verdict.findings().filter(is_right).cloned().collect();
         if rights.is_empty() {
             return None;
         }

@@ -188,7 +188,24 @@ async fn an_opt_out_does_not_wait_for_what_may_be_asked_besides() {
     let letters = house.letters().await;
     let [(_, template, text)] = letters.as_slice() else { panic!("{letters:?}") };
     assert_eq!(template, "several");
-    assert!(text.contains("Something else, perhaps: a person reads your mail"), "{text}");
+    assert!(text.contains("something else, perhaps: a person reads your mail"), "{text}");
+}
+
+#[tokio::test]
+async fn a_right_under_a_mark_of_automatic_mail_is_not_lost_beside_another() {
+    let restrict = "Please restrict the processing of my data until the accuracy is verified.";
+    for words in [format!("{restrict} Kindly also unsubscribe me."), format!("{restrict} Delete my account.")]
+    {
+        let house = House::new().await;
+        let mail = String::from_utf8(letter("jane@example.org", &words)).unwrap();
+        let marked = format!("Precedence: bulk\n{mail}").into_bytes();
+        let filed = house.receive(1, vec![(1, marked)]).await;
+        assert_eq!(filed, [(MailId::Uid(1), "Held".to_owned())], "{words}");
+        let requests = house.store.requests(None, 10).await.unwrap();
+        assert!(requests.iter().any(|request| request.kind == "restriction"), "{words}: {requests:?}");
+        assert!(requests.iter().all(|request| request.status.as_str() == "held"), "{words}: {requests:?}");
+        assert_eq!(house.replies().await, []);
+    }
 }
 
 #[tokio::test]

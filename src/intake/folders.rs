@@ -141,7 +141,7 @@ impl Intake {
 
     /// The request that is meant by moving its mail: the one of this type that waits for a person and of which
     /// nobody was asked anything; or the only one of it that is open, or the only one of these that waits for a
-    /// person. Where nothing was found in a mail, one is opened.
+    /// person. None is where one of this type is closed. Where nothing was found in a mail, one is opened.
     async fn meant(
         &self,
         visit: &mut Visit,
@@ -160,8 +160,12 @@ impl Intake {
             return Ok(Some(reference));
         }
         for (reference, known, status) in &opened.requests {
-            if known != kind || status.is_closed() {
+            if known != kind {
                 continue;
+            }
+            // It is done; to begin another one of its type would do and tell it twice.
+            if status.is_closed() {
+                return Ok(None);
             }
             let is_still_to_begin =
                 *status == Status::Held && visit.grip(reference).await?.is_some_and(|grip| grip.letters == 0);

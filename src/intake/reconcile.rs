@@ -44,13 +44,10 @@ impl Intake {
         for mailbox in mailboxes {
             let name = mailbox.name().to_owned();
             let done = match &mut *mailbox {
-                Mailbox::Imap(imap) => {
-                    let done = self.reconcile_imap(imap, &name, &mut all, stop).await;
-                    if done.is_ok() && !stop.is_asked() {
-                        self.reconcile_replies(imap, &name).await?;
-                    }
-                    done
-                }
+                Mailbox::Imap(imap) => match self.reconcile_imap(imap, &name, &mut all, stop).await {
+                    Ok(()) if !stop.is_asked() => self.reconcile_replies(imap, &name).await,
+                    done => done,
+                },
                 Mailbox::Maildir(maildir) => self.reconcile_maildir(maildir, &name, &mut all, stop).await,
             };
             mailbox.close().await;

@@ -100,6 +100,9 @@ fn is_mail(bytes: &[u8]) -> bool {
     Message::parse(bytes).is_some_and(|message| fields.iter().any(|field| message.has(field)))
 }
 
+/// What a mail is taken for, why not for certain, and what it may ask for besides what it asks for.
+type Told = (Found, Option<&'static str>, Vec<Finding>);
+
 /// What reads by a folder of rules, and those rules.
 type Side = (Reader, Table);
 
@@ -109,16 +112,16 @@ fn compare(options: &Classify, mails: &[PathBuf], old: &Side, new: &Side) -> Res
     let verdict = |(reader, table): &Side, bytes: &[u8]| {
         let understanding = reader.read(bytes);
         let found = disposition_by_proof(&understanding, table);
-        (found, why(&understanding))
+        (found, why(&understanding), besides(&understanding))
     };
     each(mails, |file, bytes| {
         let (old, new) = (verdict(old, bytes), verdict(new, bytes));
-        if essence(&old.0) == essence(&new.0) {
+        if essence(&old) == essence(&new) {
             return Ok(());
         }
         changed += 1;
         if options.json {
-            let side = |((word, automated, findings), why): &(Found, Option<&str>)| json!({ "disposition": word, "automated": automated, "candidates": findings, "why": why });
+            let side = |((word, automated, findings), why, besides): &Told| json!({ "disposition": word, "automated": automated, "candidates": findings, "why": why, "besides": besides });
             let file = file.display().to_string();
             return print_json(&json!({ "file": file, "old": side(&old), "new": side(&new) })).map(drop);
         }
@@ -132,20 +135,31 @@ fn compare(options: &Classify, mails: &[PathBuf], old: &Side, new: &Side) -> Res
 }
 
 /// What makes two verdicts different: disposition, automatic kind and types, not how sure each is.
-fn essence((word, automated, findings): &Found) -> (&'static str, Option<&'static str>, Vec<&str>) {
-    (word, *automated, findings.iter().map(|finding| finding.kind.as_str()).collect())
+fn essence(
+    ((word, automated, findings), _, besides): &Told,
+) -> (&'static str, Option<&'static str>, Vec<&str>, Vec<&str>) {
+    (word, *automated, kinds(findings), kinds(besides))
+}
+
+fn kinds(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().map(|finding| finding.kind.as_str()).collect()
 }
 
 /// A verdict in one line.
-fn in_words(((word, automated, findings), why): &(Found, Option<&str>)) -> String {
+fn in_words(((word, automated, findings), why, besides): &Told) -> String {
     let mut words = (*word).to_owned();
     if let Some(kind) = automated {
         words.push_str(&format!(" ({kind})"));
     }
-    let findings: Vec<String> =
-        findings.iter().map(|finding| format!("{} {:.2}", finding.kind, finding.confidence)).collect();
+    let named = |findings: &[Finding]| {
+        let names = findings.iter().map(|finding| format!("{} {:.2}", finding.kind, finding.confidence));
+        names.collect::<Vec<_>>().join(", ")
+    };
     if !findings.is_empty() {
-        words.push_str(&format!(": {}", findings.join(", ")));
+        words.push_str(&format!(": {}", named(findings)));
+    }
+    if !besides.is_empty() {
+        words.push_str(&format!("; for a person: {}", named(besides)));
     }
     if let Some(why) = why {
         words.push_str(&format!(" ({why})"));
@@ -157,6 +171,17 @@ fn in_words(((word, automated, findings), why): &(Found, Option<&str>)) -> Strin
 fn why(understanding: &Understanding) -> Option<&'static str> {
     let Understanding::Read(letter) = understanding else { return None };
     letter.reading.as_ref()?.verdict.why()
+}
+
+/// What a person must read beside requests that are opened.
+fn besides(understanding: &Understanding) -> Vec<Finding> {
+    match understanding {
+        Understanding::Read(letter) if letter.automatic.is_none() => match &letter.reading {
+            Some(Reading { verdict: Verdict::Partly { candidates, .. }, .. }) => candidates.clone(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
 }
 
 /// The files of the mails that are named on the command line and in the list.
@@ -317,6 +342,7 @@ fn as_json(file: &Path, understanding: &Understanding, table: &Table) -> serde_j
         "disposition": word,
         "automated": automated,
         "requests": requests,
+        "besides": besides(understanding),
         "sender": sender_json(understanding),
         "language": letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
         "text": letter.map_or("", |letter| letter.own_words.as_str()),
@@ -356,6 +382,8 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
                 ));
                 lines.extend(grounds.iter().filter(|ground| is_of(ground, kind)).map(spoken));
             }
+            let besides = besides(understanding);
+            lines.extend(besides.iter().map(|it| format!("  perhaps {} {:.2}", it.kind, it.confidence)));
             let is_left = |ground: &&Ground| !findings.iter().any(|finding| is_of(ground, &finding.kind));
             if grounds.iter().any(|ground| is_left(&ground)) {
                 lines.push("  found besides:".into());

@@ -160,7 +160,7 @@ fn a_reply_of_unknown_fate_whose_copy_is_among_sent_mail_was_sent() -> Outcome {
     house.run(&["reconcile"]);
     assert_eq!(states(&house), expected);
     assert!(house.run(&["audit", "verify"]).0.contains("events"), "the log of events is whole");
-    // That the folder cannot be looked into is told, and spoils no more.
+    // That there is no such folder is told, and spoils no more.
     let file = house.path("privacyd.toml");
     let config = std::fs::read_to_string(&file)?;
     let named = config.replace("username = \"privacy\"\n", "username = \"privacy\"\nsent = \"Nowhere\"\n");
@@ -168,7 +168,7 @@ fn a_reply_of_unknown_fate_whose_copy_is_among_sent_mail_was_sent() -> Outcome {
     std::fs::write(&file, named)?;
     let (said, log) = house.run(&["reconcile"]);
     assert_eq!(said, "0 mails looked at, 0 unaccounted; 0 requests found among junk\n", "{log}");
-    assert!(log.contains("replies of unknown fate could not be looked for among sent mail"), "{log}");
+    assert!(log.contains("there is no folder of the name that imap.sent says"), "{log}");
     Ok(())
 }
 
