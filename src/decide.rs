@@ -569,6 +569,14 @@ fn asked(
     }
 }
 
+/// Adds a request that a person must read beside what is opened.
+fn beside(decision: &mut Decision, rest: Planned) {
+    decision.disposition = Disposition::Review;
+    decision.shelf = Shelf::Held;
+    decision.why = format!("{}; {}", decision.why, rest.reason);
+    decision.requests.push(rest);
+}
+
 /// The request to look again at what was denied, with a clock of its own: a person must, whoever asks.
 fn appeal(denied: &[Earlier], table: &Table, policy: &Policy, received: Timestamp) -> Option<Planned> {
     if denied.is_empty() {
@@ -738,14 +746,25 @@ fn follow(
     policy: &Policy,
     received: Timestamp,
 ) -> Decision {
+    let opts_out =
+        |planned: &Planned| matches!(planned.action, Action::SuppressMarketing | Action::SuppressAds);
     match verdict {
-        Verdict::Requests(asked) => open(asked, letter, table, policy, received),
+        Verdict::Requests(asked) => {
+            let mut decision = open(asked, letter, table, policy, received);
+            // "Please unsubscribe bob@example.com": the sender gets no more, and whether Bob shall not either, a person
+            // says.
+            if letter.names_another && decision.requests.iter().any(opts_out) {
+                let also = asked.iter().filter(|finding| {
+                    decision.requests.iter().any(|planned| opts_out(planned) && planned.kind == finding.kind)
+                });
+                let rest = unclear("names another address than its sender's", also, policy, received);
+                beside(&mut decision, rest);
+            }
+            decision
+        }
         Verdict::Partly { asked, why, candidates } => {
             let mut decision = open(asked, letter, table, policy, received);
-            decision.requests.push(unclear(why, candidates.iter(), policy, received));
-            decision.disposition = Disposition::Review;
-            decision.shelf = Shelf::Held;
-            decision.why = format!("{}; {why}", decision.why);
+            beside(&mut decision, unclear(why, candidates.iter(), policy, received));
             decision
         }
         Verdict::Unclear { why, .. } => hold(why, verdict, policy, received),

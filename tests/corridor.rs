@@ -192,6 +192,18 @@ async fn an_opt_out_does_not_wait_for_what_may_be_asked_besides() {
 }
 
 #[tokio::test]
+async fn whether_another_address_opts_out_as_well_a_person_says() {
+    let house = House::new().await;
+    let words = "Please unsubscribe bob@example.net from the newsletter.";
+    let filed = house.receive(1, vec![(1, letter("jane@example.org", words))]).await;
+    assert_eq!(filed, [(MailId::Uid(1), "Held".to_owned())]);
+    assert_eq!(house.suppressed(["jane@example.org", "bob@example.net"]).await, [true, false]);
+    let requests = house.store.requests(Some("held"), 10).await.unwrap();
+    assert_eq!(requests.iter().map(|request| request.kind.as_str()).collect::<Vec<_>>(), ["unclear"]);
+    assert_eq!(house.replies().await, [("jane@example.org".into(), "several".into())]);
+}
+
+#[tokio::test]
 async fn a_right_under_a_mark_of_automatic_mail_is_not_lost_beside_another() {
     let restrict = "Please restrict the processing of my data until the accuracy is verified.";
     for words in [format!("{restrict} Kindly also unsubscribe me."), format!("{restrict} Delete my account.")]
