@@ -427,7 +427,12 @@ impl Intake {
                         || !decision.answers.is_empty()
                         || !decision.steps.is_empty() =>
                 {
-                    error!(mailbox = place.mailbox, mail.id = %mail.id, reason, "mail could not be recorded with what it asks for: held");
+                    error!(
+                        mailbox = place.mailbox,
+                        mail.id = mail.id.for_log(),
+                        reason,
+                        "mail could not be recorded with what it asks for: held"
+                    );
                     decision = held("what it asks for could not be recorded");
                 }
                 Err(error) => return Err(error).context("Cannot record a mail"),
@@ -787,9 +792,9 @@ impl Line {
         let took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
         let Self { id, outcome, kind, references, why, person, answered, .. } = self;
         if *outcome == "review" {
-            warn!(mailbox, mail.id = %id, request.id = references, request.type = kind, outcome, person, answered, took_us, why, "mail held for a person");
+            warn!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "mail held for a person");
         } else {
-            info!(mailbox, mail.id = %id, request.id = references, request.type = kind, outcome, person, answered, took_us, why, "mail received");
+            info!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "mail received");
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod notice;
 pub mod report;
 pub mod status;
 
+use std::cell::Cell;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -835,6 +836,8 @@ pub async fn import_from(
     input: impl std::io::Read,
     mut report: impl FnMut(u64, &str),
 ) -> Result<Imported> {
+    let marks = Cell::new(0);
+    let input = Marks { input, count: &marks };
     let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(input);
     let header =
         reader.headers().map_err(|_| Mistake("The first line does not name the columns".into()))?.clone();
@@ -847,7 +850,7 @@ pub async fn import_from(
         .ok_or_else(|| Mistake("The first line must name a column \"email\" or \"address\"".into()))?;
     let mut done = Imported::default();
     let mut batch = Vec::new();
-    let mut seen = 0;
+    let (mut seen, mut last) = (0, 0);
     for record in reader.records() {
         let parsed = record.map_err(|error| {
             (
@@ -862,6 +865,12 @@ pub async fn import_from(
         });
         match parsed {
             Ok((record, address)) => {
+                // The last one stays here, for what is found at the end.
+                if batch.len() == 1000 {
+                    done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
+                    batch.clear();
+                }
+                last = record.position().map_or(0, csv::Position::line);
                 let fields = header
                     .iter()
                     .zip(record.iter())
@@ -875,16 +884,39 @@ pub async fn import_from(
             Err((line, fault)) => {
                 report(line, fault);
                 done.bad += 1;
+                last = 0;
             }
         }
-        if batch.len() == 1000 {
-            done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
-            batch.clear();
-        }
+    }
+    // RFC 4180 section 2 (5-7): in a sound file there is an even number of them. A field that is never closed has
+    // swallowed all lines to the end.
+    if marks.get() % 2 == 1 && last > 0 {
+        batch.pop();
+        seen -= 1;
+        report(
+            last,
+            "a quotation mark is opened and not closed, so this line and all behind it are left out",
+        );
+        done.bad += 1;
     }
     done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
     done.updated = seen - done.new - done.erased;
     Ok(done)
+}
+
+/// Counts the quotation marks in what is read.
+struct Marks<'a, R> {
+    input: R,
+    count: &'a Cell<usize>,
+}
+
+impl<R: std::io::Read> std::io::Read for Marks<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        let marks = buffer.iter().take(read).filter(|byte| **byte == b'"').count();
+        self.count.set(self.count.get() + marks);
+        Ok(read)
+    }
 }
 
 /// Prints rows as a table, or as JSON lines.

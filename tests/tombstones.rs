@@ -26,6 +26,19 @@ async fn import(house: &House, csv: &str) -> privacyd::operator::Imported {
 }
 
 #[tokio::test]
+async fn a_quotation_mark_that_is_never_closed_swallows_nobody_in_silence() {
+    let house = House::new().await;
+    let mut told = Vec::new();
+    let csv =
+        "email,name\na@example.org,\"A, \"\"B\"\"\"\nb@example.org,\"x\nc@example.org,y\nd@example.org,z\n";
+    let done = import_from(&house.store, csv.as_bytes(), |line, fault| told.push((line, fault.to_owned())));
+    let done = done.await.unwrap();
+    assert_eq!((done.new, done.updated, done.bad), (1, 0, 1));
+    let [(3, fault)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(fault.contains("opened and not closed"), "{fault}");
+}
+
+#[tokio::test]
 async fn an_erased_address_is_refused_by_every_import() {
     let house = House::new().await;
     let now = Timestamp::now();

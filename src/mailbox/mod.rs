@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use anyhow::{Result, bail};
+use sha2::{Digest, Sha256};
 
 pub use imap::Imap;
 pub use maildir::Maildir;
@@ -40,6 +41,20 @@ pub enum Kind {
 }
 
 impl MailId {
+    /// As it may stand in a log. A delivery agent's file names say nothing of a mail; of one that a person has chosen,
+    /// after the sender perhaps, there is a digest.
+    pub fn for_log(&self) -> String {
+        let is_plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".,_=:-".contains(&b));
+        match self {
+            Self::File(name) if !is_plain(name) => {
+                let digest = Sha256::digest(name);
+                let digits: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+                format!("file-{digits}")
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// Reads what [`MailId`]'s `Display` wrote.
     ///
     /// # Errors

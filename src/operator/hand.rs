@@ -196,6 +196,11 @@ pub enum Refusal {
         "The request {0} asks nobody for a proof: say with --proof what shows that it may be carried out for that address"
     )]
     Unasked(String),
+    /// Nobody has shown that the erasure is the owner's wish.
+    #[error(
+        "The request {0} still waits for its proof, and to complete it erases what privacyd holds for good: approve it first, and say with --proof what shows whose it is"
+    )]
+    Unproven(String),
     /// Nothing may be erased.
     #[error(
         "The contact of the request {0} is on legal hold, so it cannot be completed: deny it, or end the hold first"
@@ -614,6 +619,10 @@ impl Hand<'_> {
             if verb == request::Verb::Restrict {
                 visit.restrict(self.case().id, subject).await?;
             } else if !visit.is_on_hold(subject, self.tools.hold_column).await? {
+                // Our own record would be gone for good, at the word of whoever wrote that address into From.
+                if self.case().status == Status::AwaitingProof {
+                    return Err(Refusal::Unproven(self.reference()).into());
+                }
                 visit.erase(self.case().id, subject, key).await?;
             } else if !self.grip.tasks.iter().any(Open::is_done) {
                 // What systems have erased cannot be denied any more; our own record is kept.

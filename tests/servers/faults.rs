@@ -239,7 +239,7 @@ pub fn mail(user: &str) -> Vec<u8> {
          From: Zebedee <{user}@example.org>\nTo: privacy@example.com\nSubject: Xylophone\n\
          Date: Mon, 23 Nov 2026 10:00:00 +0000\nMessage-ID: <{user}.wombat@example.org>\n\
          X-Narwhal: narwhal\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=okapi\n\n\
-         --okapi\nContent-Type: text/plain\n\nPlease unsubscribe me from the newsletter. Axolotl {user}.\n\
+         --okapi\nContent-Type: text/plain\n\nPlease unsubscribe me from the newsletter. Axolotl.\n\
          --okapi\nContent-Type: application/pdf; name=narwhal.pdf\n\nokapi\n--okapi--\n"
     )
     .into_bytes()
