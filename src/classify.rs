@@ -1016,10 +1016,14 @@ mod tests {
         for (text, expected) in [
             ("Kan ni inte radera alla mina personuppgifter?", "deletion"),
             ("Kan I ikke slette alle mine personoplysninger?", "deletion"),
-            ("Jag hoppas att ni inte raderar alla mina personuppgifter, jag behöver dem.", DENIED),
-            ("Jeg håber at I ikke sletter alle mine personoplysninger.", DENIED),
+            ("Jag hoppas att ni inte raderar alla mina personuppgifter, jag behöver dem.", "unclear"),
+            ("Jeg håber at I ikke sletter alle mine personoplysninger.", "unclear"),
+            ("Därför kan ni inte avregistrera mig från nyhetsbrevet.", "unclear"),
+            ("Enligt bokföringslagen kan ni inte radera alla mina personuppgifter.", "unclear"),
+            ("Derfor kan I ikke afmelde mig fra nyhedsbrevet.", "unclear"),
+            ("Vil I ikke lade være med at slette alle mine personoplysninger?", "unclear"),
         ] {
-            assert_eq!(found(text), expected, "{text}");
+            assert!(found(text).starts_with(expected), "{text}: {}", found(text));
         }
     }
 

@@ -691,7 +691,7 @@ fn besides_token(
     };
     let says_no_more =
         matches!(verdict, Verdict::Requests(asked) if asked.iter().all(|it| it.kind == OPT_OUT));
-    if !is_answer && is_done && says_no_more {
+    if !is_answer && is_done && says_no_more && !letter.names_another {
         return None;
     }
     let mut words = by_words(letter, table, policy, case_file, received);

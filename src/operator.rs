@@ -870,7 +870,9 @@ pub async fn import_from(
                     done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
                     batch.clear();
                 }
-                last = record.position().map_or(0, csv::Position::line);
+                // A quoted field may have lines in it.
+                let has_lines = record.iter().any(|field| field.contains('\n'));
+                last = record.position().filter(|_| has_lines).map_or(0, csv::Position::line);
                 let fields = header
                     .iter()
                     .zip(record.iter())
@@ -889,7 +891,7 @@ pub async fn import_from(
         }
     }
     // RFC 4180 section 2 (5-7): in a sound file there is an even number of them. A field that is never closed has
-    // swallowed all lines to the end.
+    // swallowed all lines to the end; one with a mark within it has not.
     if marks.get() % 2 == 1 && last > 0 {
         batch.pop();
         seen -= 1;

@@ -223,7 +223,7 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
 async fn what_a_person_has_carried_out_is_completed_without_a_mail() {
     let desk = Desk::new("", DELETE).await;
     // What erases at the word of whoever wrote that address into From is not completed without a proof.
-    desk.refused(1, Verb::Complete { set: vec![] }, "still waits for its proof").await;
+    desk.refused(1, Verb::Complete { set: vec![] }, "has no proof yet").await;
     desk.once(1, Verb::Approve { proof: None, subject: None }).await;
     let mails = desk.mails().await;
     let done = desk.once(2, Verb::Complete { set: vec![] }).await;

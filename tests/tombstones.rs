@@ -36,6 +36,8 @@ async fn a_quotation_mark_that_is_never_closed_swallows_nobody_in_silence() {
     assert_eq!((done.new, done.updated, done.bad), (1, 0, 1));
     let [(3, fault)] = told.as_slice() else { panic!("{told:?}") };
     assert!(fault.contains("opened and not closed"), "{fault}");
+    let done = import(&house, "email,name\ne@example.org,Bob 5\" Smith\nf@example.org,Bea\n").await;
+    assert_eq!((done.new, done.bad), (2, 0));
 }
 
 #[tokio::test]

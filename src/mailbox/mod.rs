@@ -41,12 +41,15 @@ pub enum Kind {
 }
 
 impl MailId {
-    /// As it may stand in a log. A delivery agent's file names say nothing of a mail; of one that a person has chosen,
-    /// after the sender perhaps, there is a digest.
+    /// As it may stand in a log. A delivery agent's file names begin with the time and say nothing of a mail; of one that
+    /// a person has chosen, after the sender perhaps, there is a digest.
     pub fn for_log(&self) -> String {
-        let is_plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".,_=:-".contains(&b));
+        let is_agents = |name: &str| {
+            let time = name.split_once('.').map_or("", |(time, _)| time);
+            !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit()) && !name.contains('@')
+        };
         match self {
-            Self::File(name) if !is_plain(name) => {
+            Self::File(name) if !is_agents(name) => {
                 let digest = Sha256::digest(name);
                 let digits: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
                 format!("file-{digits}")

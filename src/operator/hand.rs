@@ -198,7 +198,7 @@ pub enum Refusal {
     Unasked(String),
     /// Nobody has shown that the erasure is the owner's wish.
     #[error(
-        "The request {0} still waits for its proof, and to complete it erases what privacyd holds for good: approve it first, and say with --proof what shows whose it is"
+        "The request {0} has no proof yet, and to complete it erases what privacyd holds for good: approve it first, and say with --proof what shows whose it is"
     )]
     Unproven(String),
     /// Nothing may be erased.
@@ -620,7 +620,7 @@ impl Hand<'_> {
                 visit.restrict(self.case().id, subject).await?;
             } else if !visit.is_on_hold(subject, self.tools.hold_column).await? {
                 // Our own record would be gone for good, at the word of whoever wrote that address into From.
-                if self.case().status == Status::AwaitingProof {
+                if self.case().facts.proven.is_none() && self.grip.proof_given < self.case().proof_needed {
                     return Err(Refusal::Unproven(self.reference()).into());
                 }
                 visit.erase(self.case().id, subject, key).await?;
