@@ -702,7 +702,7 @@ mod tests {
     use regex_syntax::ParserBuilder;
     use regex_syntax::hir::Repetition;
 
-    use crate::language::{Guards, expand};
+    use crate::language::expand;
     use crate::request::Table;
     use crate::text::pattern;
 
@@ -754,35 +754,11 @@ mod tests {
         let (mut tried, mut all) = (0, 0);
         for (index, (_, language)) in table.languages.iter().enumerate() {
             let phrases = table.phrases.iter().filter(|it| it.language == index);
-            let Guards {
-                negated,
-                polite,
-                kept,
-                after,
-                inside,
-                asking,
-                conditional,
-                reported,
-                wanted,
-                others,
-                trade,
-                retracted,
-            } = &language.guards;
-            let guards = [
-                negated,
-                polite,
-                kept,
-                after,
-                inside,
-                asking,
-                conditional,
-                reported,
-                wanted,
-                others,
-                trade,
-                retracted,
-            ];
-            let guards = guards.into_iter().flatten();
+            let of = &language.guards;
+            let sentence = [&of.asking, &of.conditional, &of.reported, &of.wanted];
+            let phrase = [&of.negated, &of.polite, &of.kept, &of.after, &of.inside];
+            let mail = [&of.others, &of.trade, &of.retracted];
+            let guards = phrase.into_iter().chain(sentence).chain(mail).flatten();
             let patterns: Vec<(&str, bool)> = phrases
                 .map(|phrase| (phrase.text.as_ref(), true))
                 .chain(guards.map(|guard| (guard.as_str(), false)))
