@@ -134,8 +134,6 @@ struct Kind {
     threshold: f64,
     /// The same where there is no phrase, or no more than hints.
     learned: f64,
-    /// How likely it has to be with a certain phrase: half as much, but for what is not there any more afterwards.
-    with_certain: f64,
     alone: bool,
     yields: bool,
     urgent: bool,
@@ -149,6 +147,11 @@ struct Kind {
 }
 
 impl Kind {
+    /// How likely it has to be with a certain phrase: half as much, but for what is not there any more afterwards.
+    fn with_certain(&self) -> f64 {
+        if self.is_final { self.threshold } else { self.threshold / 2.0 }
+    }
+
     /// Whether something else may be asked for beside it.
     fn may_be_besides(&self) -> bool {
         !self.yields && (!self.alone || self.urgent)
@@ -188,8 +191,6 @@ struct Found {
     finding: Finding,
     basis: Basis,
     standing: Standing,
-    /// How likely what was learned makes it, whatever the phrases say.
-    learned: f64,
 }
 
 /// Whether a finding is enough to act.
@@ -215,6 +216,12 @@ struct Impression<'a> {
 }
 
 impl Impression<'_> {
+    /// How likely what was learned makes the type with this index, whatever the phrases say.
+    fn likelihood(&self, index: usize) -> f64 {
+        let notion = self.notions.get(index).and_then(Option::as_ref);
+        notion.map_or(0.0, |notion| chance(notion.leaning))
+    }
+
     /// The number of the line that `place` begins in.
     fn line_at(&self, place: &Range<usize>) -> usize {
         let before = self.text.as_bytes().get(..place.start).unwrap_or_default();
@@ -268,10 +275,6 @@ impl Classifier {
                 column: table.learned.types().iter().position(|name| *name == kind.name),
                 threshold: kind.threshold,
                 learned: kind.learned,
-                with_certain: match kind.verb {
-                    Some(verb) if verb.is_final() => kind.threshold,
-                    _ => kind.threshold / 2.0,
-                },
                 alone: kind.alone,
                 yields: kind.yields,
                 urgent: kind.urgent,
@@ -513,7 +516,7 @@ impl Classifier {
             .filter(|found| found.standing == Standing::Doubted || found.finding.is_certain());
         let mut besides: Vec<Found> = besides.into_iter().chain(left).collect();
         besides.retain(|found| self.may_be_asked_besides(found));
-        let (mut kept, is_alone) = self.choose(sure);
+        let (mut kept, is_alone) = self.choose(sure, impression);
         if !is_alone {
             let apart = self.apart(&kept, &besides, hits, impression);
             let (sure, doubted): (Vec<Found>, Vec<Found>) =
@@ -593,7 +596,7 @@ impl Classifier {
             let strongest = mine().map(|hit| hit.phrase.strength).max();
             // Beside something certain weights alone do not act: they know no grammar.
             let acts_from = match strongest {
-                Some(Strength::Certain) => Some(kind.with_certain),
+                Some(Strength::Certain) => Some(kind.with_certain()),
                 Some(Strength::Likely) => Some(kind.threshold),
                 Some(Strength::Hint) | None => None,
             };
@@ -610,7 +613,7 @@ impl Classifier {
                 acts_from: acts_from.unwrap_or(kind.learned),
                 is_own: false,
             };
-            Some(Found { index, finding, basis: Basis::Phrases, standing, learned: chance(leaning) })
+            Some(Found { index, finding, basis: Basis::Phrases, standing })
         });
         let mut found: Vec<Found> = found.filter(|found| found.finding.confidence >= APART_DOUBT).collect();
         // What would stand for the whole mail makes all of this doubtful: of a child's data nothing follows for the
@@ -628,14 +631,14 @@ impl Classifier {
     }
 
     /// Which of several sure findings count, and whether one stands for the whole mail.
-    fn choose(&self, sure: Vec<Found>) -> (Vec<Found>, bool) {
+    fn choose(&self, sure: Vec<Found>, impression: &Impression<'_>) -> (Vec<Found>, bool) {
         let kind = |found: &Found| self.kinds.get(found.index);
         let is_certain = |found: &Found| found.finding.is_certain();
         // What was only learned does not stand for a mail in which something else is certain.
         let may_stand_alone = |found: &Found| {
             kind(found).is_some_and(|kind| kind.alone)
                 && (found.basis > Basis::Learned || !sure.iter().any(is_certain))
-                && !self.is_outweighed(found, &sure)
+                && !self.is_outweighed(found, &sure, impression)
         };
         let alone = sure.iter().position(may_stand_alone);
         let mut others = sure.iter().filter_map(kind).filter(|kind| !kind.alone);
@@ -653,13 +656,16 @@ impl Classifier {
 
     /// Whether a phrase that would stand for the whole mail is a by-the-way in it: "if you do not answer I shall complain"
     /// at the end of a letter that as a whole asks for something else, and does not sound like a reminder.
-    fn is_outweighed(&self, found: &Found, sure: &[Found]) -> bool {
+    fn is_outweighed(&self, found: &Found, sure: &[Found], impression: &Impression<'_>) -> bool {
         let is_urgent = self.kinds.get(found.index).is_some_and(|kind| kind.urgent);
         let says_more = |other: &Found| {
             let is_whole = self.kinds.get(other.index).is_some_and(|kind| !kind.alone && !kind.yields);
-            is_whole && other.finding.is_certain() && other.learned >= OUTWEIGHS
+            is_whole && other.finding.is_certain() && impression.likelihood(other.index) >= OUTWEIGHS
         };
-        !is_urgent && found.basis < Basis::Own && found.learned < OUTWEIGHED && sure.iter().any(says_more)
+        !is_urgent
+            && found.basis < Basis::Own
+            && impression.likelihood(found.index) < OUTWEIGHED
+            && sure.iter().any(says_more)
     }
 
     /// What the hits of the type with this index weigh together with what was learned of it. `denied`: whether any
@@ -690,7 +696,7 @@ impl Classifier {
                 let evidence = evidence(index, hits);
                 let chance_of = |leaning: f64| chance(SLOPE * leaning + BASE + evidence);
                 let chance = chance_of(notion.leaning);
-                let is_enough = |chance: f64| chance >= kind.with_certain;
+                let is_enough = |chance: f64| chance >= kind.with_certain();
                 let is_clear_alone = || {
                     let certain = mine().filter(|hit| hit.phrase.strength == Strength::Certain);
                     let lines: BTreeSet<usize> =
@@ -729,8 +735,7 @@ impl Classifier {
         } else {
             Standing::Sure
         };
-        let learned = notion.map_or(0.0, |notion| chance(notion.leaning));
-        Some(Found { index, finding, basis, standing, learned })
+        Some(Found { index, finding, basis, standing })
     }
 }
 
