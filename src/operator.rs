@@ -19,7 +19,6 @@ pub mod notice;
 pub mod report;
 pub mod status;
 
-use std::cell::Cell;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -827,6 +826,10 @@ async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
     Ok(if done.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The fault of a line with a field that goes on over other contacts.
+const SWALLOWS: &str = "a quotation mark in it is opened and not closed, so it is left out with the lines behind it, as far as \
+                        the next such mark";
+
 /// Imports contacts from CSV; `report` is told each bad line and its fault, without its content.
 ///
 /// # Errors
@@ -836,8 +839,6 @@ pub async fn import_from(
     input: impl std::io::Read,
     mut report: impl FnMut(u64, &str),
 ) -> Result<Imported> {
-    let marks = Cell::new(0);
-    let input = Marks { input, count: &marks };
     let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(input);
     let header =
         reader.headers().map_err(|_| Mistake("The first line does not name the columns".into()))?.clone();
@@ -850,29 +851,26 @@ pub async fn import_from(
         .ok_or_else(|| Mistake("The first line must name a column \"email\" or \"address\"".into()))?;
     let mut done = Imported::default();
     let mut batch = Vec::new();
-    let (mut seen, mut last) = (0, 0);
+    let mut seen = 0;
     for record in reader.records() {
         let parsed = record.map_err(|error| {
             (
                 error.position().map_or(0, csv::Position::line),
-                "has another number of columns than the first, or is not UTF-8",
+                "has another number of columns than the first, a quotation mark that is not closed, or is not UTF-8",
             )
         });
         let parsed = parsed.and_then(|record| {
             let line = record.position().map_or(0, csv::Position::line);
+            // RFC 4180 section 2 (6) lets a field have lines in it. Addresses in those are contacts that it has swallowed.
+            let swallows = |field: &str| field.contains('@') && field.contains(['\n', '\r']);
+            if record.iter().any(swallows) {
+                return Err((line, SWALLOWS));
+            }
             let address = record.get(column).unwrap_or_default().parse::<Address>();
             Ok((record, address.map_err(|_| (line, "the address is not a plain mail address"))?))
         });
         match parsed {
             Ok((record, address)) => {
-                // The last one stays here, for what is found at the end.
-                if batch.len() == 1000 {
-                    done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
-                    batch.clear();
-                }
-                // A quoted field may have lines in it.
-                let has_lines = record.iter().any(|field| field.contains('\n'));
-                last = record.position().filter(|_| has_lines).map_or(0, csv::Position::line);
                 let fields = header
                     .iter()
                     .zip(record.iter())
@@ -886,39 +884,16 @@ pub async fn import_from(
             Err((line, fault)) => {
                 report(line, fault);
                 done.bad += 1;
-                last = 0;
             }
         }
-    }
-    // RFC 4180 section 2 (5-7): in a sound file there is an even number of them. A field that is never closed has
-    // swallowed all lines to the end; one with a mark within it has not.
-    if marks.get() % 2 == 1 && last > 0 {
-        batch.pop();
-        seen -= 1;
-        report(
-            last,
-            "a quotation mark is opened and not closed, so this line and all behind it are left out",
-        );
-        done.bad += 1;
+        if batch.len() == 1000 {
+            done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
+            batch.clear();
+        }
     }
     done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
     done.updated = seen - done.new - done.erased;
     Ok(done)
-}
-
-/// Counts the quotation marks in what is read.
-struct Marks<'a, R> {
-    input: R,
-    count: &'a Cell<usize>,
-}
-
-impl<R: std::io::Read> std::io::Read for Marks<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.input.read(buffer)?;
-        let marks = buffer.iter().take(read).filter(|byte| **byte == b'"').count();
-        self.count.set(self.count.get() + marks);
-        Ok(read)
-    }
 }
 
 /// Prints rows as a table, or as JSON lines.

@@ -38,6 +38,22 @@ async fn a_quotation_mark_that_is_never_closed_swallows_nobody_in_silence() {
     assert!(fault.contains("opened and not closed"), "{fault}");
     let done = import(&house, "email,name\ne@example.org,Bob 5\" Smith\nf@example.org,Bea\n").await;
     assert_eq!((done.new, done.bad), (2, 0));
+    // Also where a later one closes it, and where lines end as they once did on a Macintosh.
+    for end in ["\n", "\r"] {
+        let lines = [
+            "email,name",
+            "g@example.org,\"Gil",
+            "h@example.org,Hal",
+            "i@example.org,\"Ira\"",
+            "j@example.org,Jo",
+            "",
+        ];
+        let done = import(&house, &lines.join(end)).await;
+        assert_eq!((done.new + done.updated, done.bad), (1, 1), "{end:?}");
+    }
+    // A field may have lines.
+    let done = import(&house, "email,name\nk@example.org,\"Kim\nStreet 1\"\nl@example.org,Lee\n").await;
+    assert_eq!((done.new, done.bad), (2, 0));
 }
 
 #[tokio::test]
