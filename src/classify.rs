@@ -525,8 +525,13 @@ impl Classifier {
             kept.sort_by_key(|found| found.index);
             besides.extend(doubted);
         }
-        // Beside what stands for the whole mail only what is urgent is not lost.
         let kind = |found: &Found| self.kinds.get(found.index);
+        besides.retain(|found| {
+            found.finding.confidence >= OUTWEIGHED
+                || kind(found).is_some_and(|kind| kind.alone)
+                || !has_no_other_words(found, &kept, hits)
+        });
+        // Beside what stands for the whole mail only what is urgent is not lost.
         besides.retain(|found| !is_alone || kind(found).is_some_and(|kind| kind.urgent));
         // The same right both asked for and denied: nobody but a person can tell.
         let may_contradict = |found: &&Found| kind(found).is_some_and(|kind| !kind.any_mood);
@@ -737,6 +742,18 @@ impl Classifier {
         };
         Some(Found { index, finding, basis, standing })
     }
+}
+
+/// Whether the phrases that speak for `found` stand on words of what is `kept`: "delete my account" is no wish for two
+/// things.
+fn has_no_other_words(found: &Found, kept: &[Found], hits: &[Hit<'_>]) -> bool {
+    let places = |is_one: &dyn Fn(usize) -> bool| -> Vec<Range<usize>> {
+        hits.iter().filter(|hit| is_one(hit.phrase.kind)).flat_map(|hit| hit.free.clone()).collect()
+    };
+    let taken = places(&|index| kept.iter().any(|found| found.index == index));
+    let mine = places(&|index| index == found.index);
+    let overlaps = |place: &Range<usize>| taken.iter().any(|it| place.start < it.end && it.start < place.end);
+    !mine.is_empty() && mine.iter().all(overlaps)
 }
 
 /// The number of the line that speaks most for the type of `column`.
