@@ -172,14 +172,15 @@ pub struct Classify {
     /// Read more paths from this file, one a line; "-" is standard input.
     #[arg(long, value_name = "FILE")]
     pub files_from: Option<PathBuf>,
-    /// A folder of rule files over the built-in ones.
+    /// A folder of rule files over the built-in ones; "-" is those alone. Default: the configuration's, where
+    /// there is one.
     #[arg(long, value_name = "DIR")]
     pub rules: Option<PathBuf>,
     /// Show only the mails that two folders of rule files take for different things, the old verdict and the
     /// new; "-" is the built-in rules alone. Exit code 0 when there is none, 1 when there is one.
     #[arg(long, value_names = ["OLD_RULES", "NEW_RULES"], num_args = 2, conflicts_with = "rules")]
     pub compare: Vec<PathBuf>,
-    /// An address that is ours; mail from it is "own". May be given several times.
+    /// An address that is ours, beside those of the configuration; mail from it is "own". May be given several times.
     #[arg(long = "own", value_name = "ADDRESS")]
     pub own: Vec<Address>,
     /// A receiving server of ours, by its name in Authentication-Results. May be given several times.

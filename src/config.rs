@@ -1336,7 +1336,7 @@ impl Config {
                 "company.name: write the name that signs the replies, on one line".into(),
             ));
         }
-        if self.limits.read_limit.as_u64() < 4096 || self.limits.read_limit > ByteSize::mb(16) {
+        if self.limits.read_limit < ByteSize::kb(4) || self.limits.read_limit > ByteSize::mb(16) {
             return Err((
                 at(&["limits", "read_limit"]),
                 "limits.read_limit: must be between 4 KB and 16 MB".into(),

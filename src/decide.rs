@@ -442,6 +442,11 @@ fn by_words(
     };
     let mut bearing = bearing(letter, case_file, policy);
     let mut decision = asked(letter, reading, table, policy, received, &bearing);
+    if decision.disposition == Disposition::None && letter.code.is_some() {
+        // Not answered: what quotes our question and asks for nothing may be a machine.
+        let why = "there is a code of ours in it, but none that went to this sender";
+        decision = Decision::silent(Disposition::Review, Shelf::Held, why);
+    }
     decision.requests.retain(|planned| {
         planned.status != Status::AwaitingProof
             || !waits_already(&mut bearing, &planned.kind, letter, case_file)

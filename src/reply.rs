@@ -358,6 +358,11 @@ impl Replies {
         Self { fields, ..self }
     }
 
+    /// The fields of that form.
+    pub fn form(&self) -> &[String] {
+        &self.fields
+    }
+
     /// Every type and every general template has English (or the fallback language), both halves, and
     /// renders with every value it may use.
     fn check(&self, table: &Table, files: &BTreeMap<String, (String, String)>) -> Result<(), FileError> {

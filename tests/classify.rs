@@ -82,3 +82,36 @@ fn what_is_no_mail_is_told_and_holds_up_nothing() {
     let (code, said) = classify(folder.path(), &["nowhere.eml", "mails/2.eml"]);
     assert!(code == Some(2) && said.starts_with("mails/2.eml: none\n"), "{said}");
 }
+
+#[test]
+fn the_configuration_says_how_mails_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let config = |more: &str| {
+        let text = format!(
+            "database = \"x.db\"\nown_addresses = [\"joe@example.org\"]\nrules = \"new\"\n[company]\nname = \"x\"\n\
+             [[maildir]]\nname = \"x\"\npath = \"Maildir\"\n[directory]\npath = \"replies\"\n{more}"
+        );
+        std::fs::write(folder.path().join("c.toml"), text).unwrap();
+    };
+    let json = |arguments: &[&str]| {
+        let (code, line) = classify(folder.path(), &[&["--json", "--config", "c.toml"], arguments].concat());
+        assert_eq!(code, Some(0), "{line}");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let kind = line["requests"][0]["type"].as_str().unwrap_or_default();
+        (line["disposition"].as_str().unwrap().to_owned(), kind.to_owned())
+    };
+    let is = |disposition: &str, kind: &str| (disposition.to_owned(), kind.to_owned());
+    config("");
+    assert_eq!(json(&["mails/2.eml"]), is("automated", ""));
+    std::fs::write(folder.path().join("3.eml"), PLAIN.replace("joe@", "ann@")).unwrap();
+    assert_eq!(json(&["3.eml"]), is("requests", "teapot"));
+    assert_eq!(json(&["--rules", "old", "3.eml"]), is("none", ""));
+    assert_eq!(json(&["--rules", "-", "3.eml"]), is("none", ""));
+    // Of a longer mail only its beginning is read, as by the daemon.
+    let long = DELETION.replace("Hello", &format!("Hello\nX-Long: {}", "x ".repeat(3000)));
+    std::fs::write(folder.path().join("4.eml"), long).unwrap();
+    assert_eq!(json(&["4.eml"]), is("requests", "deletion"));
+    config("[limits]\nread_limit = \"4 KB\"\n");
+    assert_ne!(json(&["4.eml"]), is("requests", "deletion"));
+}

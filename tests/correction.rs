@@ -480,7 +480,9 @@ async fn what_is_changed_between_setting_and_doing_is_for_a_person() {
     exchange.asks(WRONG).await;
     exchange.answers("YES").await;
     exchange.sets(&[("name", "Jane Doe")]).await.unwrap();
-    // Said anew, that counts.
+    // Said anew, that counts, and what does not any more is told.
+    let done = exchange.sets(&[("phone", "12345")]).await.unwrap();
+    assert!(done.said.ends_with("-> 12345; no longer to be changed: name"), "{}", done.said);
     exchange.sets(&[("name", "Jane Dough")]).await.unwrap();
     exchange.house.execute("UPDATE contacts SET fields = json_set(fields, '$.name', 'Joan')").await;
     assert_eq!((exchange.work().await, exchange.status().await.as_str()), (0, "executing"));
@@ -505,6 +507,7 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
     refused(&exchange, &[name[0], ("Name", "Joan")], "it is set twice").await;
     refused(&exchange, &[name[0], ("password", "x")], "never leaves by mail").await;
     refused(&exchange, &[name[0], ("legal_hold", "no")], "never leaves by mail").await;
+    refused(&exchange, &[("fone", "1")], "The field fone of the request").await;
     exchange.sets(&name).await.unwrap();
     assert_eq!(exchange.work().await, 1);
     let mut exchange = Exchange::with(LOCAL).await;

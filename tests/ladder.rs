@@ -203,6 +203,10 @@ async fn a_code_of_somebody_elses_question_and_a_guessed_one_are_worth_nothing()
     }
     let deletions = x.requests().await.into_iter().filter(|row| row.0 == "deletion");
     assert_eq!(deletions.map(|row| row.1).collect::<Vec<_>>(), ["awaiting_proof", "awaiting_proof"]);
+    // A person sees each of them, for its sender waits for something.
+    let rows = x.house.store.messages(None, 100).await.unwrap();
+    let told: Vec<&str> = rows.iter().map(|row| row.disposition.as_str()).collect();
+    assert_eq!(told.iter().filter(|word| **word == "review").count(), 9, "{told:?}");
 }
 
 #[tokio::test]

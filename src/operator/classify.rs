@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Mistake, configured, counted, print, print_json};
 use crate::classify::{Finding, Ground, Reading, Verdict};
 use crate::cli::{Classify, DEFAULT_CONFIG};
-use crate::config::Authentication;
+use crate::config::{Authentication, Config, Limits};
 use crate::daemon::tokens;
 use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
 use crate::evidence::{Evidence, Proof};
@@ -26,57 +26,91 @@ const BUILT_IN: &str = "-";
 /// The word of `classify`, the automatic kind, the findings.
 type Found = (&'static str, Option<&'static str>, Vec<Finding>);
 
-/// What reads the mails for `classify`. It believes the servers it is told, and else those of the
-/// configuration, and knows the unsubscribe tokens of the latter, where there is one. The usual place may
-/// be empty.
-fn reader(options: &Classify, config: &Path, table: &Table) -> Result<Reader> {
-    let reader = Reader::new(table, &options.own);
-    let is_named = config != Path::new(DEFAULT_CONFIG);
-    let config = if is_named || config.exists() { Some(configured(config)?) } else { None };
-    let told = Authentication {
-        authserv_ids: options.authserv_ids.clone(),
-        received_by: options.received_by.clone(),
-        ..Authentication::default()
-    };
-    let authentication = match &config {
-        Some(config) if told.authserv_ids.is_empty() => {
-            let mut authentication = config.authentication.clone();
-            if !told.received_by.is_empty() {
-                authentication.received_by = told.received_by;
+/// What `classify` reads by, but for the rules: the options, and the configuration where there is one.
+struct Means<'a> {
+    options: &'a Classify,
+    config: Option<Config>,
+    read_limit: usize,
+}
+
+impl<'a> Means<'a> {
+    /// The usual place of the configuration may be empty.
+    fn new(options: &'a Classify, config: &Path) -> Result<Self> {
+        let is_named = config != Path::new(DEFAULT_CONFIG);
+        let config = if is_named || config.exists() { Some(configured(config)?) } else { None };
+        let limits = config.as_ref().map_or_else(Limits::default, |config| config.limits.clone());
+        let read_limit = usize::try_from(limits.read_limit.as_u64())?;
+        Ok(Self { options, config, read_limit })
+    }
+
+    /// The rules of this folder, over the built-in ones.
+    fn table(folder: Option<&Path>) -> Result<Table> {
+        Ok(Table::load(folder.filter(|folder| folder.as_os_str() != BUILT_IN))?)
+    }
+
+    /// The rules that are named, or else those of the configuration.
+    fn chosen_table(&self) -> Result<Table> {
+        let configured = || self.config.as_ref().and_then(|config| config.rules.as_deref());
+        Self::table(self.options.rules.as_deref().or_else(configured))
+    }
+
+    /// Reads by `table`. Believes the servers that are told, and else those of the configuration, and knows the own
+    /// addresses and the unsubscribe tokens of the latter.
+    fn reader(&self, table: &Table) -> Reader {
+        let options = self.options;
+        let of_config = self.config.iter().flat_map(|config| &config.own_addresses);
+        let own: Vec<Address> = options.own.iter().chain(of_config).cloned().collect();
+        let told = Authentication {
+            authserv_ids: options.authserv_ids.clone(),
+            received_by: options.received_by.clone(),
+            ..Authentication::default()
+        };
+        let authentication = match &self.config {
+            Some(config) if told.authserv_ids.is_empty() => {
+                let mut authentication = config.authentication.clone();
+                if !told.received_by.is_empty() {
+                    authentication.received_by = told.received_by;
+                }
+                authentication
             }
-            authentication
+            _ => told,
+        };
+        let reader = Reader::new(table, &own).trusting(authentication.trust());
+        match self.config.as_ref().map(tokens) {
+            None => reader,
+            Some(Ok(tokens)) => reader.with_tokens(tokens),
+            // A shell has no credentials of the service's; all else can be told without them.
+            Some(Err(error)) => {
+                eprintln!("privacyd: unsubscribe tokens are not recognised: {error:#}");
+                reader
+            }
         }
-        _ => told,
-    };
-    let reader = reader.trusting(authentication.trust());
-    let Some(config) = config else { return Ok(reader) };
-    match tokens(&config) {
-        Ok(tokens) => Ok(reader.with_tokens(tokens)),
-        // A shell has no credentials of the service's; all else can be told without them.
-        Err(error) => {
-            eprintln!("privacyd: unsubscribe tokens are not recognised: {error:#}");
-            Ok(reader)
-        }
+    }
+
+    /// Of a mail, what is read.
+    fn read_of<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        bytes.get(..self.read_limit).unwrap_or(bytes)
     }
 }
 
 /// `classify`
 pub fn classify(options: &Classify, config: &Path) -> Result<ExitCode> {
     let mails = mails(options)?;
+    let means = Means::new(options, config)?;
     match options.compare.as_slice() {
         [old, new] => {
-            let side = |folder: &PathBuf| {
-                let folder = (folder.as_os_str() != BUILT_IN).then_some(folder.as_path());
-                let table = Table::load(folder)?;
-                Ok::<_, anyhow::Error>((reader(options, config, &table)?, table))
+            let side = |folder: &Path| {
+                let table = Means::table(Some(folder))?;
+                Ok::<_, anyhow::Error>((means.reader(&table), table))
             };
-            compare(options, &mails, &side(old)?, &side(new)?)
+            compare(&means, &mails, &side(old)?, &side(new)?)
         }
         _ => {
-            let table = Table::load(options.rules.as_deref())?;
-            let reader = reader(options, config, &table)?;
+            let table = means.chosen_table()?;
+            let reader = means.reader(&table);
             let mut strange = 0_u64;
             each(&mails, |file, bytes| {
+                let bytes = means.read_of(bytes);
                 let understanding = reader.read(bytes);
                 if options.json {
                     print_json(&as_json(file, &understanding, &table)).map(drop)
@@ -107,10 +141,11 @@ type Told = (Found, Option<&'static str>, Vec<Finding>);
 type Side = (Reader, Table);
 
 /// `classify --compare`: the mails whose verdict differs between two folders of rules. Failure when there is one.
-fn compare(options: &Classify, mails: &[PathBuf], old: &Side, new: &Side) -> Result<ExitCode> {
+fn compare(means: &Means<'_>, mails: &[PathBuf], old: &Side, new: &Side) -> Result<ExitCode> {
+    let Means { options, .. } = means;
     let mut changed = 0;
     let verdict = |(reader, table): &Side, bytes: &[u8]| {
-        let understanding = reader.read(bytes);
+        let understanding = reader.read(means.read_of(bytes));
         let found = disposition_by_proof(&understanding, table);
         (found, why(&understanding), besides(&understanding))
     };

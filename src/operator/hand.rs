@@ -186,6 +186,11 @@ pub enum Refusal {
     /// What is set goes into a mail.
     #[error("The field {1} of the request {0} cannot be set: {2}")]
     Unsettable(String, String, &'static str),
+    /// A name that nobody knows is a misspelt one.
+    #[error(
+        "The field {1} of the request {0} cannot be set: neither is it in the contact, nor does correction.fields of the configuration name it. There are: {2}"
+    )]
+    UnknownField(String, String, String),
     /// Nobody has said whose it is.
     #[error(
         "The mail of the request {0} names another address than its sender's: say whose data it is about, with privacyd requests approve {0} --for ADDRESS"
@@ -669,21 +674,33 @@ impl Hand<'_> {
             }
             changes.push(Edit { field: field.clone(), old: None, new: new.clone() });
         }
-        visit.fill_in_old(subject, &mut changes).await?;
+        let mut known = visit.fill_in_old(subject, &mut changes).await?;
+        known.extend(self.tools.replies.form().iter().cloned());
+        if let Some(Edit { field, .. }) = changes.iter().find(|change| !known.contains(&change.field)) {
+            let mut told: Vec<&str> = known.iter().map(String::as_str).collect();
+            told.retain(|field| !self.tools.withheld.is(field));
+            let told = if told.is_empty() { "none".to_owned() } else { told.join(", ") };
+            return Err(Refusal::UnknownField(self.reference(), field.clone(), told).into());
+        }
         changes.sort_by(|one, other| one.field.cmp(&other.field));
         let shown = changes.iter().map(|Edit { field, old, new }| {
             let old = old.as_deref().map_or(String::new(), |old| format!("{old} "));
             format!("{field}: {old}-> {new}")
         });
         let shown = shown.collect::<Vec<_>>().join("; ");
-        if visit.changes(&self.reference()).await? == changes {
+        let before = visit.changes(&self.reference()).await?;
+        if before == changes {
             return Ok(self.already(format!("is to change this already: {shown}")));
         }
+        let is_dropped = |change: &&Edit| changes.iter().all(|new| new.field != change.field);
+        let dropped: Vec<&str> = before.iter().filter(is_dropped).map(|it| it.field.as_str()).collect();
+        let instead = match dropped.is_empty() {
+            true => String::new(),
+            false => format!("; no longer to be changed: {}", dropped.join(", ")),
+        };
         visit.set_changes(case, &changes).await?;
-        Ok(self.done(
-            case.status,
-            format!("is carried out by the next look at the work, and its sender is told then: {shown}"),
-        ))
+        let told = "is carried out by the next look at the work, and its sender is told then";
+        Ok(self.done(case.status, format!("{told}: {shown}{instead}")))
     }
 
     async fn withdraw(&self, visit: &mut Visit) -> Result<Done, NotDone> {

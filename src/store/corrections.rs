@@ -1,6 +1,8 @@
 //! What corrections are to change: the diff of a request, from the mail that says it with certainty, or from a person who
 //! says it in its place, to the end of the request's record; and its application to privacyd's own contacts.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 use sqlx::Sqlite;
@@ -33,27 +35,28 @@ impl Visit {
         changes(&mut *self.tx, reference).await
     }
 
-    /// What privacyd's own contact holds in these fields now, as the old values of changes that a person makes.
+    /// What privacyd's own contact holds in these fields now, as the old values of changes that a person makes; answers
+    /// the names of all its fields.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn fill_in_old(&mut self, subject: &Address, changes: &mut [Edit]) -> Result<()> {
+    pub async fn fill_in_old(&mut self, subject: &Address, changes: &mut [Edit]) -> Result<BTreeSet<String>> {
         let fields: Option<String> = sqlx::query_scalar("SELECT fields FROM contacts WHERE address = ?")
             .bind(subject.normalised().as_str())
             .fetch_optional(&mut *self.tx)
             .await
             .context("Cannot read a contact")?;
-        let Some(fields) = fields else { return Ok(()) };
+        let Some(fields) = fields else { return Ok(BTreeSet::new()) };
         let fields: Map<String, Value> =
             serde_json::from_str(&fields).context("A stored contact is damaged")?;
-        for change in changes {
+        for change in &mut *changes {
             change.old = match fields.get(&change.field) {
                 Some(Value::String(text)) => Some(text.clone()),
                 Some(Value::Bool(_) | Value::Number(_)) => fields.get(&change.field).map(Value::to_string),
                 Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => None,
             };
         }
-        Ok(())
+        Ok(fields.into_iter().map(|(field, _)| field).collect())
     }
 
     /// Records what a request is to change, as a person says, who has read it for all that it asks. Its history names
