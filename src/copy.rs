@@ -21,25 +21,47 @@ pub struct Copy {
 
 /// Which fields are withheld.
 #[derive(Debug, Clone, Default)]
-pub struct Withheld(Vec<String>);
+pub struct Withheld {
+    /// Words with a blank on each side.
+    words: Vec<String>,
+    /// The same, of fields that nobody is told of.
+    unsaid: Vec<String>,
+}
 
 impl Withheld {
     /// Those in whose name one of `words` stands.
     pub fn new(words: &[String]) -> Self {
-        Self(words.iter().map(|word| spaced(word)).filter(|word| !word.trim().is_empty()).collect())
+        let words = words.iter().map(|word| spaced(word)).filter(|word| !word.trim().is_empty());
+        Self { words: words.collect(), unsaid: Vec::new() }
+    }
+
+    /// The same, and those in whose name `word` stands, of which not even that there are any is told.
+    pub fn and_unsaid(mut self, word: &str) -> Self {
+        self.unsaid.extend(Some(spaced(word)).filter(|word| !word.trim().is_empty()));
+        self
     }
 
     /// Whether a field of this name is.
     pub fn is(&self, name: &str) -> bool {
-        let name = spaced(name);
-        let squeezed = name.replace(' ', "");
-        // A short word may stand in another by chance: "ssn" in "business name".
-        let is_in = |word: &String| {
-            let bare = word.replace(' ', "");
-            name.contains(word) || bare.len() >= 6 && squeezed.contains(&bare)
-        };
-        self.0.iter().any(is_in)
+        is_any_in(&self.words, name) || self.is_unsaid(name)
     }
+
+    fn is_unsaid(&self, name: &str) -> bool {
+        is_any_in(&self.unsaid, name)
+    }
+}
+
+/// Whether one of `words`, each with a blank on both sides, stands in a field's name.
+fn is_any_in(words: &[String], name: &str) -> bool {
+    let name = spaced(name);
+    let squeezed = name.replace(' ', "");
+    // A short word may stand in another by chance: "ssn" in "business name", "account no" in "account notes".
+    let is_in = |word: &String| {
+        let bare = word.replace(' ', "");
+        let is_long = bare.len() >= 6 && word.split_whitespace().next_back().is_some_and(|it| it.len() > 2);
+        name.contains(word) || is_long && squeezed.contains(&bare)
+    };
+    words.iter().any(is_in)
 }
 
 /// A name as words with a blank on each side: "accountNumber" is " account number ".
@@ -90,22 +112,22 @@ fn without(data: Value, withheld: &Withheld, taken: &mut Vec<String>, categories
         Value::Object(fields) => {
             let mut left = Map::new();
             for (name, value) in fields {
-                if withheld.is(&name) {
-                    if is_category(&name) {
-                        categories.push(name.clone());
-                    }
-                    taken.push(name);
-                } else {
-                    let has_fields = |value: &Value| value.is_object() || value.is_array();
-                    let is_field = match &value {
-                        Value::Object(_) => false,
-                        Value::Array(list) => !list.iter().any(has_fields),
-                        _ => true,
-                    };
-                    if is_field && is_category(&name) {
-                        categories.push(name.clone());
-                    }
+                // Of an empty field nothing is held.
+                let is_told = !withheld.is_unsaid(&name) && !is_empty(&value);
+                let has_fields = |value: &Value| value.is_object() || value.is_array();
+                let is_field = match &value {
+                    Value::Object(_) => false,
+                    Value::Array(list) => !list.iter().any(has_fields),
+                    _ => true,
+                };
+                let is_withheld = withheld.is(&name);
+                if is_told && (is_field || is_withheld) && is_category(&name) {
+                    categories.push(name.clone());
+                }
+                if !is_withheld {
                     left.insert(name, without(value, withheld, taken, categories));
+                } else if is_told {
+                    taken.push(name);
                 }
             }
             Value::Object(left)
@@ -114,6 +136,16 @@ fn without(data: Value, withheld: &Withheld, taken: &mut Vec<String>, categories
             list.into_iter().map(|value| without(value, withheld, taken, categories)).collect()
         }
         value => value,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -152,7 +184,19 @@ mod tests {
     use super::*;
 
     fn withheld() -> Withheld {
-        Withheld::new(&["account number".into(), "ssn".into(), "password".into()])
+        let words = ["account number", "account no", "ssn", "password"].map(str::to_owned);
+        Withheld::new(&words).and_unsaid("legal_hold")
+    }
+
+    #[test]
+    fn what_is_unsaid_or_empty_is_not_told() {
+        let shop = json!({ "name": "Jane", "Legal hold": "yes", "ssn": "", "phone": null, "tags": [], "password": "x" });
+        let copy = copy(vec![("shop".into(), shop)], &withheld());
+        assert_eq!(
+            (copy.withheld, copy.categories),
+            (vec!["password".into()], vec!["name".into(), "password".into()])
+        );
+        assert!(!copy.text.contains("egal"), "{}", copy.text);
     }
 
     #[test]
@@ -168,10 +212,12 @@ mod tests {
             "passwordhash",
             "ssn",
             "Password",
+            "account_no",
+            "legalHold",
         ] {
             assert!(withheld().is(name), "{name}");
         }
-        for name in ["account", "number", "businessName", "classname", ""] {
+        for name in ["account", "number", "businessName", "classname", "account_notes", ""] {
             assert!(!withheld().is(name), "{name}");
         }
         assert!(!Withheld::new(&["".into(), " - ".into()]).is("anything"));

@@ -13,7 +13,8 @@ use crate::clock::{Clock, Deadline, Facts};
 use crate::code::Code;
 use crate::correction::Edit;
 use crate::evidence::{Evidence, Proof};
-use crate::ladder::{Bearing, Change, Earlier, Status, Step, bearing, begin, waits_already};
+use crate::ladder::{Bearing, Change, Earlier, Status, Step, WHOSE, bearing, begin, waits_already};
+use crate::lexicon::ABOUT_ANOTHER;
 use crate::message::MessageId;
 use crate::request::{Action, RequestType, Table};
 use crate::screen::Automatic;
@@ -136,6 +137,10 @@ pub struct CaseFile {
     pub thread: Vec<Earlier>,
     /// The sender's requests that wait for proof.
     pub waiting: Vec<Earlier>,
+    /// The sender's requests that will be carried out and cannot be undone.
+    pub imminent: Vec<Earlier>,
+    /// Whosever such requests the mail names, or to whose letters it refers.
+    pub imminent_named: Vec<Earlier>,
     /// What we hold of the sender, of the configured data points.
     pub data_points: Vec<(String, String)>,
 }
@@ -147,6 +152,9 @@ impl CaseFile {
         self.replies_today.iter().find(|(known, _)| *known == address).map_or(0, |(_, count)| *count)
     }
 }
+
+/// Why a person reads the letter of a service that writes on people's behalf.
+pub const AGENTS: &str = "a service asks for somebody else and has to show its authority";
 
 /// What a mail turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -440,7 +448,8 @@ fn by_words(
         }
         Err(error) => return hold(&error.to_string(), &reading.verdict, policy, received),
     };
-    let mut bearing = bearing(letter, case_file, policy);
+    let is_anothers = letter.names_another || matches!(reading.verdict.why(), Some(ABOUT_ANOTHER | AGENTS));
+    let mut bearing = bearing(letter, case_file, policy, received);
     let mut decision = asked(letter, reading, table, policy, received, &bearing);
     if decision.disposition == Disposition::None && letter.code.is_some() {
         // Not answered: what quotes our question and asks for nothing may be a machine.
@@ -451,6 +460,9 @@ fn by_words(
         planned.status != Status::AwaitingProof
             || !waits_already(&mut bearing, &planned.kind, letter, case_file)
     });
+    for planned in decision.requests.iter_mut().filter(|it| is_anothers && it.kind == UNCLEAR) {
+        planned.held_because = Some(WHOSE);
+    }
     if bearing.unclear {
         // Whatever else was found in it, a person reads it.
         decision.disposition = Disposition::Review;

@@ -46,7 +46,7 @@ use crate::message::MessageId;
 use crate::random::random;
 use crate::redact::Pseudonyms;
 use crate::reply::{More, Outgoing, Question, Replies, Stamp, Thread, Told};
-use crate::request::Table;
+use crate::request::{Table, Verb};
 use crate::sender::Address;
 use crate::store::Store;
 use crate::store::bounces::Reported;
@@ -336,7 +336,8 @@ impl Intake {
         let Place { mailbox, validity, origin } = place;
         let mut visit = self.store.visit(now).await?;
         let is_recovering = visit.is_recovering().await?;
-        let mut memory = Memory::load(&mut visit, mails).await?;
+        let finals = self.finals();
+        let mut memory = Memory::load(&mut visit, mails, &finals).await?;
         let mut filings = Vec::with_capacity(mails.len());
         let mut lines = Vec::with_capacity(mails.len());
         for mail in mails {
@@ -406,6 +407,7 @@ impl Intake {
             match visit.record(&entry).await {
                 Ok(id) => {
                     memory.remember(mail, id, &folder, is_glanced, &letters.replies);
+                    memory.has_imminent |= approves(&decision);
                     if stays.is_some() {
                         visit.moved(id, &folder).await?;
                     }
@@ -517,10 +519,23 @@ impl Intake {
         if reading.verdict.asked().iter().any(|finding| needs_proof(&finding.kind)) {
             file.waiting = visit.waiting_of(sender).await?;
         }
+        if memory.has_imminent {
+            let finals = self.finals();
+            file.imminent = visit.imminent_of(sender, &finals).await?;
+            if !before.is_empty() || !letter.named.is_empty() {
+                file.imminent_named = visit.imminent_named(&letter.named, &before, &finals).await?;
+            }
+        }
         if !self.proof.data_points.is_empty() && file.proven.iter().any(|request| request.proof_needed > 2) {
             file.data_points = visit.data_points(sender, &self.proof.data_points).await?;
         }
         Ok(file)
+    }
+
+    /// The types of what cannot be undone.
+    fn finals(&self) -> Vec<&str> {
+        let kinds = self.table.types.iter().filter(|kind| kind.verb.is_some_and(Verb::is_final));
+        kinds.map(|kind| kind.name.as_str()).collect()
     }
 
     /// The replies that were decided. A template that fails costs its reply, not the request.
@@ -884,10 +899,12 @@ struct Memory {
     replies_today: HashMap<Address, u32>,
     /// Those to senders whom nothing authenticated, by domain.
     unproven_today: HashMap<String, u32>,
+    /// Whether anything that cannot be undone may be about to be carried out, for anybody.
+    has_imminent: bool,
 }
 
 impl Memory {
-    async fn load(visit: &mut Visit, prepared: &[Prepared]) -> Result<Self> {
+    async fn load(visit: &mut Visit, prepared: &[Prepared], finals: &[&str]) -> Result<Self> {
         let mut memory = Self::default();
         if prepared.is_empty() {
             return Ok(memory);
@@ -910,6 +927,7 @@ impl Memory {
             .flat_map(Letter::correspondents)
             .collect();
         (memory.replies_today, memory.unproven_today) = visit.replies_today(&people).await?;
+        memory.has_imminent = visit.has_imminent(finals).await?;
         Ok(memory)
     }
 
@@ -956,6 +974,12 @@ impl Memory {
             *self.replies_today.entry(recipient).or_default() += 1;
         }
     }
+}
+
+/// Whether something may be carried out from now on.
+fn approves(decision: &Decision) -> bool {
+    decision.steps.iter().any(|step| matches!(step.change, Change::Approve { .. }))
+        || decision.requests.iter().any(|planned| planned.status == Status::Approved)
 }
 
 /// What the requests of a lapse are to change, to show it again where its yes is still to come. The question has

@@ -5,7 +5,8 @@
 //! answer from the address it concerns, with a one-time code that went there. A mail belongs to an open
 //! request only by such a code, or as an answer to a mail of ours by its Message-ID, and in both cases only
 //! when it comes from the address that ours went to. Subjects, references and names in the text prove
-//! nothing. What an answer says must be understood whole; what is not waits for a person.
+//! nothing. What an answer says must be understood whole; what is not waits for a person. To stop what
+//! cannot be undone no proof is asked: whatever may speak of it makes it wait.
 //!
 //! ## Why the question goes to the sender's own address
 //! It is the address on file if there is one, and if there is none the same words have gone to the same
@@ -13,9 +14,10 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::answer::Said;
-use crate::classify::Verdict;
+use crate::classify::{Finding, Verdict};
 use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy};
 use crate::evidence::Proof;
 use crate::request::{Action, RequestType};
@@ -24,6 +26,9 @@ use crate::text::fold;
 
 /// Why a request waits for a person whose mail names an address besides its sender's.
 pub const NAMES_ANOTHER: &str = "it names another address than its sender's: a person must look";
+
+/// The same, of one of which it is not even known what it asks for.
+pub const WHOSE: &str = "a person must say what it is, and whose: somebody else may be meant than its sender";
 
 /// Letters with a code for one request, at the most: the question, its reminder, and some on asking.
 const MOST_LETTERS: u32 = 5;
@@ -293,8 +298,8 @@ impl Bearing {
     }
 }
 
-/// What `letter` means for the requests in `case_file`.
-pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy) -> Bearing {
+/// What `letter`, which our server received at `received`, means for the requests in `case_file`.
+pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy, received: Timestamp) -> Bearing {
     let mut bearing = Bearing::default();
     let (live, used): (Vec<&Earlier>, Vec<&Earlier>) =
         case_file.proven.iter().partition(|request| request.status == Status::AwaitingProof);
@@ -311,7 +316,47 @@ pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy) -> Bearin
         others.retain(|request| stops(request, letter));
     }
     by_thread(&mut bearing, letter, &others);
+    let day = received.to_zoned_datetime(TimeZone::UTC).date();
+    let mut imminent: Vec<&Earlier> = Vec::new();
+    for (requests, is_named) in [(&case_file.imminent_named, true), (&case_file.imminent, false)] {
+        for request in requests {
+            let mut known = bearing.about.iter().chain(imminent.iter().copied());
+            if !known.any(|known| known.id == request.id)
+                && may_take_back(request, letter, day <= request.due, is_named)
+            {
+                imminent.push(request);
+            }
+        }
+    }
+    for request in imminent {
+        // Only what it says of this one is not certain; what it asks for besides goes its way.
+        let asks = letter.reading.as_ref().is_some_and(|it| !it.verdict.asked().is_empty());
+        bearing.loose |= asks;
+        bearing.unclear |= !asks;
+        let reason = "a further mail came before it was carried out: a person must read it first";
+        bearing.take(request, "sender", Change::Hold, reason);
+    }
     bearing
+}
+
+/// Whether a mail outside the thread of a request that will be carried out may speak against it: it denies what was
+/// asked for, or it speaks of a request, or it is not understood; and if the request `is_named` in it, whatever it says.
+/// Who is late may be reminded; `is_early`: before that, a further mail is more likely to stop what they asked for.
+fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: bool) -> bool {
+    let Some(reading) = &letter.reading else { return false };
+    let is_its_kind = |rule: &str| rule.split('/').next() == Some(request.kind.as_str());
+    if reading.grounds.iter().any(|ground| ground.against.is_some() && is_its_kind(&ground.rule)) {
+        return true;
+    }
+    if letter.own_words.trim().is_empty() || matches!(letter.said, Said::Yes | Said::YesAndData) {
+        return false;
+    }
+    let speaks_of_one = |finding: &Finding| finding.kind == FOLLOW_UP;
+    match &reading.verdict {
+        Verdict::Requests(found) if found.iter().any(speaks_of_one) => is_early,
+        Verdict::Requests(_) => is_named,
+        Verdict::Partly { .. } | Verdict::Unclear { .. } | Verdict::Nothing => is_early || is_named,
+    }
 }
 
 /// A mail with a code that is still good, from the address it went to.
@@ -445,6 +490,10 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
             }
             Said::NeverMind if request.status == Status::Approved => {
                 (Change::Withdraw { fraud: false }, "takes it back before it is carried out")
+            }
+            // Its systems are not asked again; what they have done already, a person has to tell.
+            Said::No | Said::NeverMind if request.status == Status::Executing => {
+                (Change::Hold, "seems to be taken back while it is carried out: a person must read it")
             }
             Said::No | Said::NeverMind if !request.status.is_closed() => {
                 (Change::Note, "seems to be taken back: a person must read it before anything is done")

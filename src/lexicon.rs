@@ -27,8 +27,11 @@ const GUARDS: usize = 16;
 /// The guard of a phrase that is denied.
 const NEGATED: &str = "negated";
 
-/// What guards of a whole mail say: of [`crate::language::Guards::others`], and of `retracted`.
-const MAIL_GUARDS: [&str; 2] = ["it may be about somebody else", "a wish and its withdrawal"];
+/// What [`crate::language::Guards::others`] say of a whole mail.
+pub const ABOUT_ANOTHER: &str = "it may be about somebody else";
+
+/// What guards of a whole mail say; the second those of `retracted`.
+const MAIL_GUARDS: [&str; 2] = [ABOUT_ANOTHER, "a wish and its withdrawal"];
 
 /// One phrase of one type.
 pub struct Phrase {

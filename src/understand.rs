@@ -11,7 +11,7 @@ use crate::bounce;
 use crate::classify::{Classifier, Finding, Reading, Verdict};
 use crate::code::Code;
 use crate::correction::{Corrections, Edit, Read};
-use crate::decide::{FOLLOW_UP, Letter, Understanding};
+use crate::decide::{AGENTS, FOLLOW_UP, Letter, Understanding};
 use crate::evidence::{self, Trust};
 use crate::language::LanguageFile;
 use crate::message::Message;
@@ -108,8 +108,7 @@ impl Reader {
         let reading = match reading {
             Some(reading) if may_be_theirs(&reading) && is_agents() => {
                 let candidates = reading.verdict.findings().cloned().collect();
-                let why = "a service asks for somebody else and has to show its authority";
-                Some(Reading { verdict: Verdict::Unclear { why, candidates }, ..reading })
+                Some(Reading { verdict: Verdict::Unclear { why: AGENTS, candidates }, ..reading })
             }
             reading => reading,
         };

@@ -63,9 +63,7 @@ pub struct Work {
 /// What never leaves in a copy.
 pub fn withheld(config: &Config) -> Withheld {
     // That somebody's data are on hold is not theirs to know.
-    let words: Vec<String> =
-        config.copy.withhold.iter().chain([&config.erasure.hold_column]).cloned().collect();
-    Withheld::new(&words)
+    Withheld::new(&config.copy.withhold).and_unsaid(&config.erasure.hold_column)
 }
 
 impl Work {
@@ -162,12 +160,14 @@ impl Work {
     /// Whoever took an erasure back in time must not find it done because we had not read it: it begins only
     /// as far as every mailbox has been read.
     async fn begin(&self, now: Timestamp, read: Option<Timestamp>) -> Result<()> {
-        // What is no longer used can be erased as well, and it is no longer used from the first moment on.
-        let before = self.names_of(|verb| verb != Verb::Restrict);
+        // What is no longer used can be erased as well, and it is no longer used from the first moment on. A correction
+        // comes first also where a person makes it: afterwards there would be nothing to correct.
+        let before: Vec<&str> = self
+            .kinds()
+            .filter(|(_, verb)| *verb != Verb::Restrict)
+            .map(|(kind, _)| kind.name.as_str())
+            .collect();
         let copies = self.names_of(|verb| verb == Verb::Collect);
-        // Of what is being carried out, also a correction that a person has set.
-        let at_work = self.kinds().filter(|(_, verb)| *verb != Verb::Restrict);
-        let at_work: Vec<&str> = at_work.map(|(kind, _)| kind.name.as_str()).collect();
         let (mut held, mut begun) = (Vec::new(), Vec::new());
         let mut visit = self.intake.store.visit(now).await?;
         for (kind, verb) in self.kinds() {
@@ -179,7 +179,7 @@ impl Work {
                     read.min(now).saturating_sub(self.erasure.delay).unwrap_or(Timestamp::MIN)
                 }
             };
-            for job in visit.ready(&kind.name, verb, kinds, &at_work, &copies, approved_before).await? {
+            for job in visit.ready(&kind.name, verb, kinds, &before, &copies, approved_before).await? {
                 if verb.destroys() && visit.is_on_hold(&job.subject, &self.erasure.hold_column).await? {
                     visit.end_work(&job, Status::Held, ON_HOLD, None).await?;
                     held.push(job);

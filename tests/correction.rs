@@ -507,8 +507,10 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
     refused(&exchange, &[name[0], ("Name", "Joan")], "it is set twice").await;
     refused(&exchange, &[name[0], ("password", "x")], "never leaves by mail").await;
     refused(&exchange, &[name[0], ("legal_hold", "no")], "never leaves by mail").await;
-    refused(&exchange, &[("fone", "1")], "The field fone of the request").await;
-    exchange.sets(&name).await.unwrap();
+    let done = exchange.sets(&[name[0], ("fone", "1")]).await.unwrap();
+    assert!(done.said.ends_with("has fone: see that it is spelt right"), "{}", done.said);
+    let done = exchange.sets(&name).await.unwrap();
+    assert!(done.said.ends_with("-> Jane Doe; no longer to be changed: fone"), "{}", done.said);
     assert_eq!(exchange.work().await, 1);
     let mut exchange = Exchange::with(LOCAL).await;
     exchange.asks("Please delete all my personal data.").await;

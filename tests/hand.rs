@@ -493,6 +493,31 @@ async fn what_was_unclear_goes_on_as_if_it_had_been_understood() {
 }
 
 #[tokio::test]
+async fn who_writes_for_somebody_else_is_not_taken_for_them_by_a_new_type() {
+    let agents =
+        "As the attorney of Ann Doe (ann.doe@example.org) I request deletion of all her personal data.";
+    let mothers = "On behalf of my mother: please unsubscribe her from the newsletter.";
+    for (words, kind) in
+        [(agents, "deletion"), (agents, "restriction"), (mothers, "opt_out"), (mothers, "cancel_account")]
+    {
+        let desk = Desk::new("", words).await;
+        assert_eq!((desk.request().await.0.as_str(), desk.status().await.as_str()), ("unclear", "held"));
+        let mails = desk.mails().await;
+        let done = desk.once(2, Verb::Reclassify { kind: kind.into() }).await;
+        assert_eq!((done.kind.as_str(), done.status), (kind, "held"), "{words}");
+        desk.refused(3, Verb::Approve { proof: Some(2), subject: None }, "say whose data it is about").await;
+        desk.refused(3, Verb::Release, "say whose data it is about").await;
+        assert!(desk.house.store.suppressed(&JANE.parse().unwrap()).await.unwrap().is_empty());
+        let question = desk.rows("SELECT template FROM outbox WHERE template = 'confirm'").await;
+        assert!(question.is_empty() && desk.mails().await <= mails + 1, "{words} {kind}");
+        let ann = Some("ann.doe@example.org".parse().unwrap());
+        desk.act(4, Verb::Approve { proof: Some(2), subject: ann }).await.unwrap();
+        let whose = desk.rows("SELECT subject FROM requests").await;
+        assert_eq!(whose, ["ann.doe@example.org"]);
+    }
+}
+
+#[tokio::test]
 async fn a_code_for_one_type_is_worth_nothing_for_another() {
     let desk = Desk::new("", DELETE).await;
     let first = desk.mail().await.2;

@@ -491,6 +491,39 @@ async fn the_copy_comes_before_the_erasure() {
 }
 
 #[tokio::test]
+async fn a_correction_that_a_person_makes_comes_before_copy_and_erasure_as_well() {
+    let mut exchange = Exchange::with(&format!("{LOCAL}[erasure]\ndelay = \"0s\"\n")).await;
+    let words = "Please correct my name in your records, it is wrong. Please send me a copy of all the personal data \
+                 you hold about me. Then delete all my personal data.";
+    exchange.approved("jane@example.org", words, "Yes, that was me.").await;
+    exchange.work(hours(48)).await;
+    let kinds = async |exchange: &Exchange| {
+        let mut rows = exchange.requests().await;
+        rows.sort();
+        rows.into_iter().map(|(kind, status)| format!("{kind} {status}")).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(kinds(&exchange).await, "access approved, correction approved, deletion approved");
+    exchange.hand_on("correction", hours(49), Verb::Complete { set: vec![] }).await.unwrap();
+    exchange.work(hours(50)).await;
+    let found = kinds(&exchange).await;
+    assert!(found.starts_with("access partly_completed, correction completed"), "{found}");
+}
+
+#[tokio::test]
+async fn who_takes_it_back_while_it_is_carried_out_stops_what_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, file) = system(folder.path(), "Shop", r#"echo '{"outcome":"retry"}'"#);
+    let mut exchange = Exchange::with(&format!("{shop}[erasure]\ndelay = \"0s\"\n")).await;
+    exchange.approved("jane@example.org", DELETE, "Yes, that was me.").await;
+    exchange.work(hours(1)).await;
+    assert_eq!((exchange.status().await.as_str(), calls(&file).len()), ("executing", 1));
+    exchange.answer(hours(1), "Please cancel my request.").await;
+    assert_eq!(exchange.status().await, "held");
+    exchange.work(hours(9)).await;
+    assert_eq!((exchange.status().await.as_str(), calls(&file).len()), ("held", 1));
+}
+
+#[tokio::test]
 async fn every_system_is_asked_and_asked_again_with_the_same_reference() {
     let folder = tempfile::tempdir().unwrap();
     let (shop, shop_calls) = system(

@@ -113,8 +113,8 @@ fn readme(case: &Case, now: Timestamp) -> String {
          \x20              went; what a correction changes; what was done in which system. Times are UTC.\n\
          events.json    its history, each event with its hashes, and whether the whole log was sound\n\
          explain.txt    by when it was due, and why, step by step\n\
-         replies/       the replies as they were sent, and in outcomes.json what became of each. One without a file\n\
-         \x20              is older than the texts of replies are kept\n\n\
+         replies/       the replies as they were sent, and in outcomes.json what became of each. Of one without a\n\
+         \x20              file the text is gone: it was older than such texts are kept, or an erasure has emptied it\n\n\
          The hashes are SHA-256. content_hash is made of the line \"privacyd event v1\" and a line feed, then id,\n\
          request_id and at (seconds since 1970) as 64-bit big-endian numbers, then actor, event and reason, each\n\
          behind its length in bytes as such a number. hash is made of previous_hash, id as such a number, and\n\

@@ -20,7 +20,7 @@ use crate::correction::{Edit, spoken};
 use crate::daemon;
 use crate::decide::{Answer, CONFIRM, Planned, Proven, UNCLEAR};
 use crate::evidence::Proof;
-use crate::ladder::{Change, Denial, Status, begin};
+use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, begin};
 use crate::random::random;
 use crate::reply::{DENIED, More, Outgoing, Replies, Stamp, Thread, Told};
 use crate::request::{self, RequestType, Table};
@@ -186,11 +186,6 @@ pub enum Refusal {
     /// What is set goes into a mail.
     #[error("The field {1} of the request {0} cannot be set: {2}")]
     Unsettable(String, String, &'static str),
-    /// A name that nobody knows is a misspelt one.
-    #[error(
-        "The field {1} of the request {0} cannot be set: neither is it in the contact, nor does correction.fields of the configuration name it. There are: {2}"
-    )]
-    UnknownField(String, String, String),
     /// Nobody has said whose it is.
     #[error(
         "The mail of the request {0} names another address than its sender's: say whose data it is about, with privacyd requests approve {0} --for ADDRESS"
@@ -676,12 +671,6 @@ impl Hand<'_> {
         }
         let mut known = visit.fill_in_old(subject, &mut changes).await?;
         known.extend(self.tools.replies.form().iter().cloned());
-        if let Some(Edit { field, .. }) = changes.iter().find(|change| !known.contains(&change.field)) {
-            let mut told: Vec<&str> = known.iter().map(String::as_str).collect();
-            told.retain(|field| !self.tools.withheld.is(field));
-            let told = if told.is_empty() { "none".to_owned() } else { told.join(", ") };
-            return Err(Refusal::UnknownField(self.reference(), field.clone(), told).into());
-        }
         changes.sort_by(|one, other| one.field.cmp(&other.field));
         let shown = changes.iter().map(|Edit { field, old, new }| {
             let old = old.as_deref().map_or(String::new(), |old| format!("{old} "));
@@ -693,14 +682,23 @@ impl Hand<'_> {
             return Ok(self.already(format!("is to change this already: {shown}")));
         }
         let is_dropped = |change: &&Edit| changes.iter().all(|new| new.field != change.field);
+        let mut more = String::new();
         let dropped: Vec<&str> = before.iter().filter(is_dropped).map(|it| it.field.as_str()).collect();
-        let instead = match dropped.is_empty() {
-            true => String::new(),
-            false => format!("; no longer to be changed: {}", dropped.join(", ")),
-        };
+        if !dropped.is_empty() {
+            more = format!("; no longer to be changed: {}", dropped.join(", "));
+        }
+        // Not refused: a field may be in other systems alone.
+        let names = changes.iter().map(|change| change.field.as_str());
+        let unknown: Vec<&str> = names.filter(|field| !known.contains(*field)).collect();
+        if !unknown.is_empty() {
+            let unknown = unknown.join(", ");
+            more += &format!(
+                "; neither the contact nor correction.fields has {unknown}: see that it is spelt right"
+            );
+        }
         visit.set_changes(case, &changes).await?;
         let told = "is carried out by the next look at the work, and its sender is told then";
-        Ok(self.done(case.status, format!("{told}: {shown}{instead}")))
+        Ok(self.done(case.status, format!("{told}: {shown}{more}")))
     }
 
     async fn withdraw(&self, visit: &mut Visit) -> Result<Done, NotDone> {
@@ -841,9 +839,14 @@ impl Hand<'_> {
         }
     }
 
-    /// How a request of this type begins. Whom its mail names besides its sender, a person has seen.
+    /// How a request of this type begins. Who has said what a mail asks for has not yet said of whom: where somebody
+    /// else may be meant, not even an opt-out is done for its sender.
     fn plan(&self, kind: &RequestType) -> Planned {
-        let (status, held_because) = begin(kind, self.proof(), false);
+        let names_another = self.grip.names_another;
+        let (status, held_because) = match begin(kind, self.proof(), names_another) {
+            (Status::Completed, _) if names_another => (Status::Held, Some(NAMES_ANOTHER)),
+            begun => begun,
+        };
         let facts = self.case().facts;
         let facts = Facts { extended: facts.extended, ..Facts::new(facts.received) };
         let timetable = self.tools.clock.run(&kind.name, &facts);

@@ -18,7 +18,7 @@ use super::visit::{Batch, Visit};
 use crate::clock::Timetable;
 use crate::decide::{Planned, Proven};
 use crate::evidence::Proof;
-use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, Step};
+use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, Step, WHOSE};
 use crate::mailbox::Mark;
 use crate::reply::Outgoing;
 use crate::request::{Action, Table};
@@ -217,12 +217,14 @@ impl Visit {
                 (SELECT e.reason FROM request_events e
                     WHERE e.id = (SELECT max(id) FROM request_events l WHERE l.request_id = r.id)
                       AND e.event = 'note' AND e.actor = 'person') AS noted,
-                EXISTS (SELECT 1 FROM request_events e WHERE e.request_id = r.id AND e.event = 'held' AND e.reason = ?)
+                EXISTS (SELECT 1 FROM request_events e
+                        WHERE e.request_id = r.id AND e.event = 'held' AND e.reason IN (?, ?))
                     AND NOT EXISTS (SELECT 1 FROM request_events e
-                        WHERE e.request_id = r.id AND e.event IN ('subject', 'reclassified')) AS names_another
+                        WHERE e.request_id = r.id AND e.event = 'subject') AS names_another
              FROM requests r JOIN messages m ON m.id = r.message_id WHERE r.id = ?",
         )
         .bind(NAMES_ANOTHER)
+        .bind(WHOSE)
         .bind(case.id)
         .fetch_one(&mut *self.tx)
         .await

@@ -317,6 +317,62 @@ impl Visit {
         earlier(rows)
     }
 
+    /// Whether any request of these kinds will be carried out.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn has_imminent(&mut self, kinds: &[&str]) -> Result<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND kind IN (SELECT value FROM json_each(?)))",
+        )
+        .bind(serde_json::to_string(kinds)?)
+        .fetch_one(&mut *self.tx)
+        .await
+        .context("Cannot read whether anything is to be carried out")
+    }
+
+    /// The requests of `sender` of these kinds that will be carried out.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn imminent_of(&mut self, sender: &Address, kinds: &[&str]) -> Result<Vec<Earlier>> {
+        let rows = sqlx::query_as(sql("WHERE r.subject = ? AND r.status = 'approved'
+                AND r.kind IN (SELECT value FROM json_each(?)) ORDER BY r.id LIMIT 50"))
+        .bind(sender.normalised().as_str())
+        .bind(serde_json::to_string(kinds)?)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read what is to be carried out")?;
+        earlier(rows)
+    }
+
+    /// Whosever requests of these kinds will be carried out that bear one of `references`, or that a letter of ours with
+    /// one of these Message-IDs speaks of.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn imminent_named(
+        &mut self,
+        references: &[String],
+        ids: &[MessageId],
+        kinds: &[&str],
+    ) -> Result<Vec<Earlier>> {
+        let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
+        let rows = sqlx::query_as(sql(concat!(
+            "WHERE r.status = 'approved' AND r.kind IN (SELECT value FROM json_each($1))
+                AND (r.reference IN (SELECT value FROM json_each($2)) OR r.id IN (SELECT r.id FROM ",
+            requests_of_reply!(),
+            " WHERE o.rfc_message_id IN (SELECT value FROM json_each($3)))) ORDER BY r.id LIMIT 50"
+        )))
+        .bind(serde_json::to_string(kinds)?)
+        .bind(serde_json::to_string(references)?)
+        .bind(serde_json::to_string(&ids)?)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read what is to be carried out")?;
+        earlier(rows)
+    }
+
     /// What the contact of this address says in `fields`, by name; texts and numbers only.
     ///
     /// # Errors
