@@ -139,6 +139,8 @@ struct Line {
     why: String,
     person: String,
     answered: bool,
+    /// Whether a person should look at it before all else.
+    is_urgent: bool,
     took: Duration,
 }
 
@@ -355,6 +357,12 @@ impl Intake {
             self.queued.notify_one();
         }
         lines.iter().for_each(|line| line.write(mailbox));
+        let urgent = lines.iter().filter(|line| line.is_urgent && !line.references.is_empty());
+        let urgent: Vec<String> = urgent.map(|line| format!("{} ({})", line.references, line.kind)).collect();
+        if !urgent.is_empty() {
+            let what = format!("A person should look at this before all else: {}.", urgent.join(", "));
+            self.alarm(&what, now).await?;
+        }
         Ok(filings)
     }
 
@@ -797,6 +805,7 @@ impl Intake {
             why: decision.why.clone(),
             person: person.map(|person| self.pseudonyms.of(person)).unwrap_or_default(),
             answered,
+            is_urgent: kinds.iter().any(|kind| self.table.kind(kind).is_some_and(|kind| kind.urgent)),
             took: mail.took,
         }
     }
@@ -806,7 +815,9 @@ impl Line {
     fn write(&self, mailbox: &str) {
         let took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
         let Self { id, outcome, kind, references, why, person, answered, .. } = self;
-        if *outcome == "review" {
+        if self.is_urgent {
+            warn!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "urgent mail received");
+        } else if *outcome == "review" {
             warn!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "mail held for a person");
         } else {
             info!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "mail received");

@@ -229,7 +229,7 @@ impl Work {
         }
         visit.close().await?;
         for (task, report, ended) in &done {
-            log(task, report, *ended);
+            self.tell_operator(task, report, *ended, now).await?;
         }
         Ok(erased)
     }
@@ -276,8 +276,29 @@ impl Work {
             let mut visit = self.intake.store.visit(now).await?;
             let ended = visit.settle_task(&task.open(), &report, Teller::System { next }).await?;
             visit.close().await?;
-            log(&task, &report, ended);
+            self.tell_operator(&task, &report, ended, now).await?;
         }
+    }
+
+    /// Tells the log what became of a system's part, and the operator of one that a person must see to.
+    async fn tell_operator(
+        &self,
+        task: &Task,
+        report: &Report,
+        ended: Option<TaskState>,
+        now: Timestamp,
+    ) -> Result<()> {
+        log(task, report, ended);
+        if ended != Some(TaskState::ByHand) {
+            return Ok(());
+        }
+        let (id, kind, system) = (&task.job.reference, &task.job.kind, &task.source);
+        let what = format!(
+            "The system {system} has failed for good at the request {id} ({kind}), and a person must do its part: \
+             `privacyd requests show {id}` says why, `privacyd requests done {id} {system:?}` that it is done. \
+             Its sender hears nothing before that."
+        );
+        self.intake.alarm(&what, now).await
     }
 
     async fn order(&self, task: &Task) -> Result<Option<Order>> {

@@ -312,6 +312,21 @@ async fn several_warnings_are_one_mail_and_thresholds_that_were_slept_through_on
 }
 
 #[tokio::test]
+async fn what_is_urgent_is_told_at_once() {
+    let house = House::with("[admin]\nnotify = \"dpo@example.org\"\n").await;
+    let child =
+        "My son is nine and has an account with you, which we never allowed. What do you hold about him?";
+    house.deliver(at("2026-11-23T10:00:00Z"), 1, letter("ann@example.org", child)).await;
+    house.deliver(at("2026-11-23T10:00:00Z"), 2, letter("jane@example.org", QUESTION)).await;
+    let letters = house.letters().await;
+    let alarms: Vec<_> = letters.iter().filter(|(_, template, _)| template == "alarm").collect();
+    assert_eq!((alarms.len(), alarms[0].0.as_str()), (1, "dpo@example.org"));
+    let text = mail_text(&alarms[0].2);
+    assert!(text.contains("(child_data)") && text.contains("before all else: PR-"), "{text}");
+    assert!(!text.contains("ann"), "{text}");
+}
+
+#[tokio::test]
 async fn nothing_is_warned_of_that_is_closed() {
     let house = House::new().await;
     let opt_out = letter("jane@example.org", "Please take me off your mailing list.");

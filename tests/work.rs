@@ -566,11 +566,20 @@ async fn what_a_system_fails_at_for_good_is_given_to_a_person() {
         "shop",
         "echo '{\"outcome\":\"failed\",\"reason\":\"jane@example.org is a reseller\"}'",
     );
-    let mut exchange = Exchange::with(&shop).await;
+    let mut exchange = Exchange::with(&format!("{shop}[admin]\nnotify = \"dpo@example.org\"\n")).await;
     exchange.approved("jane@example.org", "Please cancel my account.", "Yes").await;
     let told = exchange.last().await.2;
     assert_eq!(exchange.work(hours(24)).await, 0);
-    assert_eq!((exchange.status().await.as_str(), exchange.last().await.2), ("executing", told));
+    // The operator hears of it at once, without a word of what the system has said; the person nothing.
+    let (template, text, letters) = exchange.last().await;
+    assert_eq!(
+        (exchange.status().await.as_str(), template.as_str(), letters),
+        ("executing", "alarm", told + 1)
+    );
+    assert!(
+        text.contains("requests done PR-") && !text.contains("jane") && !text.contains("reseller"),
+        "{text}"
+    );
     assert_eq!(exchange.tasks().await, [("shop".into(), "by_hand".into())]);
     // And it is not asked again.
     assert_eq!(exchange.work(hours(48)).await, 0);

@@ -12,7 +12,7 @@ impl Intake {
     ///
     /// # Errors
     /// The store does not work.
-    pub(super) async fn alarm(&self, what: &str, now: Timestamp) -> Result<()> {
+    pub(crate) async fn alarm(&self, what: &str, now: Timestamp) -> Result<()> {
         let Some(to) = &self.notify else { return Ok(()) };
         let stamp = Stamp { unique: random()?, now };
         if let Some(letter) = composed("an alarm", || self.replies.alarm(to, what, stamp)) {
