@@ -363,6 +363,8 @@ impl Daemon {
             watch: Watch::over(mailboxes.iter().map(Mailbox::name)),
         };
         let intake = Arc::new(intake);
+        // Whatever copy of it was made before is an older one from now on.
+        store.advance(0).await?;
         let key = store.tombstone_key().await?;
         let work = Work::new(Arc::clone(&intake), sources, config, key);
         let outbox = Outbox::new(store, mailer);

@@ -156,6 +156,9 @@ impl Intake {
         stop: &(impl Fn() -> bool + Sync),
     ) -> Result<Passed> {
         let name = mailbox.name().to_owned();
+        if let Mailbox::Imap(imap) = mailbox {
+            self.keep_mark(imap, Timestamp::now()).await?;
+        }
         let known = self.store.cursor(&name).await?;
         let cursor = mailbox.look(known).await?;
         if cursor.validity == known.validity && cursor.last_uid < known.last_uid {

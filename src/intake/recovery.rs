@@ -6,13 +6,20 @@
 //! have read, is gone from there, and such mail that we do not know lies in our folders: the database is older
 //! than that. A person who sorts mail by hand while nothing runs leaves the same traces, and it is as well not to
 //! answer what a person has dealt with. A copy made by `privacyd backup` says by itself that it is one.
+//!
+//! A third sign is the mark that a database leaves in each IMAP mailbox: a folder named after it, with a number that
+//! grows. Another database's mark tells that this one came after it, or that both are in use; a larger number, that
+//! this is an older copy. It is looked for in every pass, so that the one that came first notices a second as well.
 
 use anyhow::Result;
+use data_encoding::BASE32_NOPAD;
 use jiff::Timestamp;
-use tracing::error;
+use sha2::{Digest, Sha256};
+use tracing::{error, info, warn};
 
 use super::Intake;
-use crate::mailbox::{Fetched, Mailbox};
+use crate::mailbox::{Fetched, Imap, Mailbox};
+use crate::store::recovery::Ledger;
 
 impl Intake {
     /// To be called before the first pass over a mailbox: begins a recovery where there is reason to.
@@ -22,10 +29,8 @@ impl Intake {
     pub async fn suspect(&self, mailbox: &mut Mailbox, now: Timestamp) -> Result<()> {
         if self.store.recovery().await?.is_none()
             && let Some(why) = self.loss(mailbox).await?
-            && self.store.begin_recovery(&why, now).await?
         {
-            let what = format!("Nothing is answered or carried out until `privacyd recovery end`: {why}.");
-            self.alarm(&what, now).await?;
+            self.begin_recovery(&why, now).await?;
         }
         if let Some(recovery) = self.store.recovery().await? {
             error!(
@@ -35,6 +40,81 @@ impl Intake {
             );
         }
         Ok(())
+    }
+
+    async fn begin_recovery(&self, why: &str, now: Timestamp) -> Result<()> {
+        if self.store.begin_recovery(why, now).await? {
+            let what = format!("Nothing is answered or carried out until `privacyd recovery end`: {why}.");
+            self.alarm(&what, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Sees to the mark of this database in a mailbox, and begins a recovery where there is another's. To be called
+    /// before every pass.
+    ///
+    /// # Errors
+    /// The mailbox or the store does not work.
+    pub(super) async fn keep_mark(&self, imap: &mut Imap, now: Timestamp) -> Result<()> {
+        if imap.refuses_marks() || self.store.recovery().await?.is_some() {
+            return Ok(());
+        }
+        let name = imap.name().to_owned();
+        let ledger = self.store.ledger().await?;
+        let stem = self.stem(imap);
+        if imap.is_marked(&mark_of(&stem, &ledger)).await? {
+            return Ok(());
+        }
+        let marks = imap.marks(&stem).await?;
+        let (own, others): (Vec<String>, Vec<String>) =
+            marks.into_iter().partition(|mark| epoch_of(mark, &stem, &ledger).is_some());
+        let seen = own.iter().filter_map(|mark| epoch_of(mark, &stem, &ledger)).max();
+        let is_older = seen.is_some_and(|seen| seen > ledger.epoch);
+        if !others.is_empty() || is_older {
+            if !self.store.takes_over(&name).await? {
+                let why = match others.first() {
+                    Some(other) => format!(
+                        "the folder {other} marks the mailbox {name} as another database's: that one is lost, or is in use as well"
+                    ),
+                    None => format!(
+                        "the mailbox {name} was read by a later state of this database, which is an older copy"
+                    ),
+                };
+                self.begin_recovery(&why, now).await?;
+                error!(
+                    mailbox = name,
+                    reason = why,
+                    "recovery mode: nothing is answered or carried out until `privacyd recovery end`"
+                );
+                return Ok(());
+            }
+            info!(mailbox = name, "the mailbox is this database's from now on");
+            imap.unmark(&others).await?;
+        }
+        let ledger = if is_older { self.store.advance(seen.unwrap_or_default()).await? } else { ledger };
+        let mark = mark_of(&stem, &ledger);
+        imap.unmark(own.get(1..).unwrap_or_default()).await?;
+        if imap.mark(own.first().map(String::as_str), &mark).await? {
+            // Another may have come between.
+            let marks = imap.marks(&stem).await?;
+            if marks.iter().all(|found| epoch_of(found, &stem, &ledger).is_some()) {
+                self.store.record_mark(&name, now).await?;
+            }
+        } else {
+            imap.refuse_marks();
+            warn!(
+                mailbox = name,
+                "the server makes no folder to mark the mailbox with: a second daemon that reads it is not noticed"
+            );
+        }
+        Ok(())
+    }
+
+    /// How the marks of an inbox begin: two installations may share an account, each with a folder of its own.
+    fn stem(&self, imap: &Imap) -> String {
+        let digest = Sha256::digest(imap.folder());
+        let inbox = BASE32_NOPAD.encode(digest.get(..5).unwrap_or_default()).to_ascii_lowercase();
+        format!("{}Ledger-{inbox}-", self.folders.prefix)
     }
 
     /// Why the mailbox knows more than we do, if it does.
@@ -79,4 +159,13 @@ impl Intake {
             )
         }))
     }
+}
+
+fn mark_of(stem: &str, ledger: &Ledger) -> String {
+    format!("{stem}{}-{}", ledger.id, ledger.epoch)
+}
+
+/// The number of a mark, if it is of this database.
+fn epoch_of(mark: &str, stem: &str, ledger: &Ledger) -> Option<i64> {
+    mark.strip_prefix(stem)?.strip_prefix(ledger.id.as_str())?.strip_prefix('-')?.parse().ok()
 }

@@ -11,6 +11,7 @@
 //! answer to an earlier command.
 
 mod folders;
+mod mark;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -56,6 +57,7 @@ pub struct Imap {
     filed: folders::Filed,
     /// Looks into a folder that failed one after the other.
     failed_looks: HashMap<String, u8>,
+    refuses_marks: bool,
 }
 
 /// How far the listing of the folder has come, and what of it is not yet handed out.
@@ -122,6 +124,7 @@ impl Imap {
             warned_of_leftovers: false,
             filed: folders::Filed::default(),
             failed_looks: HashMap::new(),
+            refuses_marks: false,
         })
     }
 

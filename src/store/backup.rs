@@ -52,7 +52,9 @@ impl Store {
         if done.is_err() {
             let _ = std::fs::remove_file(&part);
         }
-        done.with_context(|| format!("Cannot make the backup {}", file.display()))
+        done.with_context(|| format!("Cannot make the backup {}", file.display()))?;
+        // From now on the copy is older.
+        self.advance(0).await.map(drop)
     }
 
     async fn backup_into(&self, file: &Path, now: Timestamp) -> Result<()> {

@@ -31,6 +31,15 @@ pub struct Ended {
     pub unknown: u64,
 }
 
+/// Which database this is, and how far it has moved on.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Ledger {
+    /// Eight random letters and digits.
+    pub id: String,
+    /// Grows with every start, look through everything and backup.
+    pub epoch: i64,
+}
+
 /// Requests that are held with one statement.
 const SOME: usize = 200;
 
@@ -92,6 +101,63 @@ impl Store {
         .fetch_one(&self.read)
         .await
         .context("Cannot read whether the mailbox is known")
+    }
+
+    /// Which database this is.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn ledger(&self) -> Result<Ledger> {
+        sqlx::query_as("SELECT id, epoch FROM ledger")
+            .fetch_one(&self.read)
+            .await
+            .context("Cannot read which database this is")
+    }
+
+    /// Moves on, behind `seen` as well: a copy from before is told from this database by that.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn advance(&self, seen: i64) -> Result<Ledger> {
+        sqlx::query_as("UPDATE ledger SET epoch = max(epoch, ?) + 1 RETURNING id, epoch")
+            .bind(seen)
+            .fetch_one(&self.write)
+            .await
+            .context("Cannot record that the database has moved on")
+    }
+
+    /// Whether the operator has ended a recovery since this mailbox was last seen to bear this database's mark: whoever's
+    /// it bears, it is this one's from now on.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn takes_over(&self, mailbox: &str) -> Result<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM recoveries WHERE ended_at >=
+                coalesce((SELECT marked_at FROM ledger_marks WHERE mailbox = ?), 0))",
+        )
+        .bind(mailbox)
+        .fetch_one(&self.read)
+        .await
+        .context("Cannot read whose the mailbox is")
+    }
+
+    /// Records that a mailbox bears this database's mark.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn record_mark(&self, mailbox: &str, now: Timestamp) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO ledger_marks (mailbox, marked_at) VALUES (?, ?)
+             ON CONFLICT (mailbox) DO UPDATE SET marked_at = excluded.marked_at",
+        )
+        .bind(mailbox)
+        // Behind the end of a recovery that was in this second.
+        .bind(now.as_second().saturating_add(1))
+        .execute(&self.write)
+        .await
+        .context("Cannot record whose the mailbox is")
+        .map(drop)
     }
 
     /// When the latest mails of the ledger came, by their servers' clocks: the last of these times.

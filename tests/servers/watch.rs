@@ -25,6 +25,8 @@ pub const SCENARIOS: &[Scenario] = &[
         &HOUSE,
         a_database_older_than_the_mailbox_answers_nothing,
     ),
+    ("a_mailbox_is_one_databases", &HOUSE, a_mailbox_is_one_databases),
+    ("a_copy_from_before_is_told_by_its_number", &HOUSE, a_copy_from_before_is_told_by_its_number),
     (
         "lowered_numbers_of_an_empty_inbox_hide_no_mail",
         &HOUSE,
@@ -213,6 +215,57 @@ fn a_database_older_than_the_mailbox_answers_nothing() -> Outcome {
     assert!(why.contains("came after all that this database knows"), "{why}");
     assert_eq!(statuses(&house), [pair("cat", "held"), pair("jane", "completed")]);
     assert_eq!(house.list(&["outbox", "list"]).len(), 1, "jane's, from before");
+    Ok(())
+}
+
+fn a_mailbox_is_one_databases() -> Outcome {
+    let house = House::of(&Options::default(), "");
+    house.run(&["run", "--once"]);
+    assert_eq!(recovery(&house), None);
+    // A second installation on the same mailbox, while nothing lies there that would tell.
+    let (file, other) = (house.path("privacyd.toml"), house.path("other.toml"));
+    let config = std::fs::read_to_string(&file)?;
+    let second = config.replace("privacyd.db", "other.db");
+    assert_ne!(config, second);
+    std::fs::write(&other, second)?;
+    let by_other = |arguments: &[&str]| house.run(&[&["--config", "other.toml"], arguments].concat());
+    let of_other = || -> serde_json::Value {
+        serde_json::from_str(&by_other(&["status", "--json"]).0).unwrap_or_default()
+    };
+    house.dovecot.deliver("privacy", &letter("jane", OPT_OUT));
+    by_other(&["run", "--once"]);
+    let why = text(&of_other()["recovery"], "why");
+    assert!(why.contains("marks the mailbox privacy as another database's"), "{why}");
+    assert_eq!(house.list(&["--config", "other.toml", "outbox", "list"]).len(), 0);
+    // Whoever is told to go on takes the mailbox over, and the first one notices.
+    by_other(&["recovery", "end"]);
+    by_other(&["run", "--once"]);
+    assert!(of_other()["recovery"].is_null());
+    house.dovecot.deliver("privacy", &letter("bob", OPT_OUT));
+    house.run(&["run", "--once"]);
+    let why = recovery(&house).unwrap_or_default();
+    assert!(why.contains("marks the mailbox privacy as another database's"), "{why}");
+    assert_eq!(house.list(&["outbox", "list"]).len(), 0);
+    Ok(())
+}
+
+fn a_copy_from_before_is_told_by_its_number() -> Outcome {
+    let house = House::of(&Options::default(), "");
+    house.run(&["run", "--once"]);
+    let (database, copy) = (house.path("privacyd.db"), house.path("copy.db"));
+    std::fs::copy(&database, &copy)?;
+    house.run(&["run", "--once"]);
+    assert_eq!(recovery(&house), None);
+    std::fs::copy(&copy, &database)?;
+    house.dovecot.deliver("privacy", &letter("jane", OPT_OUT));
+    house.run(&["run", "--once"]);
+    let why = recovery(&house).unwrap_or_default();
+    assert!(why.contains("read by a later state of this database"), "{why}");
+    assert_eq!(house.list(&["outbox", "list"]).len(), 0);
+    house.run(&["recovery", "end"]);
+    house.dovecot.deliver("privacy", &letter("bob", OPT_OUT));
+    house.run(&["run", "--once"]);
+    assert_eq!((recovery(&house), house.list(&["outbox", "list"]).len()), (None, 1));
     Ok(())
 }
 

@@ -1,0 +1,82 @@
+//! The mark that tells whose a mailbox is: an empty folder, to which nobody is subscribed, with a name that says which
+//! database the mailbox is read into. No other thing can be kept on every server, and two programs cannot both rename
+//! one.
+
+use anyhow::Result;
+use imap_proto::{MailboxDatum, Response};
+
+use super::{Imap, SMALL, quoted};
+
+impl Imap {
+    /// Whether the server has refused to make a mark.
+    pub fn refuses_marks(&self) -> bool {
+        self.refuses_marks
+    }
+
+    /// Tries to make none any more.
+    pub fn refuse_marks(&mut self) {
+        self.refuses_marks = true;
+    }
+
+    /// The folders whose names begin with `stem`.
+    ///
+    /// # Errors
+    /// The mailbox fails.
+    pub async fn marks(&mut self, stem: &str) -> Result<Vec<String>> {
+        let mut marks = Vec::new();
+        let mut session = self.take_session().await?;
+        let command = format!("LIST \"\" {}", quoted(&format!("{stem}*"))?);
+        session
+            .command(command, SMALL, self.patience.quick, |response| {
+                if let Response::MailboxData(MailboxDatum::List(folder)) = response
+                    && folder.name.starts_with(stem)
+                    && quoted(&folder.name).is_ok()
+                {
+                    marks.push(folder.name.to_string());
+                }
+            })
+            .await?;
+        self.session = Some(session);
+        Ok(marks)
+    }
+
+    /// Whether the folder `mark` is there.
+    ///
+    /// # Errors
+    /// The mailbox fails.
+    pub async fn is_marked(&mut self, mark: &str) -> Result<bool> {
+        self.does(&[format!("STATUS {} (MESSAGES)", quoted(mark)?)]).await
+    }
+
+    /// Makes the folder `mark`, of `before` where there is one; answers whether the server did.
+    ///
+    /// # Errors
+    /// The mailbox fails.
+    pub async fn mark(&mut self, before: Option<&str>, mark: &str) -> Result<bool> {
+        let command = match before {
+            Some(before) => format!("RENAME {} {}", quoted(before)?, quoted(mark)?),
+            None => format!("CREATE {}", quoted(mark)?),
+        };
+        self.does(&[command]).await
+    }
+
+    /// Removes these folders, as far as the server does.
+    ///
+    /// # Errors
+    /// The mailbox fails.
+    pub async fn unmark(&mut self, marks: &[String]) -> Result<()> {
+        let mut commands = Vec::with_capacity(marks.len());
+        for mark in marks {
+            commands.push(format!("DELETE {}", quoted(mark)?));
+        }
+        self.does(&commands).await.map(drop)
+    }
+
+    /// Whether all these commands are answered with OK.
+    async fn does(&mut self, commands: &[String]) -> Result<bool> {
+        let mut session = self.take_session().await?;
+        let replies = session.batch(commands, SMALL, self.patience.quick, |_| {}).await?;
+        self.session = Some(session);
+        Ok(replies.iter().all(Result::is_ok))
+    }
+}
