@@ -507,9 +507,12 @@ impl Classifier {
         } else {
             0.0
         };
-        let (sure, besides): (Vec<Found>, Vec<Found>) = sure
-            .into_iter()
-            .partition(|found| found.basis > Basis::Learned || found.finding.confidence >= least);
+        let (sure, besides): (Vec<Found>, Vec<Found>) = sure.into_iter().partition(|found| {
+            // And what is gone afterwards not at all, without a phrase for it.
+            let is_final = self.kinds.get(found.index).is_some_and(|kind| kind.is_final);
+            let least = if is_final && least > 0.0 { 1.0 } else { least };
+            found.basis > Basis::Learned || found.finding.confidence >= least
+        });
         // What a certain phrase says is not made unlikely by what else is asked for.
         let left = rest
             .into_iter()
