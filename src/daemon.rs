@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -360,11 +361,10 @@ impl Daemon {
             verifier: verifier.map(Arc::new),
             pseudonyms,
             queued: Arc::new(Notify::new()),
+            has_advanced: AtomicBool::new(false),
             watch: Watch::over(mailboxes.iter().map(Mailbox::name)),
         };
         let intake = Arc::new(intake);
-        // Whatever copy of it was made before is an older one from now on.
-        store.advance(0).await?;
         let key = store.tombstone_key().await?;
         let work = Work::new(Arc::clone(&intake), sources, config, key);
         let outbox = Outbox::new(store, mailer);

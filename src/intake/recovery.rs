@@ -11,6 +11,8 @@
 //! grows. Another database's mark tells that this one came after it, or that both are in use; a larger number, that
 //! this is an older copy. It is looked for in every pass, so that the one that came first notices a second as well.
 
+use std::sync::atomic::Ordering;
+
 use anyhow::Result;
 use data_encoding::BASE32_NOPAD;
 use jiff::Timestamp;
@@ -62,7 +64,8 @@ impl Intake {
         let name = imap.name().to_owned();
         let ledger = self.store.ledger().await?;
         let stem = self.stem(imap);
-        if imap.is_marked(&mark_of(&stem, &ledger)).await? {
+        let is_first = !self.has_advanced.load(Ordering::Relaxed);
+        if !is_first && imap.is_marked(&mark_of(&stem, &ledger)).await? {
             return Ok(());
         }
         let marks = imap.marks(&stem).await?;
@@ -91,7 +94,12 @@ impl Intake {
             info!(mailbox = name, "the mailbox is this database's from now on");
             imap.unmark(&others).await?;
         }
-        let ledger = if is_older { self.store.advance(seen.unwrap_or_default()).await? } else { ledger };
+        // Whatever copy of the database was made before the start is an older one from now on.
+        let ledger = match is_first || is_older {
+            true => self.store.advance(seen.unwrap_or_default()).await?,
+            false => ledger,
+        };
+        self.has_advanced.store(true, Ordering::Relaxed);
         let mark = mark_of(&stem, &ledger);
         imap.unmark(own.get(1..).unwrap_or_default()).await?;
         if imap.mark(own.first().map(String::as_str), &mark).await? {
