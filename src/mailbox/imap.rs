@@ -283,21 +283,36 @@ impl Imap {
         Ok(highest)
     }
 
+    /// The UIDs of a range that there are, in their order.
+    async fn numbers(
+        &self,
+        session: &mut Session,
+        (first, last): (u32, Option<u32>),
+    ) -> Result<BTreeSet<u32>> {
+        let mut found = BTreeSet::new();
+        session
+            .command(
+                format!("UID FETCH {} (UID)", range(first, last)),
+                LISTING,
+                self.patience.fetch,
+                |response| {
+                    if let Response::Fetch(_, attributes) = response {
+                        found.extend(uid_of(attributes).filter(|uid| is_within(*uid, first, last)));
+                    }
+                },
+            )
+            .await?;
+        Ok(found)
+    }
+
     /// Size and date of every mail in a range of UIDs, in their order.
     async fn list(&self, session: &mut Session, (first, last): (u32, Option<u32>)) -> Result<Vec<Listed>> {
-        let end = last.map_or("*".to_owned(), |last| last.to_string());
-        let command = format!("UID FETCH {first}:{end} (UID RFC822.SIZE INTERNALDATE)");
-        // Some 90 bytes a mail; other sessions' flag changes come in between.
-        let room = Room { literal: 0, total: 64 * 1024 * 1024 };
+        let command = format!("UID FETCH {} (UID RFC822.SIZE INTERNALDATE)", range(first, last));
         let mut found: BTreeMap<u32, (Option<u64>, Option<Timestamp>)> = BTreeMap::new();
         session
-            .command(command, room, self.patience.fetch, |response| {
+            .command(command, LISTING, self.patience.fetch, |response| {
                 let Response::Fetch(_, attributes) = response else { return };
-                let Some(uid) = uid_of(attributes) else { return };
-                // "n:*" always answers the last mail, also below n (RFC 3501 §6.4.8).
-                if uid < first || last.is_some_and(|last| uid > last) {
-                    return;
-                }
+                let Some(uid) = uid_of(attributes).filter(|uid| is_within(*uid, first, last)) else { return };
                 for attribute in attributes {
                     match attribute {
                         AttributeValue::Rfc822Size(size) => {
@@ -330,7 +345,10 @@ impl Imap {
         let mut mails = Vec::with_capacity(window.len());
         while let Some(mail) = window.pop_front() {
             let (size, body) = if self.is_too_large(&mail) {
-                (mail.size, Body::TooLarge(bodies.remove(&mail.uid).flatten().unwrap_or_default()))
+                match bodies.remove(&mail.uid) {
+                    None if self.is_wanted(&mail) && !self.is_named(session, mail.uid).await? => continue,
+                    body => (mail.size, Body::TooLarge(body.flatten().unwrap_or_default())),
+                }
             } else if !self.is_wanted(&mail) {
                 (mail.size, Body::Missing)
             } else if let Some(bytes) = bodies.remove(&mail.uid).flatten() {
@@ -356,9 +374,10 @@ impl Imap {
     /// Asks alone for a mail that came without a body; `None` when it is gone.
     async fn fetch_again(&mut self, session: &mut Session, mail: &Listed) -> Result<Option<(u64, Body)>> {
         match self.fetch(session, &[*mail]).await?.remove(&mail.uid) {
-            None => Ok(None),
             Some(Some(bytes)) => Ok(Some(self.arrived(mail, bytes))),
-            Some(None) => {
+            // There are servers that leave out what they cannot give.
+            None if !self.is_named(session, mail.uid).await? => Ok(None),
+            None | Some(None) => {
                 self.note_failure(mail.uid);
                 if self.is_wanted(mail) {
                     bail!("The server gives no body for the mail with UID {}", mail.uid);
@@ -366,6 +385,15 @@ impl Imap {
                 Ok(Some((mail.size, Body::Missing)))
             }
         }
+    }
+
+    /// Whether the server names a mail when it is asked for nothing else: one that it does not name is gone.
+    async fn is_named(&mut self, session: &mut Session, uid: u32) -> Result<bool> {
+        let named = self.numbers(session, (uid, Some(uid))).await;
+        if named.is_err() {
+            self.note_failure(uid);
+        }
+        Ok(!named?.is_empty())
     }
 
     /// Size and kind of a body that has come.
@@ -548,6 +576,9 @@ impl Imap {
     }
 }
 
+/// Some 90 bytes a mail; other sessions' flag changes come in between.
+const LISTING: Room = Room { literal: 0, total: 64 * 1024 * 1024 };
+
 /// An EXPUNGE line for every mail that is moved, and what changes meanwhile.
 const FILING: Room = Room { literal: 0, total: 16 * 1024 * 1024 };
 
@@ -593,12 +624,16 @@ impl Pass {
 
     /// Takes in what a range held, and makes the next one wider when that was nothing.
     fn note(&mut self, listed: Vec<Listed>) {
-        if listed.is_empty() {
+        self.widen(listed.is_empty());
+        self.listed.extend(listed);
+    }
+
+    fn widen(&mut self, was_empty: bool) {
+        if was_empty {
             self.width = self.width.saturating_mul(2).min(*LIST_WIDTH.end().max(&self.width));
         } else {
             self.width = self.width.min(*LIST_WIDTH.start());
         }
-        self.listed.extend(listed);
     }
 
     /// Takes the first mails that fit a window, at least one.
@@ -618,6 +653,19 @@ fn uid_of(attributes: &[AttributeValue<'_>]) -> Option<u32> {
         AttributeValue::Uid(uid) => Some(*uid),
         _ => None,
     })
+}
+
+/// A range of UIDs as a command has it. Without a last UID it is open.
+fn range(first: u32, last: Option<u32>) -> String {
+    match last {
+        Some(last) => format!("{first}:{last}"),
+        None => format!("{first}:*"),
+    }
+}
+
+/// Whether a UID was asked for: "n:*" always answers the last mail, also below n (RFC 3501 §6.4.8).
+fn is_within(uid: u32, first: u32, last: Option<u32>) -> bool {
+    uid >= first && last.is_none_or(|last| uid <= last)
 }
 
 /// `17-Jul-1996 02:44:25 -0700`, the day also with a space (RFC 3501 §9, date-time);

@@ -122,6 +122,12 @@ fn bodies(command: &str, uids: &[u32]) -> Vec<Step> {
     vec![expect(command), send(format!("{lines}$1 OK fetched\r\n"))]
 }
 
+/// Whether the server names a mail when it is asked for nothing else.
+fn named(uid: u32, is_there: bool) -> Vec<Step> {
+    let line = if is_there { format!("* 1 FETCH (UID {uid})\r\n") } else { String::new() };
+    vec![expect(&format!("UID FETCH {uid}:{uid} (UID)")), send(format!("{line}$1 OK fetched\r\n"))]
+}
+
 const SEEN: Cursor = Cursor { validity: 7, last_uid: 10 };
 
 /// Every command of a pass, each followed by everything that can go wrong with it: always an error,
@@ -379,11 +385,82 @@ async fn a_mail_that_is_gone_is_left_out() {
         list("UID FETCH 11:13 ", &[11, 12, 13]),
         bodies("UID FETCH 11:13 ", &[12]),
         bodies("UID FETCH 11 ", &[]),
+        named(11, false),
         bodies("UID FETCH 13 ", &[]),
         bodies("UID FETCH 13 ", &[]),
+        named(13, false),
         vec![expect("LOGOUT")],
     ];
     assert_eq!(pass_with(dialogue.concat()).await, [(12, hello())]);
+    // So is one that is too large.
+    let large =
+        "* 1 FETCH (UID 11 RFC822.SIZE 100001 INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\")\r\n$1 OK\r\n";
+    for (is_there, found) in [(false, vec![]), (true, vec![(11, Body::TooLarge(Vec::new()))])] {
+        let dialogue = [
+            select(1, Some(12)),
+            vec![expect("UID FETCH 11:11 "), send(large)],
+            bodies("UID FETCH 11 ", &[]),
+            named(11, is_there),
+            vec![expect("LOGOUT")],
+        ];
+        assert_eq!(pass_with(dialogue.concat()).await, found);
+    }
+}
+
+/// A server that answers OK and nothing else has not said that the mail is gone.
+#[tokio::test]
+async fn a_mail_that_the_server_names_and_leaves_out_is_not_gone() {
+    let all = || [login("MOVE"), select(2, Some(13)), list("UID FETCH 11:12 ", &[11, 12])].concat();
+    let left_out = |first: Vec<Step>| [first, bodies("UID FETCH 11 ", &[]), named(11, true)].concat();
+    let server = Scripted::start([
+        [all(), left_out(bodies("UID FETCH 11:12 ", &[12]))].concat(),
+        [all(), left_out(bodies("UID FETCH 11 ", &[]))].concat(),
+        // Whether it is gone is asked for as often as it is itself.
+        [all(), bodies("UID FETCH 11 ", &[]), bodies("UID FETCH 11 ", &[])].concat(),
+        [all(), bodies("UID FETCH 12 ", &[12])].concat(),
+    ]);
+    let mut house = house(&server);
+    for error in ["The server gives no body for the mail with UID 11"; 2] {
+        assert_eq!(house.pass(SEEN).await.unwrap_err().to_string(), error);
+        assert!(house.imap.has_stumbled());
+    }
+    house.pass(SEEN).await.unwrap_err();
+    let (_, mails) = house.pass(SEEN).await.unwrap();
+    let found: Vec<_> = mails.into_iter().map(|mail| (uid(&mail), mail.body)).collect();
+    assert_eq!(found, [(11, Body::Missing), (12, hello())]);
+    server.assert_followed();
+}
+
+#[tokio::test]
+async fn what_others_have_put_into_a_folder_is_passed_over_only_after_some_looks() {
+    let look = |rest: Vec<Step>| {
+        [
+            login("MOVE"),
+            select(1, Some(11)),
+            vec![expect("STATUS \"A\""), send("* STATUS A (UIDNEXT 13 UIDVALIDITY 5)\r\n$1 OK\r\n")],
+            vec![expect("EXAMINE \"A\""), send("* 12 EXISTS\r\n* OK [UIDVALIDITY 5] v\r\n$1 OK\r\n")],
+            list("UID FETCH 10:12 ", &[10, 11, 12]),
+            bodies("UID FETCH 10:12 ", &[12]),
+            bodies("UID FETCH 10 ", &[]),
+            named(10, false),
+            bodies("UID FETCH 11 ", &[]),
+            rest,
+        ]
+        .concat()
+    };
+    let server = Scripted::start([look(named(11, true)), look(named(11, true)), look(named(11, true))]);
+    let mut house = house(&server);
+    let folders = [("A".to_owned(), Some(Mark { validity: 5, uid_next: 10 }))];
+    for _ in 1..ATTEMPTS {
+        house.imap.look(SEEN).await.unwrap();
+        let error = house.imap.look_into(&folders).await.unwrap_err();
+        assert_eq!(error.to_string(), "The server gives no body for the mail with UID 11 in a folder");
+    }
+    house.imap.look(SEEN).await.unwrap();
+    let found = house.imap.look_into(&folders).await.unwrap();
+    let uids: Vec<u32> = found[0].mails.iter().map(uid).collect();
+    assert_eq!((found[0].mark.uid_next, uids), (13, vec![12]));
+    server.assert_followed();
 }
 
 #[tokio::test]

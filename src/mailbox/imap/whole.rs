@@ -174,10 +174,9 @@ impl Imap {
         };
         let mut there = 0;
         while let Some(range) = pass.next_range() {
-            let listed = self.list(&mut session, range).await?;
-            there += listed.len() as u64;
-            pass.note(listed);
-            pass.listed.clear();
+            let found = self.numbers(&mut session, range).await?;
+            there += found.len() as u64;
+            pass.widen(found.is_empty());
         }
         self.session = Some(session);
         Ok(come > there)
