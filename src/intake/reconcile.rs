@@ -19,9 +19,9 @@ use crate::message::MessageId;
 use crate::stop::Stop;
 use crate::store::reconcile::Reconciled;
 
-/// So often a folder is begun anew in one look, when a mail in it cannot be fetched: in a window with others, and
-/// then as often as a mail is asked for alone, and once more without it.
-const MOST_TRIES: u32 = 5;
+/// So often a folder is begun anew without having come further, when a mail in it cannot be listed or fetched: it takes
+/// eight tries to list it alone, three until it is no more listed, three until it is no more fetched, and one without it.
+const MOST_TRIES: u32 = 15;
 
 /// Replies of unknown fate that are looked for in one look, the newest first.
 const MOST_REPLIES: u32 = 200;
@@ -113,12 +113,15 @@ impl Intake {
         let places = [Origin::Inbox].into_iter().chain(folders).chain(junk.as_deref().map(Origin::Junk));
         let mut failure = None;
         for origin in places {
-            for tries in 1..=MOST_TRIES {
+            let mut tries = 0;
+            loop {
+                let seen = all.seen;
                 imap.turn_to(origin.home().unwrap_or(&inbox));
                 let done = self.reconcile_folder(imap, name, origin, all, stop).await;
                 imap.turn_to(&inbox);
                 let Err(error) = done else { break };
                 // A mail that cannot be had is asked for some times and then passed by.
+                tries = if all.seen > seen { 0 } else { tries + 1 };
                 if tries == MOST_TRIES || !imap.has_stumbled() {
                     failure.get_or_insert(error);
                     break;

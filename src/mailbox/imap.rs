@@ -11,6 +11,7 @@
 //! answer to an earlier command.
 
 mod folders;
+mod listing;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -34,7 +35,7 @@ const SET_UIDS: usize = 2_000;
 const SET_CHARS: usize = 8_000;
 /// Filing commands under way at once. Few enough that both sides' socket buffers hold them.
 const IN_FLIGHT: usize = 8;
-/// Attempts at one mail before it is handed out as [`Body::Missing`].
+/// Attempts at one mail before it is handed out as [`Body::Missing`], and at listing it alone.
 const ATTEMPTS: u8 = 3;
 
 /// A folder on an IMAP server.
@@ -51,6 +52,10 @@ pub struct Imap {
     window_mails: usize,
     /// Failed attempts at mails. They outlast the session, and looks into other folders.
     failures: HashMap<Which, u8>,
+    /// Folders whose listing has failed, by name and UIDVALIDITY. That outlasts them too.
+    narrowed: HashMap<(String, u32), listing::Narrow>,
+    /// Whether listing or fetching a mail has failed since the last look began.
+    stumbled: bool,
     warned_of_leftovers: bool,
     /// What we have filed since the folders were last looked into.
     filed: folders::Filed,
@@ -119,6 +124,8 @@ impl Imap {
             known_folders: HashSet::new(),
             window_mails: bounds.window_mails,
             failures: HashMap::new(),
+            narrowed: HashMap::new(),
+            stumbled: false,
             warned_of_leftovers: false,
             filed: folders::Filed::default(),
             failed_looks: HashMap::new(),
@@ -135,6 +142,7 @@ impl Imap {
     /// # Errors
     /// As there.
     pub async fn look(&mut self, cursor: Cursor) -> Result<Cursor> {
+        self.stumbled = false;
         let mut session = self.take_session().await?;
         let mut selected = self.select(&mut session, "SELECT").await?;
         let validity =
@@ -144,6 +152,7 @@ impl Imap {
         }
         let inbox = &self.settings.inbox;
         self.failures.retain(|(folder, under, _), _| folder != inbox || *under == validity);
+        self.narrowed.retain(|(folder, under), _| folder != inbox || *under == validity);
         let mut last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
         if selected.uid_next.is_some_and(|next| next <= last_uid) {
             // As after a restored backup: what came since has numbers that we believe to be done with.
@@ -151,7 +160,8 @@ impl Imap {
             warn!(mailbox = %self.settings.name, "the server's UIDNEXT is lower than a UID it gave before: reading all of it");
             (last_uid, selected.uid_next) = (0, None);
         }
-        if selected.uid_next.is_none() && selected.exists > *LIST_WIDTH.start() {
+        let is_listed_in_parts = selected.exists > *LIST_WIDTH.start() || self.is_narrowed(validity);
+        if selected.uid_next.is_none() && is_listed_in_parts {
             selected.uid_next = self.highest(&mut session).await?.and_then(|uid| uid.checked_add(1));
         }
         self.pass = Pass::after(last_uid, validity, &selected);
@@ -257,8 +267,7 @@ impl Imap {
     async fn fetch_window(&mut self, session: &mut Session) -> Result<Vec<Fetched>> {
         loop {
             while self.pass.listed.is_empty() {
-                let Some(range) = self.pass.next_range() else { return Ok(Vec::new()) };
-                let listed = self.list(session, range).await?;
+                let Some(listed) = self.list_next(session).await? else { return Ok(Vec::new()) };
                 self.pass.note(listed);
             }
             // A window all of whose mails are gone is not the end of the pass.
@@ -347,7 +356,7 @@ impl Imap {
             let (size, body) = if self.is_too_large(&mail) {
                 match bodies.remove(&mail.uid) {
                     None if self.is_wanted(&mail) && !self.is_named(session, mail.uid).await? => continue,
-                    body => (mail.size, Body::TooLarge(body.flatten().unwrap_or_default())),
+                    body => self.begun(&mail, body.flatten().unwrap_or_default()),
                 }
             } else if !self.is_wanted(&mail) {
                 (mail.size, Body::Missing)
@@ -408,6 +417,16 @@ impl Imap {
         }
     }
 
+    /// The same of the beginning of a mail that counts as too large. Where its size is not known, that may be all of it.
+    fn begun(&self, mail: &Listed, bytes: Vec<u8>) -> (u64, Body) {
+        let length = bytes.len() as u64;
+        if mail.size == u64::MAX && (1..self.bounds.fetched_of(u64::MAX)).contains(&length) {
+            (length, Body::Whole(bytes))
+        } else {
+            (mail.size, Body::TooLarge(bytes))
+        }
+    }
+
     fn is_too_large(&self, mail: &Listed) -> bool {
         mail.size > self.bounds.max_message_size
     }
@@ -423,7 +442,7 @@ impl Imap {
     }
 
     fn note_failure(&mut self, uid: u32) {
-        self.window_mails = 1;
+        (self.window_mails, self.stumbled) = (1, true);
         let failed = self.failures.entry(self.which(uid)).or_default();
         *failed = failed.saturating_add(1);
         warn!(mailbox = %self.settings.name, mail.uid = uid, failed, "a mail could not be fetched");
@@ -465,7 +484,7 @@ impl Imap {
             }
         });
         if let Err(error) = fetched.await {
-            self.window_mails = 1;
+            (self.window_mails, self.stumbled) = (1, true);
             if let [only] = mails {
                 self.note_failure(only.uid);
             }
@@ -606,10 +625,10 @@ impl Pass {
         Self { unlisted: Some((first, Some(last))), width: *LIST_WIDTH.start(), ..Self::default() }
     }
 
-    /// The next range of UIDs to list. Without a last UID it is open.
-    fn next_range(&mut self) -> Option<(u32, Option<u32>)> {
+    /// The next range of UIDs to list, of `most` at the most. Without a last UID it is open.
+    fn next_range(&mut self, most: u32) -> Option<(u32, Option<u32>)> {
         let (first, last) = self.unlisted?;
-        let end = first.saturating_add(self.width - 1);
+        let end = first.saturating_add(self.width.min(most) - 1);
         match last {
             Some(last) if end < last => {
                 self.unlisted = Some((end + 1, Some(last)));

@@ -371,11 +371,29 @@ async fn unasked_answers_and_odd_listings_are_no_mails() {
     let dialogue = [
         select(3, Some(14)),
         vec![expect("UID FETCH 11:13 "), send(odd), expect("UID FETCH 13 "), send(answer)],
-        // The beginning of what is too large; of one that the server does not give, nothing.
+        // The beginning of what is of unknown size, which is all of it here.
         bodies("UID FETCH 12 (UID BODY.PEEK[]<0.1000>)", &[12]),
         vec![expect("LOGOUT")],
     ];
-    assert_eq!(pass_with(dialogue.concat()).await, [(12, Body::TooLarge(b"hello".to_vec())), (13, hello())]);
+    assert_eq!(pass_with(dialogue.concat()).await, [(12, hello()), (13, hello())]);
+    // And here only as much as was asked for, or nothing.
+    let begun = "x".repeat(1000);
+    for (size, beginning) in [("5000000000", begun.as_str()), ("5000000000", ""), ("100001", "hello")] {
+        let dialogue = [
+            select(1, Some(12)),
+            vec![
+                expect("UID FETCH 11:11 "),
+                send(format!("* 1 FETCH (UID 11 RFC822.SIZE {size} INTERNALDATE \"?\")\r\n$1 OK\r\n")),
+            ],
+            vec![expect("UID FETCH 11 (UID BODY.PEEK[]<0.1000>)")],
+            vec![
+                send(format!("* 1 FETCH (UID 11 BODY[]<0> \"{beginning}\")\r\n$1 OK\r\n")),
+                expect("LOGOUT"),
+            ],
+        ];
+        let expected = Body::TooLarge(beginning.as_bytes().to_vec());
+        assert_eq!(pass_with(dialogue.concat()).await, [(11, expected)]);
+    }
 }
 
 #[tokio::test]
@@ -533,6 +551,97 @@ async fn a_mail_that_breaks_the_connection_is_passed_by_in_the_end() {
     let (_, mails) = house.pass(SEEN).await.unwrap();
     assert_eq!(mails.first().map(|mail| &mail.body), Some(&Body::Missing));
     assert_eq!(mails.iter().map(uid).collect::<Vec<_>>(), [11, 12, 13, 14, 15]);
+    server.assert_followed();
+}
+
+/// A listing of `uids`, which makes the library panic where 77 is among them.
+fn list_but_77(command: &str, uids: &[u32]) -> Vec<Step> {
+    if !uids.contains(&77) {
+        return list(command, uids);
+    }
+    vec![expect(command), send("* 7 FETCH (UID 77 RFC822.SIZE 5 INTERNALDATE NIL)\r\n"), Step::Stall]
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_listed_is_passed_by_in_the_end() {
+    let begin = || [login("MOVE"), select(300, Some(311))].concat();
+    let read = |first: u32, last: u32| {
+        let uids: Vec<u32> = (first..=last).collect();
+        let fetched = match uids.as_slice() {
+            [only] => format!("UID FETCH {only} "),
+            _ => format!("UID FETCH {first}:{last} "),
+        };
+        [list(&format!("UID FETCH {first}:{last} (UID RFC"), &uids), bodies(&fetched, &uids)].concat()
+    };
+    let broken = |first: u32, last: u32| {
+        list_but_77(&format!("UID FETCH {first}:{last} (UID RFC"), &(first..=last).collect::<Vec<_>>())
+    };
+    let alone = || [begin(), broken(77, 77)].concat();
+    let wider = [(78, 78), (79, 80), (81, 84), (85, 92), (93, 108), (109, 140), (141, 204), (205, 310)]
+        .map(|(first, last)| read(first, last));
+    let server = Scripted::start([
+        [begin(), broken(11, 310)].concat(),
+        // Parts of the 300, of which 18 are the sixteenth.
+        [begin(), read(11, 28), read(29, 46), read(47, 64), broken(65, 82)].concat(),
+        [begin(), (65..77).flat_map(|uid| read(uid, uid)).collect(), broken(77, 77)].concat(),
+        alone(),
+        alone(),
+        // It is not listed any more; then more and more at once.
+        [begin(), bodies("UID FETCH 77 ", &[77]), wider.concat()].concat(),
+    ]);
+    let mut house = house(&server);
+    let mut read = Vec::new();
+    let mut cursor = SEEN;
+    for pass in 1..=6 {
+        house.imap.look(cursor).await.unwrap();
+        let end = loop {
+            match house.imap.next_window().await {
+                Ok(window) if window.mails.is_empty() => break Ok(()),
+                Ok(window) => read.extend(window.mails),
+                Err(error) => break Err(error),
+            }
+            cursor.last_uid = read.last().map_or(0, uid);
+        };
+        assert_eq!((end.is_ok(), house.imap.has_stumbled()), (pass == 6, pass < 6), "{pass}: {end:?}");
+    }
+    server.assert_followed();
+    assert_eq!(read.iter().map(uid).collect::<Vec<_>>(), (11..=310).collect::<Vec<_>>());
+    let unlisted = read.iter().find(|mail| uid(mail) == 77).unwrap();
+    assert_eq!((unlisted.size, unlisted.received), (5, Timestamp::UNIX_EPOCH));
+    assert!(read.iter().all(|mail| mail.body == hello()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_listed_and_is_not_named_is_gone() {
+    let broken = || [login("MOVE"), select(1, Some(12)), vec![expect("UID FETCH 11:11 (UID RFC")]].concat();
+    let gone = [bodies("UID FETCH 11 ", &[]), named(11, false), vec![expect("LOGOUT")]].concat();
+    let server =
+        Scripted::start([broken(), broken(), broken(), [login("MOVE"), select(1, Some(12)), gone].concat()]);
+    let mut house = house(&server);
+    for _ in 0..ATTEMPTS {
+        house.pass(SEEN).await.unwrap_err();
+    }
+    assert_eq!(house.pass(SEEN).await.unwrap().1, []);
+    house.imap.close().await;
+    server.assert_followed();
+}
+
+/// Without UIDNEXT nobody knows how much an open range is: its end is asked for once it has failed.
+#[tokio::test]
+async fn an_open_range_that_cannot_be_listed_gets_an_end() {
+    let highest = || vec![expect("UID FETCH * (UID)"), send("* 3 FETCH (UID 77)\r\n$1 OK fetched\r\n")];
+    let begin = || [login("MOVE"), select(3, None)].concat();
+    let server = Scripted::start([
+        [begin(), list_but_77("UID FETCH 11:* ", &[76, 77])].concat(),
+        [begin(), highest(), list_but_77("UID FETCH 11:77 ", &[76, 77])].concat(),
+        [begin(), highest(), list("UID FETCH 11:14 ", &[11]), bodies("UID FETCH 11 ", &[11])].concat(),
+    ]);
+    let mut house = house(&server);
+    for _ in 0..2 {
+        house.pass(SEEN).await.unwrap_err();
+    }
+    house.imap.look(SEEN).await.unwrap();
+    assert_eq!(house.imap.next_window().await.unwrap().mails.len(), 1);
     server.assert_followed();
 }
 

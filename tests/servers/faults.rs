@@ -51,6 +51,11 @@ pub const SCENARIOS: &[Scenario] = &[
         f12_f13_what_others_do_to_a_mail_hides_none,
     ),
     (
+        "what_cannot_be_listed_keeps_no_look_from_its_end",
+        &[Need::Dovecot, Need::Openssl],
+        what_cannot_be_listed_keeps_no_look_from_its_end,
+    ),
+    (
         "f33_killed_at_each_command_it_ends_in_the_same_state",
         &[Need::Dovecot, Need::Postfix, Need::Openssl],
         f33_killed_at_each_command_it_ends_in_the_same_state,
@@ -458,6 +463,40 @@ fn f06_f11_a_mail_is_fetched_once_however_often_is_polled() -> Outcome {
 }
 
 /// A colleague reads, marks, copies and moves; and the daemon was off for a month.
+/// Runs a command to its end; gives what it wrote, to standard output and to the log.
+fn said(house: &House, words: &[&str]) -> (String, String) {
+    let output = house.privacyd(words).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    (String::from_utf8(output.stdout).unwrap(), log)
+}
+
+fn what_cannot_be_listed_keeps_no_look_from_its_end() -> Outcome {
+    let server = Dovecot::start(&Options::default())?;
+    let proxy = Proxy::start(server.plain_port);
+    let mut house = House::new();
+    house.boxes.push(("ann".into(), proxy.port));
+    house.configure(UNHURRIED, &house.boxes);
+    house.run_once();
+    for number in 0..20 {
+        server.deliver_into("ann", "Held", &mail(&format!("ann-{number}")));
+    }
+    // Once all of them; then two alone, as often as they are tried, and the third but once.
+    let nil = "* 1 FETCH (UID 1 RFC822.SIZE 5 INTERNALDATE NIL)\r\n";
+    proxy.spoil("RFC822.SIZE", 0, Fault::Say(nil), 8);
+    let (found, log) = said(&house, &["reconcile"]);
+    assert_eq!(proxy.fired(), 8, "{log}");
+    assert_eq!(found, "20 mails looked at, 20 unaccounted; 0 requests found among junk\n", "{log}");
+    assert_no_canary(&log);
+    // All of them are known by their bytes, also those of which nothing but these was had.
+    assert_eq!(different(&filed(&server, "ann", "Held")), 20);
+    for path in filed(&server, "ann", "Held") {
+        server.deliver_into("ann", "Automatic", &std::fs::read(path)?);
+    }
+    let (found, log) = said(&house, &["reconcile"]);
+    assert_eq!(found, "20 mails looked at, 0 unaccounted; 0 requests found among junk\n", "{log}");
+    Ok(())
+}
+
 fn f12_f13_what_others_do_to_a_mail_hides_none() -> Outcome {
     let dovecot = Dovecot::start(&Options::default())?;
     let mut house = House::new();

@@ -221,7 +221,7 @@ impl Imap {
         let mut bytes = 0;
         'ranges: for (first, last) in ranges {
             let mut pass = Pass::within(*first, *last);
-            while let Some(range) = pass.next_range() {
+            while let Some(range) = pass.next_range(u32::MAX) {
                 let listed = self.list(session, range).await?;
                 pass.note(listed);
                 for mail in std::mem::take(&mut pass.listed) {

@@ -21,9 +21,10 @@ impl Imap {
         self.pass = Pass::default();
     }
 
-    /// Whether the last thing that failed was fetching a mail: the next try asks for it alone, or no more.
+    /// Whether the last look failed at listing or fetching a mail: the next one asks for less at once, and in the end
+    /// passes it by.
     pub fn has_stumbled(&self) -> bool {
-        self.window_mails == 1
+        self.stumbled
     }
 
     /// See [`super::super::Mailbox::extents`].
@@ -173,7 +174,7 @@ impl Imap {
             _ => Pass::after(cursor.last_uid, cursor.validity, &selected),
         };
         let mut there = 0;
-        while let Some(range) = pass.next_range() {
+        while let Some(range) = pass.next_range(u32::MAX) {
             let found = self.numbers(&mut session, range).await?;
             there += found.len() as u64;
             pass.widen(found.is_empty());
