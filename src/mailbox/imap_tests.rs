@@ -746,6 +746,20 @@ async fn a_slow_fetch_that_goes_on_is_no_time_out() {
 }
 
 #[tokio::test]
+async fn a_fetch_that_goes_on_for_ever_is_given_up() {
+    let drip = vec![send("* 1 FETCH (FLAGS ())\r\n"), Step::Pause(Duration::from_millis(200))];
+    let dialogue =
+        [login("MOVE"), select(1, Some(12)), vec![expect("UID FETCH 11:11 ")], vec![drip; 30].concat()];
+    let server = Scripted::start([dialogue.concat()]);
+    let mut house = house(&server);
+    let begun = std::time::Instant::now();
+    let error = house.pass(SEEN).await.unwrap_err();
+    assert_eq!(error.to_string(), "The server's answer did not end within 3 s");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(house.imap.session.is_none() && house.imap.has_stumbled());
+}
+
+#[tokio::test]
 async fn a_dropped_future_takes_the_session_with_it() {
     let silent = [login("MOVE"), select(1, Some(12)), vec![expect("UID FETCH 11:11 "), Step::Stall]].concat();
     let sound =
