@@ -177,7 +177,7 @@ impl Intake {
         let label = format!("{name}/{}", imap.folder());
         let known = self.store.cursor(&label).await?;
         let mut cursor = imap.look(known).await?;
-        if cursor.validity == known.validity && cursor.last_uid < known.last_uid {
+        if cursor != known && known.validity != 0 {
             self.store.move_cursor(&label, cursor).await?;
         }
         let from = if origin == Origin::Inbox { name } else { label.as_str() };

@@ -154,6 +154,9 @@ impl Imap {
         self.failures.retain(|(folder, under, _), _| folder != inbox || *under == validity);
         self.narrowed.retain(|(folder, under), _| folder != inbox || *under == validity);
         let mut last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
+        if validity != cursor.validity && cursor.validity != 0 {
+            warn!(mailbox = %self.settings.name, folder = inbox, before = cursor.validity, now = validity, "the server has given the folder another UIDVALIDITY: all of it is read again, and what is known by its bytes causes nothing");
+        }
         if selected.uid_next.is_some_and(|next| next <= last_uid) {
             // As after a restored backup: what came since has numbers that we believe to be done with.
             // Everything is read again; what is known by its bytes causes nothing.
