@@ -209,7 +209,7 @@ impl Imap {
         let verb = if session.can("MOVE") { "UID MOVE" } else { "UID COPY" };
         let refused = self.put_into_folders(&mut session, verb, &folders).await?;
         if verb == "UID COPY" {
-            // Only what has its copy may go. A process that ends between the two leaves a mail in both
+            // Only what has its copy may go. A process or a connection that ends between the two leaves a mail in both
             // folders, and the next pass copies it once more: a copy too many is the price of none lost.
             let copied = folders.into_values().flatten().filter(|uid| !refused.contains(uid));
             self.remove(&mut session, &copied.collect()).await?;
@@ -574,25 +574,26 @@ impl Imap {
         Ok(())
     }
 
-    /// The second half of a move without MOVE: takes exactly these mails out of the inbox.
+    /// The second half of a move without MOVE: takes exactly these mails out of the inbox. One that the server does not
+    /// let go has its copy all the same and counts as filed: to try again would make one copy more in every pass.
     async fn remove(&mut self, session: &mut Session, uids: &BTreeSet<u32>) -> Result<()> {
         let exactly = session.can("UIDPLUS");
-        if !exactly && !self.warned_of_leftovers {
-            self.warned_of_leftovers = true;
-            warn!(mailbox = %self.settings.name, "the server has neither MOVE nor UIDPLUS: filed mail also stays in the inbox, marked as deleted");
-        }
+        let mut left = (!exactly).then(|| "The server has neither MOVE nor UIDPLUS".to_owned());
         for (_, set) in uid_sets(uids) {
-            session
-                .command(
-                    format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"),
-                    FILING,
-                    self.patience.file,
-                    |_| {},
-                )
-                .await?;
-            if exactly {
-                session.command(format!("UID EXPUNGE {set}"), FILING, self.patience.file, |_| {}).await?;
+            let mark = format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)");
+            let expunge = exactly.then(|| format!("UID EXPUNGE {set}"));
+            for command in [mark].into_iter().chain(expunge) {
+                let replies = session.batch(&[command], FILING, self.patience.file, |_| {}).await?;
+                if let Some(no) = replies.into_iter().find_map(Result::err) {
+                    left = Some(no.to_string());
+                    break;
+                }
             }
+        }
+        if let Some(why) = left
+            && !std::mem::replace(&mut self.warned_of_leftovers, true)
+        {
+            warn!(mailbox = %self.settings.name, "filed mail also stays in the inbox, where it is known: {why}");
         }
         Ok(())
     }
