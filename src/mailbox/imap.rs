@@ -46,6 +46,8 @@ pub struct Imap {
     tls: Option<TlsConnector>,
     session: Option<Session>,
     pass: Pass,
+    /// What lies below the cursor that the pass began after.
+    below: Pass,
     /// Folders that this session has filed into.
     known_folders: HashSet<String>,
     /// Mails to fetch with one command: 1 after a failure, then twice as many after each success.
@@ -67,8 +69,10 @@ pub struct Imap {
 #[derive(Debug, Default)]
 struct Pass {
     validity: u32,
-    /// The first UID that is not listed yet, and the last there is to list. None: all is listed.
-    unlisted: Option<(u32, Option<u32>)>,
+    /// Of ranges that are not listed yet the first UID, and the last there is to list. None: all is listed.
+    unlisted: VecDeque<(u32, Option<u32>)>,
+    /// Whether they were chosen among the mails that lie there: what is not listed of them is there all the same.
+    is_chosen: bool,
     width: u32,
     listed: VecDeque<Listed>,
     /// Mails that are not handed out yet, at the most.
@@ -121,6 +125,7 @@ impl Imap {
             tls,
             session: None,
             pass: Pass::default(),
+            below: Pass::default(),
             known_folders: HashSet::new(),
             window_mails: bounds.window_mails,
             failures: HashMap::new(),
@@ -168,6 +173,7 @@ impl Imap {
             selected.uid_next = self.highest(&mut session).await?.and_then(|uid| uid.checked_add(1));
         }
         self.pass = Pass::after(last_uid, validity, &selected);
+        self.below = Pass::up_to(last_uid, &selected);
         self.session = Some(session);
         Ok(Cursor { validity, last_uid })
     }
@@ -605,6 +611,13 @@ const LISTING: Room = Room { literal: 0, total: 64 * 1024 * 1024 };
 /// An EXPUNGE line for every mail that is moved, and what changes meanwhile.
 const FILING: Room = Room { literal: 0, total: 16 * 1024 * 1024 };
 
+impl Selected {
+    /// UIDs to list at first. There cannot be more answers than mails: few mails are listed at once, however far apart.
+    fn width(&self) -> u32 {
+        if self.exists <= *LIST_WIDTH.start() { u32::MAX } else { *LIST_WIDTH.start() }
+    }
+}
+
 impl Pass {
     fn after(last_uid: u32, validity: u32, selected: &Selected) -> Self {
         let first = last_uid.checked_add(1);
@@ -614,34 +627,43 @@ impl Pass {
             (Some(first), next) => Some((first, next.map(|next| next - 1))),
             (None, _) => None,
         };
-        // There cannot be more answers than mails: few mails are listed at once, however far apart.
-        let width = if selected.exists <= *LIST_WIDTH.start() { u32::MAX } else { *LIST_WIDTH.start() };
         let waiting = match unlisted {
             None => 0,
             Some((first, Some(last))) => last.saturating_sub(first).saturating_add(1).min(selected.exists),
             Some((_, None)) => selected.exists,
         };
-        Self { validity, unlisted, width, listed: VecDeque::new(), waiting: waiting.into() }
+        let unlisted = unlisted.into_iter().collect();
+        Self { validity, unlisted, width: selected.width(), waiting: waiting.into(), ..Self::default() }
+    }
+
+    /// What lies there up to the UID `last_uid`.
+    fn up_to(last_uid: u32, selected: &Selected) -> Self {
+        let is_something = last_uid > 0 && selected.exists > 0;
+        let unlisted = is_something.then_some((1, Some(last_uid))).into_iter().collect();
+        Self { unlisted, width: selected.width(), ..Self::default() }
+    }
+
+    /// These mails, in their order, of the same folder as before.
+    fn of(uids: &[u32], validity: u32) -> Self {
+        let unlisted = uid_ranges(uids).map(|(first, last)| (first, Some(last))).collect();
+        Self { validity, unlisted, is_chosen: true, width: *LIST_WIDTH.start(), ..Self::default() }
     }
 
     /// A part of a folder.
     fn within(first: u32, last: u32) -> Self {
-        Self { unlisted: Some((first, Some(last))), width: *LIST_WIDTH.start(), ..Self::default() }
+        Self { unlisted: [(first, Some(last))].into(), width: *LIST_WIDTH.start(), ..Self::default() }
     }
 
     /// The next range of UIDs to list, of `most` at the most. Without a last UID it is open.
     fn next_range(&mut self, most: u32) -> Option<(u32, Option<u32>)> {
-        let (first, last) = self.unlisted?;
+        let (first, last) = self.unlisted.pop_front()?;
         let end = first.saturating_add(self.width.min(most) - 1);
         match last {
             Some(last) if end < last => {
-                self.unlisted = Some((end + 1, Some(last)));
+                self.unlisted.push_front((end + 1, Some(last)));
                 Some((first, Some(end)))
             }
-            _ => {
-                self.unlisted = None;
-                Some((first, last))
-            }
+            _ => Some((first, last)),
         }
     }
 
@@ -711,12 +733,17 @@ fn internal_date(text: &str) -> Timestamp {
 
 /// Ascending UIDs as a set, with ranges where they follow each other: `1:3,7`.
 fn uid_set(uids: &[u32]) -> String {
-    let ranges = uids.chunk_by(|one, next| one.checked_add(1) == Some(*next));
-    let texts = ranges.filter_map(|range| match (range.first()?, range.last()?) {
-        (first, last) if first == last => Some(first.to_string()),
-        (first, last) => Some(format!("{first}:{last}")),
+    let texts = uid_ranges(uids).map(|range| match range {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}:{last}"),
     });
     texts.collect::<Vec<_>>().join(",")
+}
+
+/// First and last of ascending UIDs that follow each other.
+fn uid_ranges(uids: &[u32]) -> impl Iterator<Item = (u32, u32)> {
+    let ranges = uids.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    ranges.filter_map(|range| Some((*range.first()?, *range.last()?)))
 }
 
 /// The same in as many sets as the limits of a command make necessary, each with its UIDs.

@@ -729,6 +729,59 @@ async fn what_has_come_and_is_gone_is_told_from_what_lay_there_before() {
 }
 
 #[tokio::test]
+async fn what_lies_below_the_cursor_is_told_by_its_numbers_and_fetched_where_it_is_chosen() {
+    let numbers = |command: &str, uids: &[u32]| {
+        let lines: String = uids.iter().map(|uid| format!("* {uid} FETCH (UID {uid})\r\n")).collect();
+        vec![expect(&format!("{command} (UID)")), send(format!("{lines}$1 OK\r\n"))]
+    };
+    let first: Vec<u32> = (1..=2_000).collect();
+    let after = Cursor { validity: 7, last_uid: 9_000 };
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(2_003, Some(9_001)),
+        numbers("UID FETCH 1:2000", &first),
+        // Of the chosen ones the server does not list 4, and what it does not name is gone.
+        list("UID FETCH 3:5 ", &[3]),
+        bodies("UID FETCH 3 ", &[3]),
+        bodies("UID FETCH 4:5 ", &[4]),
+        named(5, false),
+        list("UID FETCH 7:7 ", &[7]),
+        bodies("UID FETCH 7 ", &[7]),
+        numbers("UID FETCH 2001:4000", &[]),
+        numbers("UID FETCH 4001:8000", &[4_001, 8_001]),
+        numbers("UID FETCH 8001:9000", &[]),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    house.imap.look(after).await.unwrap();
+    assert_eq!(house.imap.next_window().await.unwrap().mails, []);
+    assert_eq!(house.imap.next_below().await.unwrap(), first);
+    house.imap.choose(&[3, 4, 5, 7]);
+    let mut chosen = Vec::new();
+    loop {
+        let window = house.imap.next_window().await.unwrap();
+        assert_eq!(window.validity, 7);
+        if window.mails.is_empty() {
+            break;
+        }
+        chosen.extend(window.mails.into_iter().map(|mail| (uid(&mail), mail.body)));
+    }
+    assert_eq!(chosen, [(3, hello()), (4, hello()), (7, hello())]);
+    assert_eq!(house.imap.next_below().await.unwrap(), [4_001]);
+    house.imap.choose(&[]);
+    assert_eq!(house.imap.next_window().await.unwrap().mails, []);
+    assert_eq!(house.imap.next_below().await.unwrap(), Vec::<u32>::new());
+    server.assert_followed();
+    // Where nothing lies, or nothing is below, nothing is asked.
+    for (exists, cursor) in [(0, after), (3, Cursor { validity: 6, last_uid: 9_000 })] {
+        let server = Scripted::start([[login("MOVE"), select(exists, Some(9_001))].concat()]);
+        let mut house = self::house(&server);
+        house.imap.look(cursor).await.unwrap();
+        assert_eq!(house.imap.next_below().await.unwrap(), Vec::<u32>::new());
+    }
+}
+
+#[tokio::test]
 async fn a_slow_fetch_that_goes_on_is_no_time_out() {
     let part = |text: &str| [send(text), Step::Pause(Duration::from_millis(200))];
     let slow = [

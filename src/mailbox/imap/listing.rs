@@ -2,6 +2,9 @@
 //! panic) spoils the listing of all its neighbours, and so does one at which the server itself breaks off. What failed is
 //! listed in parts from the next pass on, until that mail stands alone; it is then taken as it comes.
 
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
 use anyhow::Result;
 use jiff::Timestamp;
 use tracing::warn;
@@ -92,8 +95,18 @@ impl Imap {
             Some(narrow) => drop(self.narrowed.insert(place, narrow)),
             None => drop(self.narrowed.remove(&place)),
         }
-        listed.map(Some)
+        let listed = listed?;
+        Ok(Some(match last.filter(|_| self.pass.is_chosen) {
+            Some(last) => all_of(first..=last, listed),
+            None => listed,
+        }))
     }
+}
+
+/// These mails, in their order, also those that a listing has left out.
+fn all_of(uids: RangeInclusive<u32>, listed: Vec<Listed>) -> Vec<Listed> {
+    let listed: HashMap<u32, Listed> = listed.into_iter().map(|mail| (mail.uid, mail)).collect();
+    uids.map(|uid| listed.get(&uid).copied().unwrap_or_else(|| Listed::unknown(uid))).collect()
 }
 
 #[cfg(test)]
