@@ -58,6 +58,8 @@ pub struct Imap {
     narrowed: HashMap<(String, u32), listing::Narrow>,
     /// Whether listing or fetching a mail has failed since the last look began.
     stumbled: bool,
+    /// Mails that have their copy and are still in the inbox, and how often the server was asked to let them go.
+    leftovers: HashMap<Which, u8>,
     warned_of_leftovers: bool,
     /// What we have filed since the folders were last looked into.
     filed: folders::Filed,
@@ -131,6 +133,7 @@ impl Imap {
             failures: HashMap::new(),
             narrowed: HashMap::new(),
             stumbled: false,
+            leftovers: HashMap::new(),
             warned_of_leftovers: false,
             filed: folders::Filed::default(),
             failed_looks: HashMap::new(),
@@ -158,6 +161,7 @@ impl Imap {
         let inbox = &self.settings.inbox;
         self.failures.retain(|(folder, under, _), _| folder != inbox || *under == validity);
         self.narrowed.retain(|(folder, under), _| folder != inbox || *under == validity);
+        self.leftovers.retain(|(folder, under, _), _| folder != inbox || *under == validity);
         let mut last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
         if validity != cursor.validity && cursor.validity != 0 {
             warn!(mailbox = %self.settings.name, folder = inbox, before = cursor.validity, now = validity, "the server has given the folder another UIDVALIDITY: all of it is read again, and what is known by its bytes causes nothing");
@@ -174,6 +178,9 @@ impl Imap {
         }
         self.pass = Pass::after(last_uid, validity, &selected);
         self.below = Pass::up_to(last_uid, &selected);
+        if !self.leftovers.is_empty() {
+            self.remove_leftovers(&mut session).await?;
+        }
         self.session = Some(session);
         Ok(Cursor { validity, last_uid })
     }
@@ -215,7 +222,7 @@ impl Imap {
         let verb = if session.can("MOVE") { "UID MOVE" } else { "UID COPY" };
         let refused = self.put_into_folders(&mut session, verb, &folders).await?;
         if verb == "UID COPY" {
-            // Only what has its copy may go. A process or a connection that ends between the two leaves a mail in both
+            // Only what has its copy may go. A process that ends between the two leaves a mail in both
             // folders, and the next pass copies it once more: a copy too many is the price of none lost.
             let copied = folders.into_values().flatten().filter(|uid| !refused.contains(uid));
             self.remove(&mut session, &copied.collect()).await?;
@@ -581,27 +588,47 @@ impl Imap {
     }
 
     /// The second half of a move without MOVE: takes exactly these mails out of the inbox. One that the server does not
-    /// let go has its copy all the same and counts as filed: to try again would make one copy more in every pass.
+    /// let go has its copy all the same and counts as filed: to begin again would make one copy more in every pass.
     async fn remove(&mut self, session: &mut Session, uids: &BTreeSet<u32>) -> Result<()> {
         let exactly = session.can("UIDPLUS");
-        let mut left = (!exactly).then(|| "The server has neither MOVE nor UIDPLUS".to_owned());
-        for (_, set) in uid_sets(uids) {
+        let mut why = (!exactly).then(|| "The server has neither MOVE nor UIDPLUS".to_owned());
+        for uid in uids {
+            // Before it is asked: the connection may end with it.
+            *self.leftovers.entry(self.which(*uid)).or_default() += 1;
+        }
+        for (uids, set) in uid_sets(uids) {
             let mark = format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)");
             let expunge = exactly.then(|| format!("UID EXPUNGE {set}"));
+            let mut refused = None;
             for command in [mark].into_iter().chain(expunge) {
                 let replies = session.batch(&[command], FILING, self.patience.file, |_| {}).await?;
-                if let Some(no) = replies.into_iter().find_map(Result::err) {
-                    left = Some(no.to_string());
+                refused = replies.into_iter().find_map(Result::err);
+                if refused.is_some() {
                     break;
                 }
             }
+            if refused.is_none() {
+                for uid in uids {
+                    self.leftovers.remove(&self.which(uid));
+                }
+            }
+            why = refused.map(|no| no.to_string()).or(why);
         }
-        if let Some(why) = left
+        if let Some(why) = why
             && !std::mem::replace(&mut self.warned_of_leftovers, true)
         {
             warn!(mailbox = %self.settings.name, "filed mail also stays in the inbox, where it is known: {why}");
         }
         Ok(())
+    }
+
+    /// Tries once more to take out of the inbox what has its copy, but not for ever.
+    async fn remove_leftovers(&mut self, session: &mut Session) -> Result<()> {
+        self.leftovers.retain(|_, tries| *tries < ATTEMPTS);
+        let inbox = &self.settings.inbox;
+        let here = self.leftovers.keys().filter(|(folder, ..)| folder == inbox);
+        let uids: BTreeSet<u32> = here.map(|(.., uid)| *uid).collect();
+        self.remove(session, &uids).await
     }
 }
 

@@ -866,21 +866,44 @@ async fn folders_are_made_where_they_are_missing() {
 #[tokio::test]
 async fn what_is_copied_counts_as_filed_also_where_it_cannot_be_taken_out_of_the_inbox() {
     let answer = |command: &str, text: &str| vec![expect(command), send(format!("$1 {text}\r\n"))];
-    let copied = || answer("UID COPY 1:2 \"A\"", "OK");
+    let again = || select(2, Some(3));
+    let store = |text: &str| answer("UID STORE 1:2 +FLAGS.SILENT (\\Deleted)", text);
+    let expunge = |text: &str| answer("UID EXPUNGE 1:2", text);
+    let not_now = || store("NO [SERVERBUG] not now");
+    let never = || [store("OK"), expunge("NO [NOPERM] never")].concat();
+    // It is asked for in the next looks, and no more after the third refusal.
     for refused in [
-        answer("UID STORE 1:2 +FLAGS.SILENT (\\Deleted)", "NO [SERVERBUG] not now"),
-        [answer("UID STORE 1:2 ", "OK"), answer("UID EXPUNGE 1:2", "NO [NOPERM] never")].concat(),
+        [not_now(), again(), store("OK"), expunge("OK"), again(), again()].concat(),
+        [never(), again(), never(), again(), not_now(), again()].concat(),
     ] {
-        let all = [login("UIDPLUS"), select(2, Some(3)), copied(), refused];
-        let server = Scripted::start([[all.concat(), select(2, Some(3))].concat()]);
+        let copied = answer("UID COPY 1:2 \"A\"", "OK");
+        let server = Scripted::start([[login("UIDPLUS"), again(), copied, refused].concat()]);
         let mut house = house(&server);
         house.imap.look(SEEN).await.unwrap();
         assert_eq!(house.imap.file(&to("A", [1, 2])).await.unwrap(), HashSet::new());
         assert!(house.imap.warned_of_leftovers);
-        // The session is sound.
-        house.imap.look(SEEN).await.unwrap();
+        for _ in 0..3 {
+            house.imap.look(SEEN).await.unwrap();
+        }
         server.assert_followed();
+        assert_eq!((house.imap.leftovers.len(), server.connections()), (0, 1));
     }
+    // Also where the connection ends with it; but that ends no pass for ever.
+    let copied = || [again(), answer("UID COPY 1:2 \"A\"", "OK")].concat();
+    let broken = || [login("UIDPLUS"), again(), answer("UID STORE 1:2 ", "BAD what")].concat();
+    let server = Scripted::start([
+        [login("UIDPLUS"), copied(), answer("UID STORE 1:2 ", "BAD what")].concat(),
+        broken(),
+        broken(),
+        [login("UIDPLUS"), again()].concat(),
+    ]);
+    let mut house = house(&server);
+    house.imap.look(SEEN).await.unwrap();
+    house.imap.file(&to("A", [1, 2])).await.unwrap_err();
+    house.imap.look(SEEN).await.unwrap_err();
+    house.imap.look(SEEN).await.unwrap_err();
+    house.imap.look(SEEN).await.unwrap();
+    server.assert_followed();
 }
 
 #[tokio::test]
