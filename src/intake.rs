@@ -164,7 +164,7 @@ impl Intake {
         }
         let known = self.store.cursor(&name).await?;
         let cursor = mailbox.look(known).await?;
-        if cursor.validity == known.validity && cursor.last_uid < known.last_uid {
+        if cursor != known && known.validity != 0 {
             // At once: until there is a mail to read, nothing else would say where the numbers begin anew.
             self.store.move_cursor(&name, cursor).await?;
             if let Mailbox::Imap(imap) = mailbox {

@@ -3,7 +3,8 @@
 //!
 //! A UID that was once accounted for is not looked at again (RFC 3501 section 2.3.1.1: it is never another
 //! mail's), and a row is never deleted: so each mail is fetched once more in its life, a window at a time, and
-//! known by its bytes. A Maildir's files are known by their names, and by their bytes where they are not.
+//! known by its bytes. In the inbox, where each mail has come by its number, the numbers below are compared with the
+//! ledger as well: a mail that was passed by, of which nothing was written down, is among them. A Maildir's files are known by their names, and by their bytes where they are not.
 
 use std::sync::Arc;
 
@@ -19,9 +20,9 @@ use crate::message::MessageId;
 use crate::stop::Stop;
 use crate::store::reconcile::Reconciled;
 
-/// So often a folder is begun anew in one look, when a mail in it cannot be fetched: in a window with others, and
-/// then as often as a mail is asked for alone, and once more without it.
-const MOST_TRIES: u32 = 5;
+/// So often a folder is begun anew without having come further, when a mail in it cannot be listed or fetched: it takes
+/// eight tries to list it alone, three until it is no more listed, three until it is no more fetched, and one without it.
+const MOST_TRIES: u32 = 15;
 
 /// Replies of unknown fate that are looked for in one look, the newest first.
 const MOST_REPLIES: u32 = 200;
@@ -115,12 +116,15 @@ impl Intake {
         let places = [Origin::Inbox].into_iter().chain(folders).chain(junk.as_deref().map(Origin::Junk));
         let mut failure = None;
         for origin in places {
-            for tries in 1..=MOST_TRIES {
+            let mut tries = 0;
+            loop {
+                let seen = all.seen;
                 imap.turn_to(origin.home().unwrap_or(&inbox));
                 let done = self.reconcile_folder(imap, name, origin, all, stop).await;
                 imap.turn_to(&inbox);
                 let Err(error) = done else { break };
                 // A mail that cannot be had is asked for some times and then passed by.
+                tries = if all.seen > seen { 0 } else { tries + 1 };
                 if tries == MOST_TRIES || !imap.has_stumbled() {
                     failure.get_or_insert(error);
                     break;
@@ -176,7 +180,7 @@ impl Intake {
         let label = format!("{name}/{}", imap.folder());
         let known = self.store.cursor(&label).await?;
         let mut cursor = imap.look(known).await?;
-        if cursor.validity == known.validity && cursor.last_uid < known.last_uid {
+        if cursor != known && known.validity != 0 {
             self.store.move_cursor(&label, cursor).await?;
         }
         let from = if origin == Origin::Inbox { name } else { label.as_str() };
@@ -200,11 +204,7 @@ impl Intake {
             let last = mails.iter().map(|mail| uid(&mail.id)).max();
             let filings = self.account_for(from, origin, cursor.validity, mails, all).await?;
             to_file.extend(filings);
-            if !to_file.is_empty() {
-                let refused = imap.file(&to_file).await?;
-                self.record_filed(from, cursor.validity, &to_file, &refused).await?;
-                to_file.clear();
-            }
+            self.file_found(imap, from, cursor.validity, std::mem::take(&mut to_file)).await?;
             if let Some(last_uid) = last {
                 cursor = Cursor { last_uid, ..cursor };
                 self.store.move_cursor(&label, cursor).await?;
@@ -213,7 +213,59 @@ impl Intake {
                 break;
             }
         }
+        match origin {
+            Origin::Inbox => self.reconcile_below(imap, name, cursor.validity, all, stop).await,
+            Origin::Junk(_) | Origin::Folder(_) => Ok(()),
+        }
+    }
+
+    /// What lies in the inbox below the cursor of this look and is not known by its number: mail that was passed by, or
+    /// a further copy of what is known by its bytes. Each is fetched once.
+    async fn reconcile_below(
+        self: &Arc<Self>,
+        imap: &mut Imap,
+        name: &str,
+        validity: u32,
+        all: &mut Reconciled,
+        stop: &Stop,
+    ) -> Result<()> {
+        let read = self.store.cursor(name).await?;
+        if read.validity != validity {
+            return Ok(());
+        }
+        while !stop.is_asked() {
+            let mut uids = imap.next_below().await?;
+            if uids.is_empty() {
+                break;
+            }
+            uids.retain(|uid| *uid <= read.last_uid);
+            imap.choose(&self.store.unknown_uids(name, validity, &uids).await?);
+            while !stop.is_asked() {
+                let mails = imap.next_window().await?.mails;
+                if mails.is_empty() {
+                    break;
+                }
+                let uids: Vec<u32> = mails.iter().map(|mail| uid(&mail.id)).collect();
+                let filings = self.account_for(name, Origin::Inbox, validity, mails, all).await?;
+                self.store.note_accounted(name, validity, &uids).await?;
+                self.file_found(imap, name, validity, filings).await?;
+            }
+        }
         Ok(())
+    }
+
+    async fn file_found(
+        &self,
+        imap: &mut Imap,
+        from: &str,
+        validity: u32,
+        filings: Vec<super::Filing>,
+    ) -> Result<()> {
+        if filings.is_empty() {
+            return Ok(());
+        }
+        let refused = imap.file(&filings).await?;
+        self.record_filed(from, validity, &filings, &refused).await
     }
 
     /// Whether each of these mails is in the ledger: by its bytes, and one without any by when it came and its size.

@@ -11,6 +11,7 @@
 //! answer to an earlier command.
 
 mod folders;
+mod listing;
 mod mark;
 mod whole;
 
@@ -35,7 +36,7 @@ const SET_UIDS: usize = 2_000;
 const SET_CHARS: usize = 8_000;
 /// Filing commands under way at once. Few enough that both sides' socket buffers hold them.
 const IN_FLIGHT: usize = 8;
-/// Attempts at one mail before it is handed out as [`Body::Missing`].
+/// Attempts at one mail before it is handed out as [`Body::Missing`], and at listing it alone.
 const ATTEMPTS: u8 = 3;
 
 /// A folder on an IMAP server.
@@ -46,12 +47,20 @@ pub struct Imap {
     tls: Option<TlsConnector>,
     session: Option<Session>,
     pass: Pass,
+    /// What lies below the cursor that the pass began after.
+    below: Pass,
     /// Folders that this session has filed into.
     known_folders: HashSet<String>,
     /// Mails to fetch with one command: 1 after a failure, then twice as many after each success.
     window_mails: usize,
     /// Failed attempts at mails. They outlast the session, and looks into other folders.
     failures: HashMap<Which, u8>,
+    /// Folders whose listing has failed, by name and UIDVALIDITY. That outlasts them too.
+    narrowed: HashMap<(String, u32), listing::Narrow>,
+    /// Whether listing or fetching a mail has failed since the last look began.
+    stumbled: bool,
+    /// Mails that have their copy and are still in the inbox, and how often the server was asked to let them go.
+    leftovers: HashMap<Which, u8>,
     warned_of_leftovers: bool,
     /// What we have filed since the folders were last looked into.
     filed: folders::Filed,
@@ -64,8 +73,10 @@ pub struct Imap {
 #[derive(Debug, Default)]
 struct Pass {
     validity: u32,
-    /// The first UID that is not listed yet, and the last there is to list. None: all is listed.
-    unlisted: Option<(u32, Option<u32>)>,
+    /// Of ranges that are not listed yet the first UID, and the last there is to list. None: all is listed.
+    unlisted: VecDeque<(u32, Option<u32>)>,
+    /// Whether they were chosen among the mails that lie there: what is not listed of them is there all the same.
+    is_chosen: bool,
     width: u32,
     listed: VecDeque<Listed>,
     /// Mails that are not handed out yet, at the most.
@@ -118,9 +129,13 @@ impl Imap {
             tls,
             session: None,
             pass: Pass::default(),
+            below: Pass::default(),
             known_folders: HashSet::new(),
             window_mails: bounds.window_mails,
             failures: HashMap::new(),
+            narrowed: HashMap::new(),
+            stumbled: false,
+            leftovers: HashMap::new(),
             warned_of_leftovers: false,
             filed: folders::Filed::default(),
             failed_looks: HashMap::new(),
@@ -138,6 +153,7 @@ impl Imap {
     /// # Errors
     /// As there.
     pub async fn look(&mut self, cursor: Cursor) -> Result<Cursor> {
+        self.stumbled = false;
         let mut session = self.take_session().await?;
         let mut selected = self.select(&mut session, "SELECT").await?;
         let validity =
@@ -147,17 +163,27 @@ impl Imap {
         }
         let inbox = &self.settings.inbox;
         self.failures.retain(|(folder, under, _), _| folder != inbox || *under == validity);
+        self.narrowed.retain(|(folder, under), _| folder != inbox || *under == validity);
+        self.leftovers.retain(|(folder, under, _), _| folder != inbox || *under == validity);
         let mut last_uid = if validity == cursor.validity { cursor.last_uid } else { 0 };
+        if validity != cursor.validity && cursor.validity != 0 {
+            warn!(mailbox = %self.settings.name, folder = inbox, before = cursor.validity, now = validity, "the server has given the folder another UIDVALIDITY: all of it is read again, and what is known by its bytes causes nothing");
+        }
         if selected.uid_next.is_some_and(|next| next <= last_uid) {
             // As after a restored backup: what came since has numbers that we believe to be done with.
             // Everything is read again; what is known by its bytes causes nothing.
             warn!(mailbox = %self.settings.name, "the server's UIDNEXT is lower than a UID it gave before: reading all of it");
             (last_uid, selected.uid_next) = (0, None);
         }
-        if selected.uid_next.is_none() && selected.exists > *LIST_WIDTH.start() {
+        let is_listed_in_parts = selected.exists > *LIST_WIDTH.start() || self.is_narrowed(validity);
+        if selected.uid_next.is_none() && is_listed_in_parts {
             selected.uid_next = self.highest(&mut session).await?.and_then(|uid| uid.checked_add(1));
         }
         self.pass = Pass::after(last_uid, validity, &selected);
+        self.below = Pass::up_to(last_uid, &selected);
+        if !self.leftovers.is_empty() {
+            self.remove_leftovers(&mut session).await?;
+        }
         self.session = Some(session);
         Ok(Cursor { validity, last_uid })
     }
@@ -260,8 +286,7 @@ impl Imap {
     async fn fetch_window(&mut self, session: &mut Session) -> Result<Vec<Fetched>> {
         loop {
             while self.pass.listed.is_empty() {
-                let Some(range) = self.pass.next_range() else { return Ok(Vec::new()) };
-                let listed = self.list(session, range).await?;
+                let Some(listed) = self.list_next(session).await? else { return Ok(Vec::new()) };
                 self.pass.note(listed);
             }
             // A window all of whose mails are gone is not the end of the pass.
@@ -286,21 +311,36 @@ impl Imap {
         Ok(highest)
     }
 
+    /// The UIDs of a range that there are, in their order.
+    async fn numbers(
+        &self,
+        session: &mut Session,
+        (first, last): (u32, Option<u32>),
+    ) -> Result<BTreeSet<u32>> {
+        let mut found = BTreeSet::new();
+        session
+            .command(
+                format!("UID FETCH {} (UID)", range(first, last)),
+                LISTING,
+                self.patience.fetch,
+                |response| {
+                    if let Response::Fetch(_, attributes) = response {
+                        found.extend(uid_of(attributes).filter(|uid| is_within(*uid, first, last)));
+                    }
+                },
+            )
+            .await?;
+        Ok(found)
+    }
+
     /// Size and date of every mail in a range of UIDs, in their order.
     async fn list(&self, session: &mut Session, (first, last): (u32, Option<u32>)) -> Result<Vec<Listed>> {
-        let end = last.map_or("*".to_owned(), |last| last.to_string());
-        let command = format!("UID FETCH {first}:{end} (UID RFC822.SIZE INTERNALDATE)");
-        // Some 90 bytes a mail; other sessions' flag changes come in between.
-        let room = Room { literal: 0, total: 64 * 1024 * 1024 };
+        let command = format!("UID FETCH {} (UID RFC822.SIZE INTERNALDATE)", range(first, last));
         let mut found: BTreeMap<u32, (Option<u64>, Option<Timestamp>)> = BTreeMap::new();
         session
-            .command(command, room, self.patience.fetch, |response| {
+            .command(command, LISTING, self.patience.fetch, |response| {
                 let Response::Fetch(_, attributes) = response else { return };
-                let Some(uid) = uid_of(attributes) else { return };
-                // "n:*" always answers the last mail, also below n (RFC 3501 §6.4.8).
-                if uid < first || last.is_some_and(|last| uid > last) {
-                    return;
-                }
+                let Some(uid) = uid_of(attributes).filter(|uid| is_within(*uid, first, last)) else { return };
                 for attribute in attributes {
                     match attribute {
                         AttributeValue::Rfc822Size(size) => {
@@ -333,7 +373,10 @@ impl Imap {
         let mut mails = Vec::with_capacity(window.len());
         while let Some(mail) = window.pop_front() {
             let (size, body) = if self.is_too_large(&mail) {
-                (mail.size, Body::TooLarge(bodies.remove(&mail.uid).flatten().unwrap_or_default()))
+                match bodies.remove(&mail.uid) {
+                    None if self.is_wanted(&mail) && !self.is_named(session, mail.uid).await? => continue,
+                    body => self.begun(&mail, body.flatten().unwrap_or_default()),
+                }
             } else if !self.is_wanted(&mail) {
                 (mail.size, Body::Missing)
             } else if let Some(bytes) = bodies.remove(&mail.uid).flatten() {
@@ -359,9 +402,10 @@ impl Imap {
     /// Asks alone for a mail that came without a body; `None` when it is gone.
     async fn fetch_again(&mut self, session: &mut Session, mail: &Listed) -> Result<Option<(u64, Body)>> {
         match self.fetch(session, &[*mail]).await?.remove(&mail.uid) {
-            None => Ok(None),
             Some(Some(bytes)) => Ok(Some(self.arrived(mail, bytes))),
-            Some(None) => {
+            // There are servers that leave out what they cannot give.
+            None if !self.is_named(session, mail.uid).await? => Ok(None),
+            None | Some(None) => {
                 self.note_failure(mail.uid);
                 if self.is_wanted(mail) {
                     bail!("The server gives no body for the mail with UID {}", mail.uid);
@@ -369,6 +413,15 @@ impl Imap {
                 Ok(Some((mail.size, Body::Missing)))
             }
         }
+    }
+
+    /// Whether the server names a mail when it is asked for nothing else: one that it does not name is gone.
+    async fn is_named(&mut self, session: &mut Session, uid: u32) -> Result<bool> {
+        let named = self.numbers(session, (uid, Some(uid))).await;
+        if named.is_err() {
+            self.note_failure(uid);
+        }
+        Ok(!named?.is_empty())
     }
 
     /// Size and kind of a body that has come.
@@ -380,6 +433,16 @@ impl Imap {
         } else {
             // Whether there is more, a server that reports wrong sizes leaves open.
             (mail.size.max(length), Body::Head(bytes))
+        }
+    }
+
+    /// The same of the beginning of a mail that counts as too large. Where its size is not known, that may be all of it.
+    fn begun(&self, mail: &Listed, bytes: Vec<u8>) -> (u64, Body) {
+        let length = bytes.len() as u64;
+        if mail.size == u64::MAX && (1..self.bounds.fetched_of(u64::MAX)).contains(&length) {
+            (length, Body::Whole(bytes))
+        } else {
+            (mail.size, Body::TooLarge(bytes))
         }
     }
 
@@ -398,7 +461,7 @@ impl Imap {
     }
 
     fn note_failure(&mut self, uid: u32) {
-        self.window_mails = 1;
+        (self.window_mails, self.stumbled) = (1, true);
         let failed = self.failures.entry(self.which(uid)).or_default();
         *failed = failed.saturating_add(1);
         warn!(mailbox = %self.settings.name, mail.uid = uid, failed, "a mail could not be fetched");
@@ -440,7 +503,7 @@ impl Imap {
             }
         });
         if let Err(error) = fetched.await {
-            self.window_mails = 1;
+            (self.window_mails, self.stumbled) = (1, true);
             if let [only] = mails {
                 self.note_failure(only.uid);
             }
@@ -527,32 +590,63 @@ impl Imap {
         Ok(())
     }
 
-    /// The second half of a move without MOVE: takes exactly these mails out of the inbox.
+    /// The second half of a move without MOVE: takes exactly these mails out of the inbox. One that the server does not
+    /// let go has its copy all the same and counts as filed: to begin again would make one copy more in every pass.
     async fn remove(&mut self, session: &mut Session, uids: &BTreeSet<u32>) -> Result<()> {
         let exactly = session.can("UIDPLUS");
-        if !exactly && !self.warned_of_leftovers {
-            self.warned_of_leftovers = true;
-            warn!(mailbox = %self.settings.name, "the server has neither MOVE nor UIDPLUS: filed mail also stays in the inbox, marked as deleted");
+        let mut why = (!exactly).then(|| "The server has neither MOVE nor UIDPLUS".to_owned());
+        for uid in uids {
+            // Before it is asked: the connection may end with it.
+            *self.leftovers.entry(self.which(*uid)).or_default() += 1;
         }
-        for (_, set) in uid_sets(uids) {
-            session
-                .command(
-                    format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)"),
-                    FILING,
-                    self.patience.file,
-                    |_| {},
-                )
-                .await?;
-            if exactly {
-                session.command(format!("UID EXPUNGE {set}"), FILING, self.patience.file, |_| {}).await?;
+        for (uids, set) in uid_sets(uids) {
+            let mark = format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)");
+            let expunge = exactly.then(|| format!("UID EXPUNGE {set}"));
+            let mut refused = None;
+            for command in [mark].into_iter().chain(expunge) {
+                let replies = session.batch(&[command], FILING, self.patience.file, |_| {}).await?;
+                refused = replies.into_iter().find_map(Result::err);
+                if refused.is_some() {
+                    break;
+                }
             }
+            if refused.is_none() {
+                for uid in uids {
+                    self.leftovers.remove(&self.which(uid));
+                }
+            }
+            why = refused.map(|no| no.to_string()).or(why);
+        }
+        if let Some(why) = why
+            && !std::mem::replace(&mut self.warned_of_leftovers, true)
+        {
+            warn!(mailbox = %self.settings.name, "filed mail also stays in the inbox, where it is known: {why}");
         }
         Ok(())
     }
+
+    /// Tries once more to take out of the inbox what has its copy, but not for ever.
+    async fn remove_leftovers(&mut self, session: &mut Session) -> Result<()> {
+        self.leftovers.retain(|_, tries| *tries < ATTEMPTS);
+        let inbox = &self.settings.inbox;
+        let here = self.leftovers.keys().filter(|(folder, ..)| folder == inbox);
+        let uids: BTreeSet<u32> = here.map(|(.., uid)| *uid).collect();
+        self.remove(session, &uids).await
+    }
 }
+
+/// Some 90 bytes a mail; other sessions' flag changes come in between.
+const LISTING: Room = Room { literal: 0, total: 64 * 1024 * 1024 };
 
 /// An EXPUNGE line for every mail that is moved, and what changes meanwhile.
 const FILING: Room = Room { literal: 0, total: 16 * 1024 * 1024 };
+
+impl Selected {
+    /// UIDs to list at first. There cannot be more answers than mails: few mails are listed at once, however far apart.
+    fn width(&self) -> u32 {
+        if self.exists <= *LIST_WIDTH.start() { u32::MAX } else { *LIST_WIDTH.start() }
+    }
+}
 
 impl Pass {
     fn after(last_uid: u32, validity: u32, selected: &Selected) -> Self {
@@ -563,45 +657,58 @@ impl Pass {
             (Some(first), next) => Some((first, next.map(|next| next - 1))),
             (None, _) => None,
         };
-        // There cannot be more answers than mails: few mails are listed at once, however far apart.
-        let width = if selected.exists <= *LIST_WIDTH.start() { u32::MAX } else { *LIST_WIDTH.start() };
         let waiting = match unlisted {
             None => 0,
             Some((first, Some(last))) => last.saturating_sub(first).saturating_add(1).min(selected.exists),
             Some((_, None)) => selected.exists,
         };
-        Self { validity, unlisted, width, listed: VecDeque::new(), waiting: waiting.into() }
+        let unlisted = unlisted.into_iter().collect();
+        Self { validity, unlisted, width: selected.width(), waiting: waiting.into(), ..Self::default() }
+    }
+
+    /// What lies there up to the UID `last_uid`.
+    fn up_to(last_uid: u32, selected: &Selected) -> Self {
+        let is_something = last_uid > 0 && selected.exists > 0;
+        let unlisted = is_something.then_some((1, Some(last_uid))).into_iter().collect();
+        Self { unlisted, width: selected.width(), ..Self::default() }
+    }
+
+    /// These mails, in their order, of the same folder as before.
+    fn of(uids: &[u32], validity: u32) -> Self {
+        let unlisted = uid_ranges(uids).map(|(first, last)| (first, Some(last))).collect();
+        Self { validity, unlisted, is_chosen: true, width: *LIST_WIDTH.start(), ..Self::default() }
     }
 
     /// A part of a folder.
     fn within(first: u32, last: u32) -> Self {
-        Self { unlisted: Some((first, Some(last))), width: *LIST_WIDTH.start(), ..Self::default() }
+        Self { unlisted: [(first, Some(last))].into(), width: *LIST_WIDTH.start(), ..Self::default() }
     }
 
-    /// The next range of UIDs to list. Without a last UID it is open.
-    fn next_range(&mut self) -> Option<(u32, Option<u32>)> {
-        let (first, last) = self.unlisted?;
-        let end = first.saturating_add(self.width - 1);
+    /// The next range of UIDs to list, of `most` at the most. Without a last UID it is open.
+    fn next_range(&mut self, most: u32) -> Option<(u32, Option<u32>)> {
+        let (first, last) = self.unlisted.pop_front()?;
+        let end = first.saturating_add(self.width.min(most) - 1);
         match last {
             Some(last) if end < last => {
-                self.unlisted = Some((end + 1, Some(last)));
+                self.unlisted.push_front((end + 1, Some(last)));
                 Some((first, Some(end)))
             }
-            _ => {
-                self.unlisted = None;
-                Some((first, last))
-            }
+            _ => Some((first, last)),
         }
     }
 
     /// Takes in what a range held, and makes the next one wider when that was nothing.
     fn note(&mut self, listed: Vec<Listed>) {
-        if listed.is_empty() {
+        self.widen(listed.is_empty());
+        self.listed.extend(listed);
+    }
+
+    fn widen(&mut self, was_empty: bool) {
+        if was_empty {
             self.width = self.width.saturating_mul(2).min(*LIST_WIDTH.end().max(&self.width));
         } else {
             self.width = self.width.min(*LIST_WIDTH.start());
         }
-        self.listed.extend(listed);
     }
 
     /// Takes the first mails that fit a window, at least one.
@@ -621,6 +728,19 @@ fn uid_of(attributes: &[AttributeValue<'_>]) -> Option<u32> {
         AttributeValue::Uid(uid) => Some(*uid),
         _ => None,
     })
+}
+
+/// A range of UIDs as a command has it. Without a last UID it is open.
+fn range(first: u32, last: Option<u32>) -> String {
+    match last {
+        Some(last) => format!("{first}:{last}"),
+        None => format!("{first}:*"),
+    }
+}
+
+/// Whether a UID was asked for: "n:*" always answers the last mail, also below n (RFC 3501 §6.4.8).
+fn is_within(uid: u32, first: u32, last: Option<u32>) -> bool {
+    uid >= first && last.is_none_or(|last| uid <= last)
 }
 
 /// `17-Jul-1996 02:44:25 -0700`, the day also with a space (RFC 3501 §9, date-time);
@@ -643,12 +763,17 @@ fn internal_date(text: &str) -> Timestamp {
 
 /// Ascending UIDs as a set, with ranges where they follow each other: `1:3,7`.
 fn uid_set(uids: &[u32]) -> String {
-    let ranges = uids.chunk_by(|one, next| one.checked_add(1) == Some(*next));
-    let texts = ranges.filter_map(|range| match (range.first()?, range.last()?) {
-        (first, last) if first == last => Some(first.to_string()),
-        (first, last) => Some(format!("{first}:{last}")),
+    let texts = uid_ranges(uids).map(|range| match range {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}:{last}"),
     });
     texts.collect::<Vec<_>>().join(",")
+}
+
+/// First and last of ascending UIDs that follow each other.
+fn uid_ranges(uids: &[u32]) -> impl Iterator<Item = (u32, u32)> {
+    let ranges = uids.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    ranges.filter_map(|range| Some((*range.first()?, *range.last()?)))
 }
 
 /// The same in as many sets as the limits of a command make necessary, each with its UIDs.

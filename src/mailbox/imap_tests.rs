@@ -122,6 +122,12 @@ fn bodies(command: &str, uids: &[u32]) -> Vec<Step> {
     vec![expect(command), send(format!("{lines}$1 OK fetched\r\n"))]
 }
 
+/// Whether the server names a mail when it is asked for nothing else.
+fn named(uid: u32, is_there: bool) -> Vec<Step> {
+    let line = if is_there { format!("* 1 FETCH (UID {uid})\r\n") } else { String::new() };
+    vec![expect(&format!("UID FETCH {uid}:{uid} (UID)")), send(format!("{line}$1 OK fetched\r\n"))]
+}
+
 const SEEN: Cursor = Cursor { validity: 7, last_uid: 10 };
 
 /// Every command of a pass, each followed by everything that can go wrong with it: always an error,
@@ -170,6 +176,10 @@ async fn no_failure_passes_for_an_empty_answer() {
     ];
     for (command, before) in &commands {
         for (failure, steps) in &failures {
+            // What has its copy is filed.
+            if *failure == "NO" && ["UID STORE", "UID EXPUNGE"].iter().any(|verb| command.starts_with(verb)) {
+                continue;
+            }
             let what = format!("{command}: {failure}");
             // CREATE's NO may mean that the folder is there, and the second MOVE tells.
             let tail = match (*command, *failure) {
@@ -365,11 +375,29 @@ async fn unasked_answers_and_odd_listings_are_no_mails() {
     let dialogue = [
         select(3, Some(14)),
         vec![expect("UID FETCH 11:13 "), send(odd), expect("UID FETCH 13 "), send(answer)],
-        // The beginning of what is too large; of one that the server does not give, nothing.
+        // The beginning of what is of unknown size, which is all of it here.
         bodies("UID FETCH 12 (UID BODY.PEEK[]<0.1000>)", &[12]),
         vec![expect("LOGOUT")],
     ];
-    assert_eq!(pass_with(dialogue.concat()).await, [(12, Body::TooLarge(b"hello".to_vec())), (13, hello())]);
+    assert_eq!(pass_with(dialogue.concat()).await, [(12, hello()), (13, hello())]);
+    // And here only as much as was asked for, or nothing.
+    let begun = "x".repeat(1000);
+    for (size, beginning) in [("5000000000", begun.as_str()), ("5000000000", ""), ("100001", "hello")] {
+        let dialogue = [
+            select(1, Some(12)),
+            vec![
+                expect("UID FETCH 11:11 "),
+                send(format!("* 1 FETCH (UID 11 RFC822.SIZE {size} INTERNALDATE \"?\")\r\n$1 OK\r\n")),
+            ],
+            vec![expect("UID FETCH 11 (UID BODY.PEEK[]<0.1000>)")],
+            vec![
+                send(format!("* 1 FETCH (UID 11 BODY[]<0> \"{beginning}\")\r\n$1 OK\r\n")),
+                expect("LOGOUT"),
+            ],
+        ];
+        let expected = Body::TooLarge(beginning.as_bytes().to_vec());
+        assert_eq!(pass_with(dialogue.concat()).await, [(11, expected)]);
+    }
 }
 
 #[tokio::test]
@@ -379,11 +407,82 @@ async fn a_mail_that_is_gone_is_left_out() {
         list("UID FETCH 11:13 ", &[11, 12, 13]),
         bodies("UID FETCH 11:13 ", &[12]),
         bodies("UID FETCH 11 ", &[]),
+        named(11, false),
         bodies("UID FETCH 13 ", &[]),
         bodies("UID FETCH 13 ", &[]),
+        named(13, false),
         vec![expect("LOGOUT")],
     ];
     assert_eq!(pass_with(dialogue.concat()).await, [(12, hello())]);
+    // So is one that is too large.
+    let large =
+        "* 1 FETCH (UID 11 RFC822.SIZE 100001 INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\")\r\n$1 OK\r\n";
+    for (is_there, found) in [(false, vec![]), (true, vec![(11, Body::TooLarge(Vec::new()))])] {
+        let dialogue = [
+            select(1, Some(12)),
+            vec![expect("UID FETCH 11:11 "), send(large)],
+            bodies("UID FETCH 11 ", &[]),
+            named(11, is_there),
+            vec![expect("LOGOUT")],
+        ];
+        assert_eq!(pass_with(dialogue.concat()).await, found);
+    }
+}
+
+/// A server that answers OK and nothing else has not said that the mail is gone.
+#[tokio::test]
+async fn a_mail_that_the_server_names_and_leaves_out_is_not_gone() {
+    let all = || [login("MOVE"), select(2, Some(13)), list("UID FETCH 11:12 ", &[11, 12])].concat();
+    let left_out = |first: Vec<Step>| [first, bodies("UID FETCH 11 ", &[]), named(11, true)].concat();
+    let server = Scripted::start([
+        [all(), left_out(bodies("UID FETCH 11:12 ", &[12]))].concat(),
+        [all(), left_out(bodies("UID FETCH 11 ", &[]))].concat(),
+        // Whether it is gone is asked for as often as it is itself.
+        [all(), bodies("UID FETCH 11 ", &[]), bodies("UID FETCH 11 ", &[])].concat(),
+        [all(), bodies("UID FETCH 12 ", &[12])].concat(),
+    ]);
+    let mut house = house(&server);
+    for error in ["The server gives no body for the mail with UID 11"; 2] {
+        assert_eq!(house.pass(SEEN).await.unwrap_err().to_string(), error);
+        assert!(house.imap.has_stumbled());
+    }
+    house.pass(SEEN).await.unwrap_err();
+    let (_, mails) = house.pass(SEEN).await.unwrap();
+    let found: Vec<_> = mails.into_iter().map(|mail| (uid(&mail), mail.body)).collect();
+    assert_eq!(found, [(11, Body::Missing), (12, hello())]);
+    server.assert_followed();
+}
+
+#[tokio::test]
+async fn what_others_have_put_into_a_folder_is_passed_over_only_after_some_looks() {
+    let look = |rest: Vec<Step>| {
+        [
+            login("MOVE"),
+            select(1, Some(11)),
+            vec![expect("STATUS \"A\""), send("* STATUS A (UIDNEXT 13 UIDVALIDITY 5)\r\n$1 OK\r\n")],
+            vec![expect("EXAMINE \"A\""), send("* 12 EXISTS\r\n* OK [UIDVALIDITY 5] v\r\n$1 OK\r\n")],
+            list("UID FETCH 10:12 ", &[10, 11, 12]),
+            bodies("UID FETCH 10:12 ", &[12]),
+            bodies("UID FETCH 10 ", &[]),
+            named(10, false),
+            bodies("UID FETCH 11 ", &[]),
+            rest,
+        ]
+        .concat()
+    };
+    let server = Scripted::start([look(named(11, true)), look(named(11, true)), look(named(11, true))]);
+    let mut house = house(&server);
+    let folders = [("A".to_owned(), Some(Mark { validity: 5, uid_next: 10 }))];
+    for _ in 1..ATTEMPTS {
+        house.imap.look(SEEN).await.unwrap();
+        let error = house.imap.look_into(&folders).await.unwrap_err();
+        assert_eq!(error.to_string(), "The server gives no body for the mail with UID 11 in a folder");
+    }
+    house.imap.look(SEEN).await.unwrap();
+    let found = house.imap.look_into(&folders).await.unwrap();
+    let uids: Vec<u32> = found[0].mails.iter().map(uid).collect();
+    assert_eq!((found[0].mark.uid_next, uids), (13, vec![12]));
+    server.assert_followed();
 }
 
 #[tokio::test]
@@ -456,6 +555,97 @@ async fn a_mail_that_breaks_the_connection_is_passed_by_in_the_end() {
     let (_, mails) = house.pass(SEEN).await.unwrap();
     assert_eq!(mails.first().map(|mail| &mail.body), Some(&Body::Missing));
     assert_eq!(mails.iter().map(uid).collect::<Vec<_>>(), [11, 12, 13, 14, 15]);
+    server.assert_followed();
+}
+
+/// A listing of `uids`, which makes the library panic where 77 is among them.
+fn list_but_77(command: &str, uids: &[u32]) -> Vec<Step> {
+    if !uids.contains(&77) {
+        return list(command, uids);
+    }
+    vec![expect(command), send("* 7 FETCH (UID 77 RFC822.SIZE 5 INTERNALDATE NIL)\r\n"), Step::Stall]
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_listed_is_passed_by_in_the_end() {
+    let begin = || [login("MOVE"), select(300, Some(311))].concat();
+    let read = |first: u32, last: u32| {
+        let uids: Vec<u32> = (first..=last).collect();
+        let fetched = match uids.as_slice() {
+            [only] => format!("UID FETCH {only} "),
+            _ => format!("UID FETCH {first}:{last} "),
+        };
+        [list(&format!("UID FETCH {first}:{last} (UID RFC"), &uids), bodies(&fetched, &uids)].concat()
+    };
+    let broken = |first: u32, last: u32| {
+        list_but_77(&format!("UID FETCH {first}:{last} (UID RFC"), &(first..=last).collect::<Vec<_>>())
+    };
+    let alone = || [begin(), broken(77, 77)].concat();
+    let wider = [(78, 78), (79, 80), (81, 84), (85, 92), (93, 108), (109, 140), (141, 204), (205, 310)]
+        .map(|(first, last)| read(first, last));
+    let server = Scripted::start([
+        [begin(), broken(11, 310)].concat(),
+        // Parts of the 300, of which 18 are the sixteenth.
+        [begin(), read(11, 28), read(29, 46), read(47, 64), broken(65, 82)].concat(),
+        [begin(), (65..77).flat_map(|uid| read(uid, uid)).collect(), broken(77, 77)].concat(),
+        alone(),
+        alone(),
+        // It is not listed any more; then more and more at once.
+        [begin(), bodies("UID FETCH 77 ", &[77]), wider.concat()].concat(),
+    ]);
+    let mut house = house(&server);
+    let mut read = Vec::new();
+    let mut cursor = SEEN;
+    for pass in 1..=6 {
+        house.imap.look(cursor).await.unwrap();
+        let end = loop {
+            match house.imap.next_window().await {
+                Ok(window) if window.mails.is_empty() => break Ok(()),
+                Ok(window) => read.extend(window.mails),
+                Err(error) => break Err(error),
+            }
+            cursor.last_uid = read.last().map_or(0, uid);
+        };
+        assert_eq!((end.is_ok(), house.imap.has_stumbled()), (pass == 6, pass < 6), "{pass}: {end:?}");
+    }
+    server.assert_followed();
+    assert_eq!(read.iter().map(uid).collect::<Vec<_>>(), (11..=310).collect::<Vec<_>>());
+    let unlisted = read.iter().find(|mail| uid(mail) == 77).unwrap();
+    assert_eq!((unlisted.size, unlisted.received), (5, Timestamp::UNIX_EPOCH));
+    assert!(read.iter().all(|mail| mail.body == hello()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_listed_and_is_not_named_is_gone() {
+    let broken = || [login("MOVE"), select(1, Some(12)), vec![expect("UID FETCH 11:11 (UID RFC")]].concat();
+    let gone = [bodies("UID FETCH 11 ", &[]), named(11, false), vec![expect("LOGOUT")]].concat();
+    let server =
+        Scripted::start([broken(), broken(), broken(), [login("MOVE"), select(1, Some(12)), gone].concat()]);
+    let mut house = house(&server);
+    for _ in 0..ATTEMPTS {
+        house.pass(SEEN).await.unwrap_err();
+    }
+    assert_eq!(house.pass(SEEN).await.unwrap().1, []);
+    house.imap.close().await;
+    server.assert_followed();
+}
+
+/// Without UIDNEXT nobody knows how much an open range is: its end is asked for once it has failed.
+#[tokio::test]
+async fn an_open_range_that_cannot_be_listed_gets_an_end() {
+    let highest = || vec![expect("UID FETCH * (UID)"), send("* 3 FETCH (UID 77)\r\n$1 OK fetched\r\n")];
+    let begin = || [login("MOVE"), select(3, None)].concat();
+    let server = Scripted::start([
+        [begin(), list_but_77("UID FETCH 11:* ", &[76, 77])].concat(),
+        [begin(), highest(), list_but_77("UID FETCH 11:77 ", &[76, 77])].concat(),
+        [begin(), highest(), list("UID FETCH 11:14 ", &[11]), bodies("UID FETCH 11 ", &[11])].concat(),
+    ]);
+    let mut house = house(&server);
+    for _ in 0..2 {
+        house.pass(SEEN).await.unwrap_err();
+    }
+    house.imap.look(SEEN).await.unwrap();
+    assert_eq!(house.imap.next_window().await.unwrap().mails.len(), 1);
     server.assert_followed();
 }
 
@@ -539,6 +729,59 @@ async fn what_has_come_and_is_gone_is_told_from_what_lay_there_before() {
 }
 
 #[tokio::test]
+async fn what_lies_below_the_cursor_is_told_by_its_numbers_and_fetched_where_it_is_chosen() {
+    let numbers = |command: &str, uids: &[u32]| {
+        let lines: String = uids.iter().map(|uid| format!("* {uid} FETCH (UID {uid})\r\n")).collect();
+        vec![expect(&format!("{command} (UID)")), send(format!("{lines}$1 OK\r\n"))]
+    };
+    let first: Vec<u32> = (1..=2_000).collect();
+    let after = Cursor { validity: 7, last_uid: 9_000 };
+    let server = Scripted::start([[
+        login("MOVE"),
+        select(2_003, Some(9_001)),
+        numbers("UID FETCH 1:2000", &first),
+        // Of the chosen ones the server does not list 4, and what it does not name is gone.
+        list("UID FETCH 3:5 ", &[3]),
+        bodies("UID FETCH 3 ", &[3]),
+        bodies("UID FETCH 4:5 ", &[4]),
+        named(5, false),
+        list("UID FETCH 7:7 ", &[7]),
+        bodies("UID FETCH 7 ", &[7]),
+        numbers("UID FETCH 2001:4000", &[]),
+        numbers("UID FETCH 4001:8000", &[4_001, 8_001]),
+        numbers("UID FETCH 8001:9000", &[]),
+    ]
+    .concat()]);
+    let mut house = house(&server);
+    house.imap.look(after).await.unwrap();
+    assert_eq!(house.imap.next_window().await.unwrap().mails, []);
+    assert_eq!(house.imap.next_below().await.unwrap(), first);
+    house.imap.choose(&[3, 4, 5, 7]);
+    let mut chosen = Vec::new();
+    loop {
+        let window = house.imap.next_window().await.unwrap();
+        assert_eq!(window.validity, 7);
+        if window.mails.is_empty() {
+            break;
+        }
+        chosen.extend(window.mails.into_iter().map(|mail| (uid(&mail), mail.body)));
+    }
+    assert_eq!(chosen, [(3, hello()), (4, hello()), (7, hello())]);
+    assert_eq!(house.imap.next_below().await.unwrap(), [4_001]);
+    house.imap.choose(&[]);
+    assert_eq!(house.imap.next_window().await.unwrap().mails, []);
+    assert_eq!(house.imap.next_below().await.unwrap(), Vec::<u32>::new());
+    server.assert_followed();
+    // Where nothing lies, or nothing is below, nothing is asked.
+    for (exists, cursor) in [(0, after), (3, Cursor { validity: 6, last_uid: 9_000 })] {
+        let server = Scripted::start([[login("MOVE"), select(exists, Some(9_001))].concat()]);
+        let mut house = self::house(&server);
+        house.imap.look(cursor).await.unwrap();
+        assert_eq!(house.imap.next_below().await.unwrap(), Vec::<u32>::new());
+    }
+}
+
+#[tokio::test]
 async fn a_slow_fetch_that_goes_on_is_no_time_out() {
     let part = |text: &str| [send(text), Step::Pause(Duration::from_millis(200))];
     let slow = [
@@ -557,6 +800,20 @@ async fn a_slow_fetch_that_goes_on_is_no_time_out() {
         vec![expect("LOGOUT")],
     ];
     assert_eq!(pass_with(dialogue.concat()).await, [(11, hello())]);
+}
+
+#[tokio::test]
+async fn a_fetch_that_goes_on_for_ever_is_given_up() {
+    let drip = vec![send("* 1 FETCH (FLAGS ())\r\n"), Step::Pause(Duration::from_millis(200))];
+    let dialogue =
+        [login("MOVE"), select(1, Some(12)), vec![expect("UID FETCH 11:11 ")], vec![drip; 30].concat()];
+    let server = Scripted::start([dialogue.concat()]);
+    let mut house = house(&server);
+    let begun = std::time::Instant::now();
+    let error = house.pass(SEEN).await.unwrap_err();
+    assert_eq!(error.to_string(), "The server's answer did not end within 3 s");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(house.imap.session.is_none() && house.imap.has_stumbled());
 }
 
 #[tokio::test]
@@ -603,6 +860,49 @@ async fn folders_are_made_where_they_are_missing() {
     house.imap.file(&to("A", [4])).await.unwrap();
     let refused = house.imap.file(&[to("A", [5]), to("B", [6])].concat()).await.unwrap();
     assert_eq!(refused, HashSet::from([MailId::Uid(5)]));
+    server.assert_followed();
+}
+
+#[tokio::test]
+async fn what_is_copied_counts_as_filed_also_where_it_cannot_be_taken_out_of_the_inbox() {
+    let answer = |command: &str, text: &str| vec![expect(command), send(format!("$1 {text}\r\n"))];
+    let again = || select(2, Some(3));
+    let store = |text: &str| answer("UID STORE 1:2 +FLAGS.SILENT (\\Deleted)", text);
+    let expunge = |text: &str| answer("UID EXPUNGE 1:2", text);
+    let not_now = || store("NO [SERVERBUG] not now");
+    let never = || [store("OK"), expunge("NO [NOPERM] never")].concat();
+    // It is asked for in the next looks, and no more after the third refusal.
+    for refused in [
+        [not_now(), again(), store("OK"), expunge("OK"), again(), again()].concat(),
+        [never(), again(), never(), again(), not_now(), again()].concat(),
+    ] {
+        let copied = answer("UID COPY 1:2 \"A\"", "OK");
+        let server = Scripted::start([[login("UIDPLUS"), again(), copied, refused].concat()]);
+        let mut house = house(&server);
+        house.imap.look(SEEN).await.unwrap();
+        assert_eq!(house.imap.file(&to("A", [1, 2])).await.unwrap(), HashSet::new());
+        assert!(house.imap.warned_of_leftovers);
+        for _ in 0..3 {
+            house.imap.look(SEEN).await.unwrap();
+        }
+        server.assert_followed();
+        assert_eq!((house.imap.leftovers.len(), server.connections()), (0, 1));
+    }
+    // Also where the connection ends with it; but that ends no pass for ever.
+    let copied = || [again(), answer("UID COPY 1:2 \"A\"", "OK")].concat();
+    let broken = || [login("UIDPLUS"), again(), answer("UID STORE 1:2 ", "BAD what")].concat();
+    let server = Scripted::start([
+        [login("UIDPLUS"), copied(), answer("UID STORE 1:2 ", "BAD what")].concat(),
+        broken(),
+        broken(),
+        [login("UIDPLUS"), again()].concat(),
+    ]);
+    let mut house = house(&server);
+    house.imap.look(SEEN).await.unwrap();
+    house.imap.file(&to("A", [1, 2])).await.unwrap_err();
+    house.imap.look(SEEN).await.unwrap_err();
+    house.imap.look(SEEN).await.unwrap_err();
+    house.imap.look(SEEN).await.unwrap();
     server.assert_followed();
 }
 

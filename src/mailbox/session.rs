@@ -65,9 +65,14 @@ impl No {
 pub enum Wait {
     /// For the whole answer.
     Within(Duration),
-    /// Without sending anything.
+    /// Without sending anything; and [`SILENCES`] times as long for the whole answer.
     Silent(Duration),
 }
+
+/// A fetch may take so many times the longest silence in it: 16 minutes as a rule. A window of mails comes in that over a
+/// line of 5 kB/s, and what is too much for the line is asked for in parts after it; a server that only keeps the line
+/// busy is given up before the unit's watchdog, which has half an hour, gives us up.
+const SILENCES: u32 = 8;
 
 /// How long each class of commands may take.
 #[derive(Debug, Clone, Copy)]
@@ -348,16 +353,20 @@ impl Wait {
         future: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let count = || received.map(|count| count.load(Ordering::Relaxed));
-        let (Self::Within(limit) | Self::Silent(limit)) = self;
+        let (limit, times) = match self {
+            Self::Within(limit) => (limit, 1),
+            Self::Silent(limit) => (limit, SILENCES),
+        };
         let mut future = pin!(future);
-        loop {
+        for _ in 0..times {
             let before = count();
             match timeout(limit, future.as_mut()).await {
                 Ok(result) => return result,
-                Err(_) if matches!(self, Self::Silent(_)) && count() != before => {}
+                Err(_) if times > 1 && count() != before => {}
                 Err(_) => bail!("The server did not answer within {} s", limit.as_secs_f32().ceil()),
             }
         }
+        bail!("The server's answer did not end within {} s", (limit * times).as_secs_f32().ceil())
     }
 }
 

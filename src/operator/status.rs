@@ -71,6 +71,9 @@ pub struct MailboxStatus {
     pub backlog: i64,
     /// When the first of them was recorded.
     pub backlog_since: Option<Timestamp>,
+    /// The first whole answer of its server.
+    #[serde(skip)]
+    first_answer: Option<Timestamp>,
     /// The end of the first pass that has read all of it.
     #[serde(skip)]
     first_good_cycle: Option<Timestamp>,
@@ -114,6 +117,7 @@ impl Status {
                 unread: cycle.map_or(0, |cycle| cycle.unread),
                 backlog: backlog.mails,
                 backlog_since: backlog.oldest,
+                first_answer: cycle.and_then(|cycle| cycle.first_alive),
                 first_good_cycle: cycle.and_then(|cycle| cycle.first_good),
             }
         });
@@ -148,7 +152,8 @@ impl Status {
                 wrong.push(format!("mailbox {name} has never been read"));
             } else if is_older(mailbox.last_answer, silent) {
                 wrong.push(format!("mailbox {name} gives no answers: see the log"));
-            } else if is_older(mailbox.last_good_cycle, UNREAD) {
+            } else if is_older(mailbox.last_good_cycle.or(mailbox.first_answer), UNREAD) {
+                // Before it was read to its end it counts from when it was first heard of.
                 wrong.push(format!("mailbox {name} has not been read to its end for a day"));
             }
             if mailbox.backlog > 0 && is_older(mailbox.backlog_since, UNFILED) {
@@ -262,13 +267,44 @@ mod tests {
     use crate::store::reconcile::Reconciled;
     use crate::watch::Watch;
 
+    const CONFIG: &str = "database = \"x.db\"\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
+        [[maildir]]\nname = \"box\"\npath = \"Maildir\"\n[directory]\npath = \"replies\"\n";
+
+    #[tokio::test]
+    async fn a_backlog_may_take_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
+        let config = Config::parse("test", CONFIG).unwrap();
+        let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let after = |hours| start + SignedDuration::from_hours(hours);
+        let watch = Watch::over(["box"].into_iter());
+        let wrong = async |now: Timestamp, is_read| {
+            match is_read {
+                false => watch.alive("box", now),
+                true => watch.good("box", now),
+            }
+            watch.record(&store).await.unwrap();
+            Status::now(&store, &config, true, now).await.unwrap().wrong
+        };
+        let day = ["mailbox box has not been read to its end for a day"];
+        assert_eq!(wrong(start, false).await, [""; 0], "it has only begun");
+        assert_eq!(wrong(after(24), false).await, [""; 0]);
+        assert_eq!(wrong(after(25), false).await, day);
+        assert_eq!(wrong(after(26), true).await, [""; 0]);
+        assert_eq!(wrong(after(48), false).await, [""; 0]);
+        // It counts from the last read once there was one.
+        let watch = Watch::over(["box"].into_iter());
+        watch.alive("box", after(51));
+        watch.record(&store).await.unwrap();
+        assert_eq!(Status::now(&store, &config, true, after(51)).await.unwrap().wrong, day);
+        store.close().await;
+    }
+
     #[tokio::test]
     async fn a_look_that_never_succeeded_is_missed_like_one_of_long_ago() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("privacyd.db")).await.unwrap();
-        let text = "database = \"x.db\"\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"Example\"\n\
-                    [[maildir]]\nname = \"box\"\npath = \"Maildir\"\n[directory]\npath = \"replies\"\n";
-        let config = Config::parse("test", text).unwrap();
+        let config = Config::parse("test", CONFIG).unwrap();
         let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let after = |hours| start + SignedDuration::from_hours(hours);
         let watch = Watch::over(["box"].into_iter());

@@ -43,7 +43,7 @@ pub mod tombstones;
 pub mod visit;
 pub mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -133,10 +133,26 @@ impl Sole {
     }
 }
 
-fn lock_beside(database: &Path) -> std::path::PathBuf {
-    let mut name = database.as_os_str().to_owned();
+/// The lock beside the file itself: whoever comes to it by a link must find the same one.
+fn lock_beside(database: &Path) -> PathBuf {
+    let mut name = real(database).into_os_string();
     name.push(".lock");
     name.into()
+}
+
+/// Where a file really lies, or will lie once it is made.
+fn real(path: &Path) -> PathBuf {
+    let is_missing = match path.canonicalize() {
+        Ok(real) => return real,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (path.read_link(), folder.canonicalize(), path.file_name()) {
+        // A link to what is not there yet is followed when it is made.
+        (Ok(target), ..) if is_missing => real(&folder.join(target)),
+        (_, Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 /// An open database.
@@ -296,4 +312,43 @@ fn private() -> std::fs::OpenOptions {
     options.write(true).truncate(false);
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn one_database_has_one_lock_by_whatever_links_it_is_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["there", "links"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        symlink(path("there"), path("folder")).unwrap();
+        symlink("../there/privacyd.db", path("links/relative.db")).unwrap();
+        symlink("relative.db", path("links/twice.db")).unwrap();
+        symlink("circle.db", path("links/circle.db")).unwrap();
+        let ways =
+            ["there/privacyd.db", "folder/privacyd.db", "links/relative.db", "links/twice.db"].map(path);
+        // Before there is a database, and after.
+        for _ in 0..2 {
+            for way in &ways {
+                let sole = Sole::claim(way).unwrap();
+                for other in &ways {
+                    assert!(Sole::is_claimed(other).unwrap(), "{} by {}", way.display(), other.display());
+                    assert!(Sole::claim(other).unwrap_err().is::<Taken>());
+                }
+                drop(sole);
+            }
+            std::fs::write(path("there/privacyd.db"), "").unwrap();
+        }
+        assert!(path("there/privacyd.db.lock").exists() && !path("links/relative.db.lock").exists());
+        // What leads nowhere is no reason to hang.
+        assert!(!Sole::is_claimed(&path("links/circle.db")).unwrap());
+        assert!(!Sole::is_claimed(&path("nowhere/privacyd.db")).unwrap());
+        assert!(Sole::claim(&path("nowhere/privacyd.db")).is_err());
+    }
 }

@@ -35,6 +35,13 @@ pub struct Reconciliation {
 /// Records of so many looks are kept.
 const KEPT: i64 = 400;
 
+/// Mailbox, validity, and a list of UIDs.
+const UNKNOWN_UIDS: &str = "SELECT value FROM json_each($3)
+    WHERE NOT EXISTS (SELECT 1 FROM messages
+        WHERE mailbox = $1 AND validity = $2 AND mail_id = CAST(value AS TEXT))
+    AND NOT EXISTS (SELECT 1 FROM copies WHERE mailbox = $1 AND validity = $2 AND mail_id = CAST(value AS TEXT))
+    AND NOT EXISTS (SELECT 1 FROM accounted_copies WHERE mailbox = $1 AND validity = $2 AND uid = value)";
+
 impl Store {
     /// Whether each of these mails is in the ledger, by its bytes; in their order.
     ///
@@ -85,6 +92,46 @@ impl Store {
         .await
         .context("Cannot look files up in the ledger")?;
         Ok(rows.into_iter().collect())
+    }
+
+    /// Those of these UIDs, of mails in the inbox of `mailbox`, that the ledger does not know.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn unknown_uids(&self, mailbox: &str, validity: u32, uids: &[u32]) -> Result<Vec<u32>> {
+        sqlx::query_scalar(UNKNOWN_UIDS)
+            .bind(mailbox)
+            .bind(validity)
+            .bind(serde_json::to_string(uids)?)
+            .fetch_all(&self.read)
+            .await
+            .context("Cannot look numbers up in the ledger")
+    }
+
+    /// Records that these mails in the inbox of `mailbox` are accounted for, by their bytes or by rows of their own.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn note_accounted(&self, mailbox: &str, validity: u32, uids: &[u32]) -> Result<()> {
+        let mut tx = self.begin().await?;
+        // Where the numbers have changed, the old ones lead nowhere.
+        sqlx::query("DELETE FROM accounted_copies WHERE mailbox = ? AND validity <> ?")
+            .bind(mailbox)
+            .bind(validity)
+            .execute(&mut *tx)
+            .await
+            .context("Cannot forget old numbers")?;
+        sqlx::query(
+            "INSERT INTO accounted_copies (mailbox, validity, uid)
+             SELECT ?, ?, value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING",
+        )
+        .bind(mailbox)
+        .bind(validity)
+        .bind(serde_json::to_string(uids)?)
+        .execute(&mut *tx)
+        .await
+        .context("Cannot record what is accounted for")?;
+        tx.commit().await.context("Cannot commit what is accounted for")
     }
 
     /// Records how far a folder is accounted for.
@@ -143,5 +190,47 @@ impl Store {
                 junk: junk.unsigned_abs(),
             },
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn numbers_are_looked_up_by_their_indexes_and_under_their_validity_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for statistics in [false, true] {
+            let store = Store::filled(&folder, statistics).await;
+            let unknown = async |mailbox: &str, validity| {
+                store.unknown_uids(mailbox, validity, &[1, 9_000, 9_001, 9_002]).await.unwrap()
+            };
+            assert_eq!(unknown("box", 1).await, [9_001, 9_002]);
+            assert_eq!(unknown("box", 2).await, [1, 9_000, 9_001, 9_002]);
+            assert_eq!(unknown("other", 1).await, [1, 9_000, 9_001, 9_002]);
+            store.note_accounted("box", 1, &[9_001]).await.unwrap();
+            store.note_accounted("other", 2, &[9_001]).await.unwrap();
+            assert_eq!(unknown("box", 1).await, [9_002]);
+            store.note_accounted("box", 2, &[9_002]).await.unwrap();
+            assert_eq!(unknown("box", 1).await, [9_001, 9_002], "numbers that lead nowhere are forgotten");
+
+            let bind = |query: super::super::plans::Explain<'static>| query.bind("box").bind(1).bind("[1]");
+            let plan = store.plan(UNKNOWN_UIDS, bind).await;
+            let by_number = "SEARCH messages USING COVERING INDEX messages_place (mailbox=? AND validity=? AND mail_id=?)";
+            assert!(plan.iter().any(|step| step == by_number), "{plan:#?}");
+            assert!(
+                plan.iter().all(|step| !step.starts_with("SCAN") || step.contains("json_each")),
+                "{plan:#?}"
+            );
+            // It takes the place of no other index.
+            let unfiled = "SELECT mail_id FROM messages WHERE mailbox = ? AND validity = ? AND filed = 0";
+            let plan = store.plan(unfiled, |query| query.bind("box").bind(1)).await;
+            assert!(plan.iter().all(|step| !step.contains("messages_place")), "{plan:#?}");
+            let files = "SELECT mail_id FROM messages WHERE validity = 0 AND mailbox IN (?, ?)
+                AND mail_id IN (SELECT value FROM json_each(?))";
+            let plan = store.plan(files, |query| query.bind("a").bind("b").bind("[]")).await;
+            assert!(plan.iter().any(|step| step == by_number), "{plan:#?}");
+            store.close().await;
+        }
     }
 }

@@ -73,5 +73,6 @@ const STATEMENTS: [&str; 8] = [
      WHERE status = 'awaiting_proof' AND asked_at > $1",
     "UPDATE reconciliations SET at = $1 WHERE at > $1",
     "UPDATE canaries SET sent_at = min(sent_at, $1), back_at = min(back_at, $1), alarmed_at = min(alarmed_at, $1)",
-    "UPDATE mailbox_cycles SET first_good_at = min(first_good_at, $1), good_at = min(good_at, $1), alive_at = min(alive_at, $1)",
+    "UPDATE mailbox_cycles SET first_good_at = min(first_good_at, $1), good_at = min(good_at, $1),
+        first_alive_at = min(first_alive_at, $1), alive_at = min(alive_at, $1)",
 ];

@@ -18,6 +18,8 @@ pub struct Cycle {
     pub good: Option<Timestamp>,
     /// The last whole answer of its server.
     pub alive: Option<Timestamp>,
+    /// The first one.
+    pub first_alive: Option<Timestamp>,
     /// The end of the first pass that has read all of it.
     pub first_good: Option<Timestamp>,
     /// Mails that were still to be read at the last answer.
@@ -75,8 +77,8 @@ struct StandingRow {
     replies_ever: i64,
 }
 
-/// Name, last good pass, last answer, first good pass, what was unread.
-type CycleRow = (String, Option<i64>, i64, Option<i64>, i64);
+/// Name, last good pass, last and first answer, first good pass, what was unread.
+type CycleRow = (String, Option<i64>, i64, Option<i64>, Option<i64>, i64);
 
 impl Store {
     /// Records when mailboxes were last heard of.
@@ -90,9 +92,11 @@ impl Store {
             .map(|(name, beat)| json!([name, second(beat.good), second(beat.alive), beat.unread]))
             .collect();
         sqlx::query(
-            "INSERT INTO mailbox_cycles (mailbox, first_good_at, good_at, alive_at, unread)
-             SELECT value ->> 0, value ->> 1, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE value ->> 2 IS NOT NULL
+            "INSERT INTO mailbox_cycles (mailbox, first_good_at, good_at, first_alive_at, alive_at, unread)
+             SELECT value ->> 0, value ->> 1, value ->> 1, value ->> 2, value ->> 2, value ->> 3
+             FROM json_each(?) WHERE value ->> 2 IS NOT NULL
              ON CONFLICT (mailbox) DO UPDATE SET first_good_at = coalesce(first_good_at, excluded.good_at),
+                first_alive_at = coalesce(first_alive_at, excluded.alive_at),
                 good_at = coalesce(excluded.good_at, good_at), alive_at = excluded.alive_at,
                 unread = excluded.unread",
         )
@@ -137,14 +141,16 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn cycles(&self) -> Result<BTreeMap<String, Cycle>> {
-        let rows: Vec<CycleRow> =
-            sqlx::query_as("SELECT mailbox, good_at, alive_at, first_good_at, unread FROM mailbox_cycles")
-                .fetch_all(&self.read)
-                .await
-                .context("Cannot read when the mailboxes were read")?;
+        let rows: Vec<CycleRow> = sqlx::query_as(
+            "SELECT mailbox, good_at, alive_at, first_alive_at, first_good_at, unread FROM mailbox_cycles",
+        )
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read when the mailboxes were read")?;
         let known = |at: Option<i64>| at.and_then(time);
-        let cycles = rows.into_iter().map(|(name, good, alive, first, unread)| {
-            (name, Cycle { good: known(good), alive: time(alive), first_good: known(first), unread })
+        let cycles = rows.into_iter().map(|(name, good, alive, first_alive, first_good, unread)| {
+            let (good, first_alive, first_good) = (known(good), known(first_alive), known(first_good));
+            (name, Cycle { good, alive: time(alive), first_alive, first_good, unread })
         });
         Ok(cycles.collect())
     }

@@ -51,6 +51,21 @@ pub const SCENARIOS: &[Scenario] = &[
         f12_f13_what_others_do_to_a_mail_hides_none,
     ),
     (
+        "what_cannot_be_listed_keeps_no_look_from_its_end",
+        &[Need::Dovecot, Need::Openssl],
+        what_cannot_be_listed_keeps_no_look_from_its_end,
+    ),
+    (
+        "a_mail_that_was_passed_by_is_found_below_the_cursor",
+        &[Need::Dovecot, Need::Openssl],
+        a_mail_that_was_passed_by_is_found_below_the_cursor,
+    ),
+    (
+        "what_stays_in_the_inbox_is_copied_once_and_fetched_once_more",
+        &[Need::Dovecot, Need::Openssl],
+        what_stays_in_the_inbox_is_copied_once_and_fetched_once_more,
+    ),
+    (
         "f33_killed_at_each_command_it_ends_in_the_same_state",
         &[Need::Dovecot, Need::Postfix, Need::Openssl],
         f33_killed_at_each_command_it_ends_in_the_same_state,
@@ -458,6 +473,113 @@ fn f06_f11_a_mail_is_fetched_once_however_often_is_polled() -> Outcome {
 }
 
 /// A colleague reads, marks, copies and moves; and the daemon was off for a month.
+/// Runs a command to its end; gives what it wrote, to standard output and to the log.
+fn said(house: &House, words: &[&str]) -> (String, String) {
+    let output = house.privacyd(words).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    (String::from_utf8(output.stdout).unwrap(), log)
+}
+
+fn what_cannot_be_listed_keeps_no_look_from_its_end() -> Outcome {
+    let server = Dovecot::start(&Options::default())?;
+    let proxy = Proxy::start(server.plain_port);
+    let mut house = House::new();
+    house.boxes.push(("ann".into(), proxy.port));
+    house.configure(UNHURRIED, &house.boxes);
+    house.run_once();
+    for number in 0..20 {
+        server.deliver_into("ann", "Held", &mail(&format!("ann-{number}")));
+    }
+    // Once all of them; then two alone, as often as they are tried, and the third but once.
+    let nil = "* 1 FETCH (UID 1 RFC822.SIZE 5 INTERNALDATE NIL)\r\n";
+    proxy.spoil("RFC822.SIZE", 0, Fault::Say(nil), 8);
+    let (found, log) = said(&house, &["reconcile"]);
+    assert_eq!(proxy.fired(), 8, "{log}");
+    assert_eq!(found, "20 mails looked at, 20 unaccounted; 0 requests found among junk\n", "{log}");
+    assert_no_canary(&log);
+    // All of them are known by their bytes, also those of which nothing but these was had.
+    assert_eq!(different(&filed(&server, "ann", "Held")), 20);
+    for path in filed(&server, "ann", "Held") {
+        server.deliver_into("ann", "Automatic", &std::fs::read(path)?);
+    }
+    let (found, log) = said(&house, &["reconcile"]);
+    assert_eq!(found, "20 mails looked at, 0 unaccounted; 0 requests found among junk\n", "{log}");
+    Ok(())
+}
+
+fn a_mail_that_was_passed_by_is_found_below_the_cursor() -> Outcome {
+    let server = Dovecot::start(&Options::default())?;
+    let proxy = Proxy::start(server.plain_port);
+    let mut house = House::new();
+    house.boxes.push(("ann".into(), proxy.port));
+    house.configure(UNHURRIED, &house.boxes);
+    (0..3).for_each(|number| server.deliver("ann", &mail(&format!("ann-{number}"))));
+    // Twice the listing leaves one out: when the mails are read, and when they are looked through.
+    let hides = "* 1 FETCH (UID 1 RFC822.SIZE 900 INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\")\r\n\
+                 * 3 FETCH (UID 3 RFC822.SIZE 900 INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\")\r\n$1 OK\r\n";
+    proxy.spoil("RFC822.SIZE", 0, Fault::Say(hides), 1);
+    house.run_once();
+    assert_eq!((house.list(&["messages", "list"]).len(), filed(&server, "ann", "INBOX").len()), (2, 1));
+    server.deliver("ann", &mail("ann-3"));
+    house.run_once();
+    let hides = "* 2 FETCH (UID 4 RFC822.SIZE 900 INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\")\r\n$1 OK\r\n";
+    proxy.spoil("RFC822.SIZE", 0, Fault::Say(hides), 1);
+    let (found, log) = said(&house, &["reconcile"]);
+    assert_eq!(proxy.fired(), 1, "{log}");
+    assert_eq!(found, "3 mails looked at, 0 unaccounted; 0 requests found among junk\n", "{log}");
+    let (found, log) = said(&house, &["reconcile"]);
+    // It lies in its folder by then, and is looked at there as well.
+    assert_eq!(found, "2 mails looked at, 1 unaccounted; 0 requests found among junk\n", "{log}");
+    assert_eq!((house.list(&["messages", "list"]).len(), filed(&server, "ann", "INBOX").len()), (4, 0));
+    assert_eq!(house.list(&["requests", "list", "--all"]).len(), 4, "it has gone the usual way");
+    let (found, log) = said(&house, &["reconcile"]);
+    assert_eq!(found, "0 mails looked at, 0 unaccounted; 0 requests found among junk\n", "{log}");
+    Ok(())
+}
+
+fn what_stays_in_the_inbox_is_copied_once_and_fetched_once_more() -> Outcome {
+    let server = Dovecot::start(&Options { without: vec!["MOVE"], ..Options::default() })?;
+    let proxy = Proxy::start(server.plain_port);
+    proxy.spoil("UID STORE", 0, Fault::Say("$1 NO [SERVERBUG] not now\r\n"), usize::MAX);
+    let mut house = House::new();
+    house.boxes.push(("ann".into(), proxy.port));
+    house.configure(UNHURRIED, &house.boxes);
+    for number in [0, 1, 0] {
+        server.deliver("ann", &mail(&format!("ann-{number}")));
+    }
+    let log = house.run_once();
+    assert_eq!(log.matches("filed mail also stays in the inbox").count(), 1, "{log}");
+    for _ in 0..3 {
+        house.run_once();
+    }
+    let lies = || (filed(&server, "ann", "INBOX").len(), filed(&server, "ann", "Opt-out").len());
+    assert_eq!(lies(), (3, 3));
+    let looks = |expected: [&str; 3]| {
+        for looked_at in expected {
+            let (found, log) = said(&house, &["reconcile"]);
+            let wanted = format!("{looked_at} looked at, 0 unaccounted; 0 requests found among junk\n");
+            assert_eq!(found, wanted, "{log}");
+        }
+    };
+    // All of it once; then that of two with the same bytes which the ledger has no number of.
+    looks(["6 mails", "1 mail", "0 mails"]);
+    house.run_once();
+    assert_eq!(lies(), (3, 3));
+    // Numbered anew, all is read and copied again; and nothing is fetched every night.
+    for entry in std::fs::read_dir(server.maildir("ann"))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("dovecot")) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    house.run_once();
+    house.run_once();
+    assert_eq!(lies(), (3, 6));
+    looks(["6 mails", "1 mail", "0 mails"]);
+    assert_eq!(house.list(&["messages", "list"]).len(), 2);
+    Ok(())
+}
+
 fn f12_f13_what_others_do_to_a_mail_hides_none() -> Outcome {
     let dovecot = Dovecot::start(&Options::default())?;
     let mut house = House::new();

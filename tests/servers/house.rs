@@ -471,6 +471,9 @@ fn a_changed_uidvalidity_repeats_nothing() -> Outcome {
             std::fs::remove_file(path).unwrap();
         }
     }
+    // It is told, and told once, though there is nothing to read.
+    let warned = || house.run(&["run", "--once"]).1.matches("another UIDVALIDITY").count();
+    assert_eq!((warned(), warned()), (1, 0));
     letters.iter().for_each(|letter| house.dovecot.deliver("privacy", letter));
     house.dovecot.deliver("privacy", &mail(7, "new@example.org", "Hi", "", "Please unsubscribe me."));
     house.run(&["run", "--once"]);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use imap_proto::rfc4315::UidSetMember;
 use imap_proto::{MailboxDatum, Response, ResponseCode, StatusAttribute};
 use tracing::{info, warn};
@@ -142,7 +142,7 @@ impl Imap {
             let others = self.filed.others(folder, now.validity, before.uid_next, now.uid_next - 1);
             let failed = self.failed_looks.remove(folder).unwrap_or_default();
             let looked = match failed < ATTEMPTS {
-                true => self.others_in(session, folder, now, &others).await,
+                true => self.others_in(session, folder, now, &others, failed + 1 == ATTEMPTS).await,
                 // A mail that cannot be fetched must not close the folder for all that come after it.
                 false => {
                     warn!(mailbox = %self.settings.name, folder, "what was put into the folder cannot be fetched and is passed over: use requests reclassify");
@@ -199,13 +199,15 @@ impl Imap {
     }
 
     /// The mails in these ranges of a folder, as many as are looked at in one pass; and the first UID that is
-    /// left for the next.
+    /// left for the next. Of a mail that is there and whose body cannot be had they wait for the next look as well,
+    /// unless this is the last.
     async fn others_in(
         &mut self,
         session: &mut Session,
         folder: &str,
         now: &Mark,
         ranges: &[(u32, u32)],
+        is_last: bool,
     ) -> Result<(Vec<super::Fetched>, u32)> {
         if ranges.is_empty() {
             return Ok((Vec::new(), now.uid_next));
@@ -219,7 +221,7 @@ impl Imap {
         let mut bytes = 0;
         'ranges: for (first, last) in ranges {
             let mut pass = Pass::within(*first, *last);
-            while let Some(range) = pass.next_range() {
+            while let Some(range) = pass.next_range(u32::MAX) {
                 let listed = self.list(session, range).await?;
                 pass.note(listed);
                 for mail in std::mem::take(&mut pass.listed) {
@@ -238,10 +240,21 @@ impl Imap {
         let mut bodies = self.fetch(session, &wanted).await?;
         let mut mails = Vec::with_capacity(wanted.len());
         for mail in wanted {
-            if let Some(bytes) = bodies.remove(&mail.uid).flatten() {
+            let mut bytes = bodies.remove(&mail.uid).flatten();
+            if bytes.is_none() {
+                bytes = self.fetch(session, &[mail]).await?.remove(&mail.uid).flatten();
+            }
+            if let Some(bytes) = bytes {
                 let (size, body) = self.arrived(&mail, bytes);
                 let id = super::MailId::Uid(mail.uid);
                 mails.push(super::Fetched { id, size, received: mail.received, body });
+                continue;
+            }
+            let is_gone = self.numbers(session, (mail.uid, Some(mail.uid))).await?.is_empty();
+            if is_last && !is_gone {
+                warn!(mailbox = %self.settings.name, folder, mail.uid = mail.uid, "a mail that was put into the folder cannot be fetched and is passed over: use requests reclassify");
+            } else if !is_gone {
+                bail!("The server gives no body for the mail with UID {} in a folder", mail.uid);
             }
         }
         Ok((mails, uid_next))

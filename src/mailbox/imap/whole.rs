@@ -1,6 +1,6 @@
 //! What a mailbox holds besides the inbox, and what the inbox has held.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use imap_proto::{MailboxDatum, NameAttribute, Response, StatusAttribute};
 use tracing::{info, warn};
 
@@ -18,12 +18,36 @@ impl Imap {
     /// that the configuration has checked.
     pub fn turn_to(&mut self, folder: &str) {
         folder.clone_into(&mut self.settings.inbox);
-        self.pass = Pass::default();
+        (self.pass, self.below) = (Pass::default(), Pass::default());
     }
 
-    /// Whether the last thing that failed was fetching a mail: the next try asks for it alone, or no more.
+    /// The UIDs of mails that lie in the folder below the cursor of this look, some at a time; none at the end.
+    ///
+    /// # Errors
+    /// When no look has begun, or the mailbox fails.
+    pub async fn next_below(&mut self) -> Result<Vec<u32>> {
+        let mut session =
+            self.session.take().context("The mailbox has no session; a pass has to begin first")?;
+        let mut uids = Vec::new();
+        while uids.is_empty()
+            && let Some(range) = self.below.next_range(u32::MAX)
+        {
+            uids.extend(self.numbers(&mut session, range).await?);
+            self.below.widen(uids.is_empty());
+        }
+        self.session = Some(session);
+        Ok(uids)
+    }
+
+    /// Lets [`Imap::next_window`] give these mails of the folder, in their order, and nothing else.
+    pub fn choose(&mut self, uids: &[u32]) {
+        self.pass = Pass::of(uids, self.pass.validity);
+    }
+
+    /// Whether the last look failed at listing or fetching a mail: the next one asks for less at once, and in the end
+    /// passes it by.
     pub fn has_stumbled(&self) -> bool {
-        self.window_mails == 1
+        self.stumbled
     }
 
     /// See [`super::super::Mailbox::extents`].
@@ -173,11 +197,10 @@ impl Imap {
             _ => Pass::after(cursor.last_uid, cursor.validity, &selected),
         };
         let mut there = 0;
-        while let Some(range) = pass.next_range() {
-            let listed = self.list(&mut session, range).await?;
-            there += listed.len() as u64;
-            pass.note(listed);
-            pass.listed.clear();
+        while let Some(range) = pass.next_range(u32::MAX) {
+            let found = self.numbers(&mut session, range).await?;
+            there += found.len() as u64;
+            pass.widen(found.is_empty());
         }
         self.session = Some(session);
         Ok(come > there)

@@ -1,0 +1,140 @@
+//! Listings that fail. One mail of which the server says what the library cannot read (`INTERNALDATE NIL` makes it
+//! panic) spoils the listing of all its neighbours, and so does one at which the server itself breaks off. What failed is
+//! listed in parts from the next pass on, until that mail stands alone; it is then taken as it comes.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::{ATTEMPTS, Imap, LIST_WIDTH, Listed, Session};
+
+/// A range that failed is listed in so many parts the next time: however far apart the mails of a folder are, the one
+/// that is to blame is found in eight passes.
+const PARTS: u32 = 16;
+
+/// What is known of the listings of a folder of which one has failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Narrow {
+    /// UIDs that are listed at once: so many up to `last`, behind it twice as many after each success.
+    width: u32,
+    /// The end of the range that failed last.
+    last: u32,
+    /// How often it failed when it was one UID.
+    failed_alone: u8,
+}
+
+impl Narrow {
+    /// What follows when the range from `first` to `last` has failed.
+    fn after(before: Option<Self>, first: u32, last: Option<u32>) -> Self {
+        let Some(last) = last else {
+            // Nobody knows how long an open range is. The next look asks for its end.
+            return Self { width: u32::MAX / PARTS, last: first, failed_alone: 0 };
+        };
+        let length = last.saturating_sub(first).saturating_add(1);
+        let earlier = before.filter(|narrow| narrow.last == last).map_or(0, |narrow| narrow.failed_alone);
+        let failed_alone = if length == 1 { earlier.saturating_add(1) } else { 0 };
+        Self { width: (length / PARTS).max(1), last, failed_alone }
+    }
+
+    /// What follows when a range that ends at `last` was listed; `None` once all is as it was.
+    fn passed(self, last: Option<u32>) -> Option<Self> {
+        if last.is_some_and(|last| last < self.last) {
+            return Some(self);
+        }
+        let width = self.width.saturating_mul(2);
+        (width < *LIST_WIDTH.start()).then_some(Self { width, ..self })
+    }
+}
+
+impl Listed {
+    /// A mail of which nothing is known but that it may be there. It counts as too large to be fetched whole.
+    pub(super) fn unknown(uid: u32) -> Self {
+        Self { uid, size: u64::MAX, received: Timestamp::UNIX_EPOCH }
+    }
+}
+
+impl Imap {
+    /// Whether a listing of the folder that is read has failed, and its mails are listed in parts.
+    pub(super) fn is_narrowed(&self, validity: u32) -> bool {
+        self.narrowed.contains_key(&(self.settings.inbox.clone(), validity))
+    }
+
+    /// Lists the next range of the pass; `None` when all is listed.
+    pub(super) async fn list_next(&mut self, session: &mut Session) -> Result<Option<Vec<Listed>>> {
+        let place = (self.settings.inbox.clone(), self.pass.validity);
+        let narrow = self.narrowed.get(&place).copied();
+        let most = narrow.map_or(u32::MAX, |narrow| narrow.width);
+        let Some((first, last)) = self.pass.next_range(most) else { return Ok(None) };
+        let mailbox = &self.settings.name;
+        if last == Some(first)
+            && narrow.is_some_and(|narrow| narrow.last == first && narrow.failed_alone >= ATTEMPTS)
+        {
+            warn!(
+                mailbox,
+                mail.uid = first,
+                "a mail cannot be listed: it is taken without its size and its date"
+            );
+            return Ok(Some(vec![Listed::unknown(first)]));
+        }
+        let listed = self.list(session, (first, last)).await;
+        let narrow = match &listed {
+            Ok(_) => narrow.and_then(|narrow| narrow.passed(last)),
+            Err(_) => {
+                warn!(
+                    mailbox,
+                    first, last, "mails could not be listed: fewer are listed at once the next time"
+                );
+                self.stumbled = true;
+                Some(Narrow::after(narrow, first, last))
+            }
+        };
+        match narrow {
+            Some(narrow) => drop(self.narrowed.insert(place, narrow)),
+            None => drop(self.narrowed.remove(&place)),
+        }
+        let listed = listed?;
+        Ok(Some(match last.filter(|_| self.pass.is_chosen) {
+            Some(last) => all_of(first..=last, listed),
+            None => listed,
+        }))
+    }
+}
+
+/// These mails, in their order, also those that a listing has left out.
+fn all_of(uids: RangeInclusive<u32>, listed: Vec<Listed>) -> Vec<Listed> {
+    let listed: HashMap<u32, Listed> = listed.into_iter().map(|mail| (mail.uid, mail)).collect();
+    uids.map(|uid| listed.get(&uid).copied().unwrap_or_else(|| Listed::unknown(uid))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_failures_find_one_mail_among_all_numbers_and_widths_grow_back() {
+        let (first, mut last, mut failures) = (1, u32::MAX, 0);
+        let mut narrow = None;
+        while last > first {
+            let now = Narrow::after(narrow, first, Some(last));
+            last = first.saturating_add(now.width - 1);
+            (narrow, failures) = (Some(now), failures + 1);
+        }
+        assert_eq!(failures, 8);
+        let mut alone = narrow;
+        for failed in 1..=ATTEMPTS {
+            alone = Some(Narrow::after(alone, last, Some(last)));
+            assert_eq!(alone.map(|narrow| (narrow.failed_alone, narrow.width)), Some((failed, 1)));
+        }
+        // What lies before it makes nothing wider.
+        assert_eq!(alone.and_then(|narrow| narrow.passed(Some(last - 1))).map(|it| it.width), Some(1));
+        let mut widths = Vec::new();
+        while let Some(wider) = alone.and_then(|narrow| narrow.passed(Some(last + 1))) {
+            widths.push(wider.width);
+            alone = Some(wider);
+        }
+        assert_eq!(widths, [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], "and then as before");
+    }
+}
