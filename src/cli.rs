@@ -195,6 +195,10 @@ pub struct Classify {
     pub paths: Vec<PathBuf>,
 }
 
+fn date(text: &str) -> Result<Date, &'static str> {
+    text.parse().map_err(|_| "not a day such as 2026-01-31")
+}
+
 fn authserv_id(text: &str) -> Result<String, &'static str> {
     is_authserv_id(text).then(|| text.to_owned()).ok_or("not a name such as \"mx.example.com\"")
 }
@@ -572,10 +576,10 @@ pub enum Suppressions {
 #[derive(Debug, Args)]
 pub struct Report {
     /// The first day, such as 2026-01-01, in the configuration's time zone.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     pub from: Date,
     /// The last day.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     pub to: Date,
     /// As one JSON object.
     #[arg(long, conflicts_with = "html")]

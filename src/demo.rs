@@ -104,7 +104,6 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     tell!("  {me} requests list --all");
     tell!("  {me} outbox list");
     tell!("  {me} suppressions list");
-    tell!("  {me} status");
     tell!("  {me} classify {dir}/Maildir/.Opt-out");
     tell!("  put a mail of your own into {dir}/Maildir/new, then");
     tell!("  {me} run --once");

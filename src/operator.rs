@@ -206,19 +206,31 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
         tell!("servers        not asked (--offline)");
         return Ok(());
     }
+    // One that does not work hides nothing of the others; the first is what the command ends with.
+    let mut failure = None;
+    let mut fails = |error: anyhow::Error| match &failure {
+        None => failure = Some(error),
+        Some(_) => eprintln!("privacyd: {error:#}"),
+    };
     for mailbox in &mut boxes {
-        let found =
-            mailbox.probe().await.with_context(|| format!("Mailbox {} does not work", mailbox.name()))?;
-        tell!("mailbox {:7} works: {found}", mailbox.name());
+        let name = mailbox.name().to_owned();
+        match mailbox.probe().await {
+            Ok(found) => tell!("mailbox {name:7} works: {found}"),
+            Err(error) => fails(error.context(format!("Mailbox {name} does not work"))),
+        }
         mailbox.close().await;
     }
-    let found = mailer.probe().await.context("The way out for replies does not work")?;
-    tell!("replies        work: {found}");
-    if let (Some(verifier), Some(own)) = (verifier, config.own_addresses.first()) {
-        verifier.probe(own.domain()).await?;
-        tell!("name servers   answer");
+    match mailer.probe().await {
+        Ok(found) => tell!("replies        work: {found}"),
+        Err(error) => fails(error.context("The way out for replies does not work")),
     }
-    Ok(())
+    if let (Some(verifier), Some(own)) = (verifier, config.own_addresses.first()) {
+        match verifier.probe(own.domain()).await {
+            Ok(_) => tell!("name servers   answer"),
+            Err(error) => fails(error),
+        }
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// The fields that may be corrected by mail.
@@ -814,7 +826,7 @@ async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
     }
     let input = std::fs::File::open(file).with_context(|| format!("Cannot read {}", file.display()))?;
     let done = import_from(store, bar.wrap_read(input), |line, fault| {
-        bar.suspend(|| eprintln!("line {line}: {fault}"));
+        bar.suspend(|| eprintln!("{}:{line}: {fault}", file.display()));
     })
     .await?;
     bar.finish_and_clear();

@@ -316,6 +316,8 @@ impl Replies {
         }
         let mut engine = Environment::new();
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Names what is undefined, also in a release build.
+        engine.set_debug(true);
         // These are plain-text mails: nothing is escaped for HTML.
         engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();

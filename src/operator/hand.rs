@@ -157,6 +157,11 @@ pub enum Refusal {
     /// Its work has begun.
     #[error("The request {0} is executing: wait until its systems are done, or hold it first")]
     Executing(String),
+    /// Its work has begun, and waits for a person.
+    #[error(
+        "The request {0} is executing, and what {1} has to do is a person's: say with privacyd requests done {0} {1:?} that it is done, or hold it first"
+    )]
+    AtHand(String, String),
     /// A system has an order, and nobody knows what it has done.
     #[error("The request {0} is executing: wait until {1} has answered, it is being asked")]
     Asked(String, String),
@@ -401,7 +406,13 @@ impl Hand<'_> {
     /// Refuses what is closed or at work.
     fn must_be_open(&self, verb: &'static str) -> Result<(), Refusal> {
         match self.case().status {
-            Status::Executing => Err(Refusal::Executing(self.reference())),
+            Status::Executing => {
+                let is_at_hand = |task: &&Open| task.state == Some(TaskState::ByHand);
+                Err(match self.grip.tasks.iter().find(is_at_hand) {
+                    Some(task) => Refusal::AtHand(self.reference(), task.source.clone()),
+                    None => Refusal::Executing(self.reference()),
+                })
+            }
             status if status.is_closed() => Err(Refusal::Closed(self.reference(), status.name(), verb)),
             _ => Ok(()),
         }
