@@ -390,7 +390,7 @@ impl Classifier {
         for search in searches.into_iter().flatten() {
             search.end(&self.shelf, text, &mut finds);
         }
-        finds.guard_across_languages(&self.lexicons, &self.shelf);
+        finds.guard_across_languages(&self.lexicons, &self.shelf, text);
         finds.sort();
         finds
     }

@@ -191,6 +191,12 @@ impl Lexicon {
         phrase.is_some_and(|phrase| *phrase.denies.get_or_init(|| speaks_of_one().unwrap_or(false)))
     }
 
+    /// Whether the phrase at `index`, found as `words`, says a denial itself. One whose pattern could, but that was found
+    /// without any, is denied as any other.
+    fn says_denial(&self, shelf: &Shelf, index: usize, words: &[u8], may: impl Fn(usize) -> bool) -> bool {
+        self.denies(shelf, index) && self.matches(shelf, &self.guards.inside, words, may)
+    }
+
     /// The guard that takes the phrase at `index` its force at `place` of `text`, if one does. `may` says
     /// which guards might match there.
     fn against(
@@ -215,7 +221,7 @@ impl Lexicon {
         let any_mood = self.phrases.get(index)?.any_mood;
         let is_denied = || {
             (self.matches(shelf, behind, after, may) || !any_mood && self.matches(shelf, inside, words, may))
-                && !self.denies(shelf, index)
+                && !self.says_denial(shelf, index, words, may)
         };
         hit(&self.guards.before, before)
             .filter(|guard| *guard != NEGATED || !self.matches(shelf, polite, before, may))
@@ -386,7 +392,7 @@ impl<'a> Finds<'a> {
     /// Takes a phrase its force where a phrase of another language, of the same type, has lost it: "non chiedo
     /// la cancellazione ex art. 17 GDPR" holds English words and no English denial. What speaks of a denial
     /// itself keeps its force. Then every phrase is told what guards it.
-    pub fn guard_across_languages(&mut self, lexicons: &[Lexicon], shelf: &Shelf) {
+    pub fn guard_across_languages(&mut self, lexicons: &[Lexicon], shelf: &Shelf, text: &str) {
         let mut guarded: Vec<(usize, usize, Range<usize>, &'static str)> = Vec::new();
         for hit in &self.hits {
             let (kind, language) = (hit.phrase.kind, hit.order.0);
@@ -394,17 +400,19 @@ impl<'a> Finds<'a> {
         }
         for hit in &mut self.hits {
             let (mine, (here, index)) = (hit.phrase.kind, hit.order);
-            let may_lose = !guarded.is_empty()
-                && !hit.free.is_empty()
-                && !lexicons.get(here).is_some_and(|lexicon| lexicon.denies(shelf, index));
-            if may_lose {
+            if !guarded.is_empty() && !hit.free.is_empty() {
                 let taken = &mut hit.guarded;
                 hit.free.retain(|place| {
+                    let words = text.as_bytes().get(place.clone()).unwrap_or_default();
+                    let lexicon = lexicons.get(here);
+                    let says_denial =
+                        || lexicon.is_some_and(|it| it.says_denial(shelf, index, words, |_| true));
                     let guard = guarded.iter().find(|(kind, language, other, _)| {
                         *kind == mine
                             && *language != here
                             && place.start < other.end
                             && other.start < place.end
+                            && !says_denial()
                     });
                     taken.extend(guard.map(|(.., guard)| (place.clone(), *guard)));
                     guard.is_none()

@@ -222,7 +222,7 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
     }
     match mailer.probe().await {
         Ok(found) => tell!("replies        work: {found}"),
-        Err(error) => fails(error.context("The way out for replies does not work")),
+        Err(error) => fails(anyhow::Error::from(error).context("The way out for replies does not work")),
     }
     if let (Some(verifier), Some(own)) = (verifier, config.own_addresses.first()) {
         match verifier.probe(own.domain()).await {
