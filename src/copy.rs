@@ -35,7 +35,7 @@ impl Withheld {
         Self { words: words.collect(), unsaid: Vec::new() }
     }
 
-    /// The same, and those in whose name `word` stands, of which not even that there are any is told.
+    /// The same, and those of this name, of which not even that there are any is told.
     pub fn and_unsaid(mut self, word: &str) -> Self {
         self.unsaid.extend(Some(spaced(word)).filter(|word| !word.trim().is_empty()));
         self
@@ -46,8 +46,10 @@ impl Withheld {
         is_any_in(&self.words, name) || self.is_unsaid(name)
     }
 
+    /// Of the whole name alone: what is left out must be told, but for this.
     fn is_unsaid(&self, name: &str) -> bool {
-        is_any_in(&self.unsaid, name)
+        let squeezed = |name: &str| spaced(name).replace(' ', "");
+        self.unsaid.iter().any(|word| squeezed(word) == squeezed(name))
     }
 }
 
@@ -55,11 +57,16 @@ impl Withheld {
 fn is_any_in(words: &[String], name: &str) -> bool {
     let name = spaced(name);
     let squeezed = name.replace(' ', "");
-    // A short word may stand in another by chance: "ssn" in "business name", "account no" in "account notes".
+    // A short word may stand in another by chance, "ssn" in "business name"; and so may two in one that is written
+    // together: "sort code" in "resortcode", "account no" in "accountnotes".
     let is_in = |word: &String| {
         let bare = word.replace(' ', "");
-        let is_long = bare.len() >= 6 && word.split_whitespace().next_back().is_some_and(|it| it.len() > 2);
-        name.contains(word) || is_long && squeezed.contains(&bare)
+        let ends_long = word.split_whitespace().next_back().is_some_and(|it| it.len() > 2);
+        let is_one = !word.trim().contains(' ');
+        name.contains(word)
+            || bare.len() >= 6
+                && ends_long
+                && (squeezed.starts_with(&bare) || is_one && squeezed.contains(&bare))
     };
     words.iter().any(is_in)
 }

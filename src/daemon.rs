@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -361,7 +360,6 @@ impl Daemon {
             verifier: verifier.map(Arc::new),
             pseudonyms,
             queued: Arc::new(Notify::new()),
-            has_advanced: AtomicBool::new(false),
             watch: Watch::over(mailboxes.iter().map(Mailbox::name)),
         };
         let intake = Arc::new(intake);

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Deadline, Facts};
 use crate::code::Code;
 use crate::correction::Edit;
 use crate::evidence::{Evidence, Proof};
-use crate::ladder::{Bearing, Change, Earlier, Status, Step, WHOSE, bearing, begin, waits_already};
+use crate::ladder::{Bearing, Change, Earlier, Status, Step, WHOSE, bearing, begin, stops_of, waits_already};
 use crate::lexicon::ABOUT_ANOTHER;
 use crate::message::MessageId;
 use crate::request::{Action, RequestType, Table};
@@ -429,7 +429,12 @@ fn by_words(
     if let Some((automatic, mark)) = letter.automatic {
         return match letter.reading.as_ref().map(|reading| &reading.verdict) {
             Some(verdict) if *verdict != Verdict::Nothing => {
-                perhaps_a_person(follow(verdict, letter, table, policy, received), mark)
+                let mut decision = perhaps_a_person(follow(verdict, letter, table, policy, received), mark);
+                if is_anothers(letter) {
+                    decision.requests.iter_mut().for_each(|planned| planned.held_because = Some(WHOSE));
+                }
+                decision.steps = stops_of(letter, case_file, received);
+                decision
             }
             Some(_) | None => {
                 let why = format!("automatic: {mark}");
@@ -448,7 +453,6 @@ fn by_words(
         }
         Err(error) => return hold(&error.to_string(), &reading.verdict, policy, received),
     };
-    let is_anothers = letter.names_another || matches!(reading.verdict.why(), Some(ABOUT_ANOTHER | AGENTS));
     let mut bearing = bearing(letter, case_file, policy, received);
     let mut decision = asked(letter, reading, table, policy, received, &bearing);
     if decision.disposition == Disposition::None && letter.code.is_some() {
@@ -460,7 +464,7 @@ fn by_words(
         planned.status != Status::AwaitingProof
             || !waits_already(&mut bearing, &planned.kind, letter, case_file)
     });
-    for planned in decision.requests.iter_mut().filter(|it| is_anothers && it.kind == UNCLEAR) {
+    for planned in decision.requests.iter_mut().filter(|it| it.kind == UNCLEAR && is_anothers(letter)) {
         planned.held_because = Some(WHOSE);
     }
     if bearing.unclear {
@@ -474,6 +478,12 @@ fn by_words(
     decision.proven = proven(&decision.steps, &mut decision.about, policy, received);
     answer(&mut decision, letter, from, reading, table, policy, case_file);
     decision
+}
+
+/// Whether a mail may be about somebody else than its sender.
+fn is_anothers(letter: &Letter) -> bool {
+    let why = letter.reading.as_ref().and_then(|reading| reading.verdict.why());
+    letter.names_another || matches!(why, Some(ABOUT_ANOTHER | AGENTS))
 }
 
 /// What the proof that came with this mail does to the clocks of the requests it is about: a date only ever
@@ -666,6 +676,10 @@ fn by_token(
         decision.unanswered = words.unanswered;
         decision.why = format!("{}; by its words: {}", decision.why, words.why);
     }
+    let stopped = stops_of(letter, case_file, received).into_iter();
+    let is_new = |step: &Step| decision.steps.iter().all(|known| known.request != step.request);
+    let stopped: Vec<Step> = stopped.filter(is_new).collect();
+    decision.steps.extend(stopped);
     if !policy.confirm_unsubscribe {
         decision.why.push_str("; the opt-out is not confirmed: unsubscribe.reply is off");
         return decision;

@@ -22,7 +22,6 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -116,8 +115,6 @@ pub struct Intake {
     pub digest: Option<DigestPlan>,
     /// Rung when replies have been queued.
     pub queued: Arc<Notify>,
-    /// Whether the database has moved on since the start: copies from before are older ones.
-    pub has_advanced: AtomicBool,
     /// Told what the mailboxes give.
     pub watch: Watch,
 }

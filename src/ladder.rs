@@ -316,27 +316,34 @@ pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy, received:
         others.retain(|request| stops(request, letter));
     }
     by_thread(&mut bearing, letter, &others);
-    let day = received.to_zoned_datetime(TimeZone::UTC).date();
-    let mut imminent: Vec<&Earlier> = Vec::new();
-    for (requests, is_named) in [(&case_file.imminent_named, true), (&case_file.imminent, false)] {
-        for request in requests {
-            let mut known = bearing.about.iter().chain(imminent.iter().copied());
-            if !known.any(|known| known.id == request.id)
-                && may_take_back(request, letter, day <= request.due, is_named)
-            {
-                imminent.push(request);
-            }
-        }
-    }
-    for request in imminent {
-        // Only what it says of this one is not certain; what it asks for besides goes its way.
+    let mut stopped = stops_of(letter, case_file, received);
+    stopped.retain(|step| bearing.about.iter().all(|known| known.id != step.request));
+    if !stopped.is_empty() {
+        // What it asks for besides goes its way. Nor is the request among those that the mail is about: whoever has
+        // written it must not read of it, nor hear that it is withdrawn.
         let asks = letter.reading.as_ref().is_some_and(|it| !it.verdict.asked().is_empty());
         bearing.loose |= asks;
         bearing.unclear |= !asks;
-        let reason = "a further mail came before it was carried out: a person must read it first";
-        bearing.take(request, "sender", Change::Hold, reason);
+        bearing.steps.extend(stopped);
     }
     bearing
+}
+
+/// What a mail makes wait that cannot be undone, of whomever and in whatever form it came.
+pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> Vec<Step> {
+    let day = received.to_zoned_datetime(TimeZone::UTC).date();
+    let mut steps: Vec<Step> = Vec::new();
+    for (requests, is_named) in [(&case_file.imminent_named, true), (&case_file.imminent, false)] {
+        for request in requests {
+            let is_known = steps.iter().any(|step| step.request == request.id);
+            if !is_known && may_take_back(request, letter, day <= request.due, is_named) {
+                let reason = "a further mail came before it was carried out: a person must read it first";
+                let change = Change::Hold;
+                steps.push(Step { request: request.id, actor: "sender", change, reason: reason.into() });
+            }
+        }
+    }
+    steps
 }
 
 /// Whether a mail outside the thread of a request that will be carried out may speak against it: it denies what was
@@ -348,7 +355,9 @@ fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: b
     if reading.grounds.iter().any(|ground| ground.against.is_some() && is_its_kind(&ground.rule)) {
         return true;
     }
-    if letter.own_words.trim().is_empty() || matches!(letter.said, Said::Yes | Said::YesAndData) {
+    // An answer without a word of its own, to whatever; a subject may be one.
+    let is_empty = letter.own_words.trim().is_empty() && reading.verdict == Verdict::Nothing;
+    if is_empty || matches!(letter.said, Said::Yes | Said::YesAndData) {
         return false;
     }
     let speaks_of_one = |finding: &Finding| finding.kind == FOLLOW_UP;

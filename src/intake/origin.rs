@@ -3,7 +3,7 @@
 //! has filed is a person's to read where it asks for something.
 
 use crate::decide::{Decision, Disposition, Shelf, UNCLEAR};
-use crate::ladder::{Change, Status};
+use crate::ladder::{Change, NAMES_ANOTHER, Status, WHOSE};
 
 /// Where a mail was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,10 @@ fn plain(decision: &Decision) -> Disposition {
 fn hold(decision: &mut Decision, why: &'static str) {
     for planned in &mut decision.requests {
         planned.status = Status::Held;
-        planned.held_because = Some(why);
+        // Whose it is, a person must say still.
+        if !matches!(planned.held_because, Some(NAMES_ANOTHER | WHOSE)) {
+            planned.held_because = Some(why);
+        }
     }
     for step in &mut decision.steps {
         step.change = match step.change {

@@ -73,8 +73,8 @@ impl Intake {
             return Ok(all);
         }
         self.store.record_reconciliation(&all, now).await?;
-        // A copy of the database that was made by other means than ours is no older than a day, or is told as one.
-        self.store.advance(0).await?;
+        // A copy of the database that was made by other means than ours is told as one after a day.
+        self.store.outdate_copies().await?;
         if all.unaccounted == 0 {
             info!(seen = all.seen, junk = all.junk, "reconciled: 0 unaccounted");
         }

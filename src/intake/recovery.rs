@@ -9,9 +9,9 @@
 //!
 //! A third sign is the mark that a database leaves in each IMAP mailbox: a folder named after it, with a number that
 //! grows. Another database's mark tells that this one came after it, or that both are in use; a larger number, that
-//! this is an older copy. It is looked for in every pass, so that the one that came first notices a second as well.
-
-use std::sync::atomic::Ordering;
+//! this is an older copy. It is looked for in every pass, so that the one that came first notices a second as well. With
+//! the end of the recovery the operator says that the mailbox is this database's, whose mark then takes the place of the
+//! one that was found, in one command: the other finds its own gone.
 
 use anyhow::Result;
 use data_encoding::BASE32_NOPAD;
@@ -21,7 +21,6 @@ use tracing::{error, info, warn};
 
 use super::Intake;
 use crate::mailbox::{Fetched, Imap, Mailbox};
-use crate::store::recovery::Ledger;
 
 impl Intake {
     /// To be called before the first pass over a mailbox: begins a recovery where there is reason to.
@@ -33,6 +32,9 @@ impl Intake {
             && let Some(why) = self.loss(mailbox).await?
         {
             self.begin_recovery(&why, now).await?;
+        }
+        if let Mailbox::Imap(imap) = mailbox {
+            self.keep_mark(imap, now).await?;
         }
         if let Some(recovery) = self.store.recovery().await? {
             error!(
@@ -58,63 +60,90 @@ impl Intake {
     /// # Errors
     /// The mailbox or the store does not work.
     pub(super) async fn keep_mark(&self, imap: &mut Imap, now: Timestamp) -> Result<()> {
-        if imap.refuses_marks() || self.store.recovery().await?.is_some() {
+        if imap.refuses_marks() {
             return Ok(());
         }
         let name = imap.name().to_owned();
-        let ledger = self.store.ledger().await?;
+        let (id, known) = (self.store.ledger_id().await?, self.store.mark(&name).await?);
+        let is_recovering = self.store.recovery().await?.is_some();
         let stem = self.stem(imap);
-        let is_first = !self.has_advanced.load(Ordering::Relaxed);
-        if !is_first && imap.is_marked(&mark_of(&stem, &ledger)).await? {
+        let named = |epoch: i64| format!("{stem}{id}-{epoch}");
+        let is_new = known.is_stale || !imap.is_known_as_marked();
+        if !is_recovering && !is_new && imap.is_marked(&named(known.epoch)).await? {
             return Ok(());
         }
-        let marks = imap.marks(&stem).await?;
-        let (own, others): (Vec<String>, Vec<String>) =
-            marks.into_iter().partition(|mark| epoch_of(mark, &stem, &ledger).is_some());
-        let seen = own.iter().filter_map(|mark| epoch_of(mark, &stem, &ledger)).max();
-        let is_older = seen.is_some_and(|seen| seen > ledger.epoch);
-        if !others.is_empty() || is_older {
-            if !self.store.takes_over(&name).await? {
-                let why = match others.first() {
-                    Some(other) => format!(
-                        "the folder {other} marks the mailbox {name} as another database's: that one is lost, or is in use as well"
-                    ),
-                    None => format!(
-                        "the mailbox {name} was read by a later state of this database, which is an older copy"
-                    ),
-                };
-                self.begin_recovery(&why, now).await?;
-                error!(
-                    mailbox = name,
-                    reason = why,
-                    "recovery mode: nothing is answered or carried out until `privacyd recovery end`"
-                );
-                return Ok(());
+        let Some(marks) = imap.marks(&stem).await? else {
+            return self.without_mark(imap, "the server does not list the folders that mark the mailbox");
+        };
+        let (own, others): (Vec<String>, Vec<String>) = marks
+            .into_iter()
+            .filter(|mark| parts_of(mark, &stem).is_some())
+            .partition(|mark| parts_of(mark, &stem).is_some_and(|(whose, _)| whose == id));
+        let seen = own.iter().filter_map(|mark| Some(parts_of(mark, &stem)?.1)).max().unwrap_or_default();
+        let other = others.first().and_then(|mark| Some(parts_of(mark, &stem)?.0));
+        let found = other.or_else(|| (seen > known.epoch).then_some(id.as_str()));
+        if let Some(found) = found {
+            let is_told = known.contested_by.as_deref() == Some(found);
+            if is_recovering || !is_told || !known.is_settled {
+                return self.contest(&name, found, others.first(), is_told && is_recovering, now).await;
             }
             info!(mailbox = name, "the mailbox is this database's from now on");
-            imap.unmark(&others).await?;
         }
-        // Whatever copy of the database was made before the start is an older one from now on.
-        let ledger = match is_first || is_older {
-            true => self.store.advance(seen.unwrap_or_default()).await?,
-            false => ledger,
+        if is_recovering {
+            return Ok(());
+        }
+        let grown = i64::from(is_new || found.is_some());
+        let epoch = known.epoch.max(seen).saturating_add(grown).max(1);
+        let mark = named(epoch);
+        // First here: a number there that is not known here would be one of a later state.
+        self.store.number_mark(&name, epoch).await?;
+        let before = others.first().or_else(|| own.first());
+        if before != Some(&mark) && !imap.mark(before.map(String::as_str), &mark).await? {
+            return self.without_mark(imap, "the server makes no folder to mark the mailbox with");
+        }
+        let rest = others.iter().chain(&own).filter(|other| Some(*other) != before && **other != mark);
+        imap.unmark(rest).await?;
+        self.store.marked(&name).await?;
+        imap.know_as_marked();
+        // Another may have come at the same time.
+        let marks = imap.marks(&stem).await?.unwrap_or_default();
+        let another = marks.iter().find(|mark| parts_of(mark, &stem).is_some_and(|(whose, _)| whose != id));
+        if let Some((whose, _)) = another.and_then(|mark| parts_of(mark, &stem)) {
+            return self.contest(&name, whose, another, false, now).await;
+        }
+        Ok(())
+    }
+
+    /// A mailbox bears another mark than this database's latest: nothing is answered until the operator says so.
+    async fn contest(
+        &self,
+        name: &str,
+        found: &str,
+        other: Option<&String>,
+        is_told: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        let why = match other {
+            Some(other) => format!(
+                "the folder {other} marks the mailbox {name} as another database's: that one is lost, or is in use as well"
+            ),
+            None => format!(
+                "the mailbox {name} was read by a later state of this database, which is an older copy"
+            ),
         };
-        self.has_advanced.store(true, Ordering::Relaxed);
-        let mark = mark_of(&stem, &ledger);
-        imap.unmark(own.get(1..).unwrap_or_default()).await?;
-        if imap.mark(own.first().map(String::as_str), &mark).await? {
-            // Another may have come between.
-            let marks = imap.marks(&stem).await?;
-            if marks.iter().all(|found| epoch_of(found, &stem, &ledger).is_some()) {
-                self.store.record_mark(&name, now).await?;
-            }
-        } else {
-            imap.refuse_marks();
-            warn!(
-                mailbox = name,
-                "the server makes no folder to mark the mailbox with: a second daemon that reads it is not noticed"
-            );
+        self.begin_recovery(&why, now).await?;
+        if !is_told {
+            self.store.contest(name, found).await?;
+            error!(mailbox = name, reason = why, "whose the mailbox is, `privacyd recovery end` decides");
         }
+        Ok(())
+    }
+
+    /// A mailbox is read without a mark as well.
+    #[expect(clippy::unnecessary_wraps, reason = "the end of what may fail")]
+    fn without_mark(&self, imap: &mut Imap, why: &'static str) -> Result<()> {
+        imap.refuse_marks();
+        warn!(mailbox = imap.name(), "{why}: a second daemon that reads it is not noticed");
         Ok(())
     }
 
@@ -169,11 +198,8 @@ impl Intake {
     }
 }
 
-fn mark_of(stem: &str, ledger: &Ledger) -> String {
-    format!("{stem}{}-{}", ledger.id, ledger.epoch)
-}
-
-/// The number of a mark, if it is of this database.
-fn epoch_of(mark: &str, stem: &str, ledger: &Ledger) -> Option<i64> {
-    mark.strip_prefix(stem)?.strip_prefix(ledger.id.as_str())?.strip_prefix('-')?.parse().ok()
+/// Whose mark this is, and its number; `None` for a folder of another name.
+fn parts_of<'a>(mark: &'a str, stem: &str) -> Option<(&'a str, i64)> {
+    let (whose, epoch) = mark.strip_prefix(stem)?.split_once('-')?;
+    Some((whose, epoch.parse().ok()?))
 }

@@ -66,7 +66,8 @@ pub struct Imap {
     filed: folders::Filed,
     /// Looks into a folder that failed one after the other.
     failed_looks: HashMap<String, u8>,
-    refuses_marks: bool,
+    marks_refused_at: Option<std::time::Instant>,
+    is_known_as_marked: bool,
 }
 
 /// How far the listing of the folder has come, and what of it is not yet handed out.
@@ -139,7 +140,8 @@ impl Imap {
             warned_of_leftovers: false,
             filed: folders::Filed::default(),
             failed_looks: HashMap::new(),
-            refuses_marks: false,
+            marks_refused_at: None,
+            is_known_as_marked: false,
         })
     }
 
@@ -174,6 +176,9 @@ impl Imap {
             // Everything is read again; what is known by its bytes causes nothing.
             warn!(mailbox = %self.settings.name, "the server's UIDNEXT is lower than a UID it gave before: reading all of it");
             (last_uid, selected.uid_next) = (0, None);
+            // Nor are the numbers those of the mails that were left or failed.
+            self.failures.retain(|(folder, ..), _| folder != inbox);
+            self.leftovers.retain(|(folder, ..), _| folder != inbox);
         }
         let is_listed_in_parts = selected.exists > *LIST_WIDTH.start() || self.is_narrowed(validity);
         if selected.uid_next.is_none() && is_listed_in_parts {

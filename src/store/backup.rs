@@ -53,8 +53,13 @@ impl Store {
             let _ = std::fs::remove_file(&part);
         }
         done.with_context(|| format!("Cannot make the backup {}", file.display()))?;
-        // From now on the copy is older.
-        self.advance(0).await.map(drop)
+        // The copy is whole, whatever becomes of this.
+        if let Err(error) = self.outdate_copies().await {
+            tracing::warn!(
+                "the backup is made, but it is not told from the database by its number: {error:#}"
+            );
+        }
+        Ok(())
     }
 
     async fn backup_into(&self, file: &Path, now: Timestamp) -> Result<()> {

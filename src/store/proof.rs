@@ -359,10 +359,11 @@ impl Visit {
     ) -> Result<Vec<Earlier>> {
         let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
         let rows = sqlx::query_as(sql(concat!(
-            "WHERE r.status = 'approved' AND r.kind IN (SELECT value FROM json_each($1))
-                AND (r.reference IN (SELECT value FROM json_each($2)) OR r.id IN (SELECT r.id FROM ",
+            "WHERE +r.status = 'approved' AND +r.kind IN (SELECT value FROM json_each($1))
+                AND r.id IN (SELECT id FROM requests WHERE reference IN (SELECT value FROM json_each($2))
+                    UNION SELECT r.id FROM ",
             requests_of_reply!(),
-            " WHERE o.rfc_message_id IN (SELECT value FROM json_each($3)))) ORDER BY r.id LIMIT 50"
+            " WHERE o.rfc_message_id IN (SELECT value FROM json_each($3))) ORDER BY r.id LIMIT 50"
         )))
         .bind(serde_json::to_string(kinds)?)
         .bind(serde_json::to_string(references)?)

@@ -31,13 +31,17 @@ pub struct Ended {
     pub unknown: u64,
 }
 
-/// Which database this is, and how far it has moved on.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Ledger {
-    /// Eight random letters and digits.
-    pub id: String,
-    /// Grows with every start, look through everything and backup.
+/// What is known of this database's mark in a mailbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Mark {
+    /// Its number.
     pub epoch: i64,
+    /// Whether it is to grow.
+    pub is_stale: bool,
+    /// Whose mark was found there instead.
+    pub contested_by: Option<String>,
+    /// Whether the operator has ended a recovery since, and with it said that the mailbox is this database's.
+    pub is_settled: bool,
 }
 
 /// Requests that are held with one statement.
@@ -103,61 +107,94 @@ impl Store {
         .context("Cannot read whether the mailbox is known")
     }
 
-    /// Which database this is.
+    /// Which database this is: eight random letters and digits.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn ledger(&self) -> Result<Ledger> {
-        sqlx::query_as("SELECT id, epoch FROM ledger")
+    pub async fn ledger_id(&self) -> Result<String> {
+        sqlx::query_scalar("SELECT id FROM ledger")
             .fetch_one(&self.read)
             .await
             .context("Cannot read which database this is")
     }
 
-    /// Moves on, behind `seen` as well: a copy from before is told from this database by that.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn advance(&self, seen: i64) -> Result<Ledger> {
-        sqlx::query_as("UPDATE ledger SET epoch = max(epoch, ?) + 1 RETURNING id, epoch")
-            .bind(seen)
-            .fetch_one(&self.write)
-            .await
-            .context("Cannot record that the database has moved on")
-    }
-
-    /// Whether the operator has ended a recovery since this mailbox was last seen to bear this database's mark: whoever's
-    /// it bears, it is this one's from now on.
+    /// What is known of this database's mark in a mailbox.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn takes_over(&self, mailbox: &str) -> Result<bool> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM recoveries WHERE ended_at >=
-                coalesce((SELECT marked_at FROM ledger_marks WHERE mailbox = ?), 0))",
+    pub async fn mark(&self, mailbox: &str) -> Result<Mark> {
+        let known = sqlx::query_as(
+            "SELECT epoch, is_stale, contested_by,
+                EXISTS (SELECT 1 FROM recoveries WHERE id = contested_in AND ended_at IS NOT NULL) AS is_settled
+             FROM ledger_marks WHERE mailbox = ?",
         )
         .bind(mailbox)
-        .fetch_one(&self.read)
+        .fetch_optional(&self.read)
         .await
-        .context("Cannot read whose the mailbox is")
+        .context("Cannot read whose the mailbox is")?;
+        Ok(known.unwrap_or_default())
     }
 
-    /// Records that a mailbox bears this database's mark.
+    /// Records which number the mark of a mailbox is about to have.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn record_mark(&self, mailbox: &str, now: Timestamp) -> Result<()> {
+    pub async fn number_mark(&self, mailbox: &str, epoch: i64) -> Result<()> {
         sqlx::query(
-            "INSERT INTO ledger_marks (mailbox, marked_at) VALUES (?, ?)
-             ON CONFLICT (mailbox) DO UPDATE SET marked_at = excluded.marked_at",
+            "INSERT INTO ledger_marks (mailbox, epoch) VALUES (?, ?)
+             ON CONFLICT (mailbox) DO UPDATE SET epoch = excluded.epoch",
         )
         .bind(mailbox)
-        // Behind the end of a recovery that was in this second.
-        .bind(now.as_second().saturating_add(1))
+        .bind(epoch)
         .execute(&self.write)
         .await
         .context("Cannot record whose the mailbox is")
         .map(drop)
+    }
+
+    /// Records that a mailbox bears the mark with its number.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn marked(&self, mailbox: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE ledger_marks SET is_stale = 0, contested_by = NULL, contested_in = NULL WHERE mailbox = ?",
+        )
+        .bind(mailbox)
+        .execute(&self.write)
+        .await
+        .context("Cannot record whose the mailbox is")
+        .map(drop)
+    }
+
+    /// Records whose mark was found in a mailbox. The operator decides about it with the end of the recovery that lasts.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn contest(&self, mailbox: &str, by: &str) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO ledger_marks (mailbox, contested_by, contested_in)
+             VALUES (?, ?, (SELECT id FROM recoveries WHERE ended_at IS NULL))
+             ON CONFLICT (mailbox) DO UPDATE SET contested_by = excluded.contested_by, contested_in = excluded.contested_in",
+        )
+        .bind(mailbox)
+        .bind(by)
+        .execute(&self.write)
+        .await
+        .context("Cannot record whose the mailbox is")
+        .map(drop)
+    }
+
+    /// Has the numbers of all marks grow: a copy of the database that was made before is an older one from then on.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn outdate_copies(&self) -> Result<()> {
+        sqlx::query("UPDATE ledger_marks SET is_stale = 1")
+            .execute(&self.write)
+            .await
+            .context("Cannot record that copies are older from now on")
+            .map(drop)
     }
 
     /// When the latest mails of the ledger came, by their servers' clocks: the last of these times.

@@ -18,6 +18,8 @@ const PARTS: u32 = 16;
 /// What is known of the listings of a folder of which one has failed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Narrow {
+    /// The beginning of the range that failed last. What lies before it is listed as ever.
+    first: u32,
     /// UIDs that are listed at once: so many up to `last`, behind it twice as many after each success.
     width: u32,
     /// The end of the range that failed last.
@@ -31,12 +33,17 @@ impl Narrow {
     fn after(before: Option<Self>, first: u32, last: Option<u32>) -> Self {
         let Some(last) = last else {
             // Nobody knows how long an open range is. The next look asks for its end.
-            return Self { width: u32::MAX / PARTS, last: first, failed_alone: 0 };
+            return Self { first, width: u32::MAX / PARTS, last: first, failed_alone: 0 };
         };
         let length = last.saturating_sub(first).saturating_add(1);
         let earlier = before.filter(|narrow| narrow.last == last).map_or(0, |narrow| narrow.failed_alone);
         let failed_alone = if length == 1 { earlier.saturating_add(1) } else { 0 };
-        Self { width: (length / PARTS).max(1), last, failed_alone }
+        Self { first, width: (length / PARTS).max(1), last, failed_alone }
+    }
+
+    /// How many UIDs are listed at once from `next` on.
+    fn most_from(self, next: u32) -> u32 {
+        if next < self.first { self.first - next } else { self.width }
     }
 
     /// What follows when a range that ends at `last` was listed; `None` once all is as it was.
@@ -66,7 +73,8 @@ impl Imap {
     pub(super) async fn list_next(&mut self, session: &mut Session) -> Result<Option<Vec<Listed>>> {
         let place = (self.settings.inbox.clone(), self.pass.validity);
         let narrow = self.narrowed.get(&place).copied();
-        let most = narrow.map_or(u32::MAX, |narrow| narrow.width);
+        let next = self.pass.unlisted.front().map_or(0, |(first, _)| *first);
+        let most = narrow.map_or(u32::MAX, |narrow| narrow.most_from(next));
         let Some((first, last)) = self.pass.next_range(most) else { return Ok(None) };
         let mailbox = &self.settings.name;
         if last == Some(first)
@@ -128,7 +136,8 @@ mod tests {
             alone = Some(Narrow::after(alone, last, Some(last)));
             assert_eq!(alone.map(|narrow| (narrow.failed_alone, narrow.width)), Some((failed, 1)));
         }
-        // What lies before it makes nothing wider.
+        // What lies before it is listed at once, and makes nothing wider.
+        assert_eq!(alone.map(|narrow| (narrow.most_from(1), narrow.most_from(last))), Some((last - 1, 1)));
         assert_eq!(alone.and_then(|narrow| narrow.passed(Some(last - 1))).map(|it| it.width), Some(1));
         let mut widths = Vec::new();
         while let Some(wider) = alone.and_then(|narrow| narrow.passed(Some(last + 1))) {

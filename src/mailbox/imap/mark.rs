@@ -1,33 +1,47 @@
 //! The mark that tells whose a mailbox is: an empty folder, to which nobody is subscribed, with a name that says which
-//! database the mailbox is read into. No other thing can be kept on every server, and two programs cannot both rename
-//! one.
+//! database the mailbox is read into. No other thing can be kept on every server.
+
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use imap_proto::{MailboxDatum, Response};
 
 use super::{Imap, SMALL, quoted};
 
+/// A server may refuse for a moment what it does later.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60 * 60);
+
 impl Imap {
-    /// Whether the server has refused to make a mark.
+    /// Whether the server has refused to name or to make marks a short time ago.
     pub fn refuses_marks(&self) -> bool {
-        self.refuses_marks
+        self.marks_refused_at.is_some_and(|at| at.elapsed() < AFTER_REFUSAL)
     }
 
-    /// Tries to make none any more.
+    /// Asks for none for an hour.
     pub fn refuse_marks(&mut self) {
-        self.refuses_marks = true;
+        self.marks_refused_at = Some(Instant::now());
     }
 
-    /// The folders whose names begin with `stem`.
+    /// Whether the marks were looked at since the start, and this database's is among them.
+    pub fn is_known_as_marked(&self) -> bool {
+        self.is_known_as_marked
+    }
+
+    /// They were.
+    pub fn know_as_marked(&mut self) {
+        self.is_known_as_marked = true;
+    }
+
+    /// The folders whose names begin with `stem`; `None` when the server does not say.
     ///
     /// # Errors
     /// The mailbox fails.
-    pub async fn marks(&mut self, stem: &str) -> Result<Vec<String>> {
+    pub async fn marks(&mut self, stem: &str) -> Result<Option<Vec<String>>> {
         let mut marks = Vec::new();
         let mut session = self.take_session().await?;
         let command = format!("LIST \"\" {}", quoted(&format!("{stem}*"))?);
-        session
-            .command(command, SMALL, self.patience.quick, |response| {
+        let replies = session
+            .batch(&[command], SMALL, self.patience.quick, |response| {
                 if let Response::MailboxData(MailboxDatum::List(folder)) = response
                     && folder.name.starts_with(stem)
                     && quoted(&folder.name).is_ok()
@@ -37,7 +51,7 @@ impl Imap {
             })
             .await?;
         self.session = Some(session);
-        Ok(marks)
+        Ok(replies.iter().all(Result::is_ok).then_some(marks))
     }
 
     /// Whether the folder `mark` is there.
@@ -64,8 +78,8 @@ impl Imap {
     ///
     /// # Errors
     /// The mailbox fails.
-    pub async fn unmark(&mut self, marks: &[String]) -> Result<()> {
-        let mut commands = Vec::with_capacity(marks.len());
+    pub async fn unmark<'a>(&mut self, marks: impl Iterator<Item = &'a String>) -> Result<()> {
+        let mut commands = Vec::new();
         for mark in marks {
             commands.push(format!("DELETE {}", quoted(mark)?));
         }
