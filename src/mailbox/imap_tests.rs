@@ -866,7 +866,7 @@ async fn folders_are_made_where_they_are_missing() {
 #[tokio::test]
 async fn what_is_copied_counts_as_filed_also_where_it_cannot_be_taken_out_of_the_inbox() {
     let answer = |command: &str, text: &str| vec![expect(command), send(format!("$1 {text}\r\n"))];
-    let again = || select(2, Some(3));
+    let again = || select(2, Some(13));
     let store = |text: &str| answer("UID STORE 1:2 +FLAGS.SILENT (\\Deleted)", text);
     let expunge = |text: &str| answer("UID EXPUNGE 1:2", text);
     let not_now = || store("NO [SERVERBUG] not now");

@@ -137,7 +137,8 @@ mod tests {
             assert_eq!(alone.map(|narrow| (narrow.failed_alone, narrow.width)), Some((failed, 1)));
         }
         // What lies before it is listed at once, and makes nothing wider.
-        assert_eq!(alone.map(|narrow| (narrow.most_from(1), narrow.most_from(last))), Some((last - 1, 1)));
+        let behind = Narrow::after(None, 500_000, Some(500_015));
+        assert_eq!([1, 499_999, 500_000].map(|next| behind.most_from(next)), [499_999, 1, 1]);
         assert_eq!(alone.and_then(|narrow| narrow.passed(Some(last - 1))).map(|it| it.width), Some(1));
         let mut widths = Vec::new();
         while let Some(wider) = alone.and_then(|narrow| narrow.passed(Some(last + 1))) {
