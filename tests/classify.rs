@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 const DELETION: &str = "From: Jane <jane@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
                         Please delete my data. Please do not unsubscribe me from the newsletter.\n";
 const PLAIN: &str = "From: Joe <joe@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
-                     Have you got the blue teapot in stock?\n";
+                     The blue teapot is lovely.\n";
 
 /// Two mails and two folders of rules below `root`; the new rules know a type for teapots.
 fn prepare(root: &Path) {
