@@ -324,6 +324,12 @@ async fn what_is_urgent_is_told_at_once() {
     let text = mail_text(&alarms[0].2);
     assert!(text.contains("(child_data)") && text.contains("before all else: PR-"), "{text}");
     assert!(!text.contains("ann"), "{text}");
+    // Whoever goes on does not fill the operator's mailbox.
+    for uid in 3..=40 {
+        house.deliver(at("2026-11-23T10:10:00Z"), uid, letter(&format!("p{uid}@example.org"), child)).await;
+    }
+    let letters = house.letters().await;
+    assert_eq!(letters.iter().filter(|(_, template, _)| template == "alarm").count(), 20);
 }
 
 #[tokio::test]

@@ -2,10 +2,14 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
+use tracing::warn;
 
 use super::{Intake, composed};
 use crate::random::random;
 use crate::reply::Stamp;
+
+/// Alarms that are sent in an hour, at the most.
+const MOST_IN_AN_HOUR: u32 = 20;
 
 impl Intake {
     /// Writes to whom the operator has named, if anybody. `what` is a sentence without a word about anybody.
@@ -14,6 +18,11 @@ impl Intake {
     /// The store does not work.
     pub(crate) async fn alarm(&self, what: &str, now: Timestamp) -> Result<()> {
         let Some(to) = &self.notify else { return Ok(()) };
+        // Whoever writes urgent letters one by one must not fill the operator's mailbox.
+        if self.store.alarms_of_the_hour(now).await? >= MOST_IN_AN_HOUR {
+            warn!("the operator has had all alarms of the hour; this one is not sent: {what}");
+            return Ok(());
+        }
         let stamp = Stamp { unique: random()?, now };
         if let Some(letter) = composed("an alarm", || self.replies.alarm(to, what, stamp)) {
             self.store.queue_to_operator(&letter, now).await?;

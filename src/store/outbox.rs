@@ -137,6 +137,21 @@ impl Store {
         audit::commit(visit.tx).await
     }
 
+    /// Alarms to the operator that were queued in the hour before `now`, of the latest letters.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn alarms_of_the_hour(&self, now: Timestamp) -> Result<u32> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM (SELECT template, created_at FROM outbox ORDER BY id DESC LIMIT 1000)
+             WHERE template = 'alarm' AND created_at > ? - 3600",
+        )
+        .bind(now.as_second())
+        .fetch_one(&self.read)
+        .await
+        .context("Cannot count the alarms of the hour")
+    }
+
     /// Says whether letters to the operator alone are due in this process, as long as nobody knows whether this
     /// database is as new as the mailboxes.
     pub fn hold_back(&self, holds_back: bool) {
