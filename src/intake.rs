@@ -364,7 +364,7 @@ impl Intake {
         let urgent: Vec<String> = urgent.map(|line| format!("{} ({})", line.references, line.kind)).collect();
         if !urgent.is_empty() {
             let what = format!("A person should look at this before all else: {}.", urgent.join(", "));
-            self.alarm(&what, now).await?;
+            self.alarm_of_request(&what, now).await?;
         }
         Ok(filings)
     }

@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::answer::Said;
-use crate::classify::{Finding, Verdict};
+use crate::classify::{Finding, Reading, Verdict};
 use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy};
 use crate::evidence::Proof;
 use crate::request::{Action, RequestType};
@@ -351,8 +351,7 @@ pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> V
 /// Who is late may be reminded; `is_early`: before that, a further mail is more likely to stop what they asked for.
 fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: bool) -> bool {
     let Some(reading) = &letter.reading else { return false };
-    let is_its_kind = |rule: &str| rule.split('/').next() == Some(request.kind.as_str());
-    if reading.grounds.iter().any(|ground| ground.against.is_some() && is_its_kind(&ground.rule)) {
+    if speaks_against(request, reading) {
         return true;
     }
     // An answer without a word of its own, to whatever; a subject may be one.
@@ -366,6 +365,12 @@ fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: b
         Verdict::Requests(_) => is_named,
         Verdict::Partly { .. } | Verdict::Unclear { .. } | Verdict::Nothing => is_early || is_named,
     }
+}
+
+/// Whether a mail has the words of what `request` asked for, but denied, supposed or asked about.
+fn speaks_against(request: &Earlier, reading: &Reading) -> bool {
+    let is_its_kind = |rule: &str| rule.split('/').next() == Some(request.kind.as_str());
+    reading.grounds.iter().any(|ground| ground.against.is_some() && is_its_kind(&ground.rule))
 }
 
 /// A mail with a code that is still good, from the address it went to.
@@ -563,7 +568,9 @@ fn stops(request: &Earlier, letter: &Letter) -> bool {
         _ if letter.evidence.proof == Proof::Conflict => false,
         Said::Yes | Said::YesAndData | Said::Nothing => true,
         Said::No | Said::NeverMind => false,
-        Said::Unclear => is_reminder,
+        Said::Unclear => {
+            is_reminder && !letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading))
+        }
     };
     request.status == Status::Approved && request.proof_needed > 1 && !goes_on
 }

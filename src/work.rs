@@ -298,7 +298,7 @@ impl Work {
              `privacyd requests show {id}` says why, `privacyd requests done {id} {system:?}` that it is done. \
              Its sender hears nothing before that."
         );
-        self.intake.alarm(&what, now).await
+        self.intake.alarm_of_request(&what, now).await
     }
 
     async fn order(&self, task: &Task) -> Result<Option<Order>> {

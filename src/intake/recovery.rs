@@ -13,7 +13,7 @@
 //! the end of the recovery the operator says that the mailbox is this database's, whose mark then takes the place of the
 //! one that was found, in one command: the other finds its own gone.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use data_encoding::BASE32_NOPAD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -68,13 +68,14 @@ impl Intake {
         let is_recovering = self.store.recovery().await?.is_some();
         let stem = self.stem(imap);
         let named = |epoch: i64| format!("{stem}{id}-{epoch}");
-        let is_new = known.is_stale || !imap.is_known_as_marked();
+        let is_new = known.is_stale || known.contested_by.is_some() || !imap.is_known_as_marked();
         if !is_recovering && !is_new && imap.is_marked(&named(known.epoch)).await? {
             return Ok(());
         }
         let Some(marks) = imap.marks(&stem).await? else {
             return self.without_mark(imap, "the server does not list the folders that mark the mailbox");
         };
+        let found_marks = marks.len();
         let (own, others): (Vec<String>, Vec<String>) = marks
             .into_iter()
             .filter(|mark| parts_of(mark, &stem).is_some())
@@ -97,9 +98,17 @@ impl Intake {
         let mark = named(epoch);
         // First here: a number there that is not known here would be one of a later state.
         self.store.number_mark(&name, epoch).await?;
-        let before = others.first().or_else(|| own.first());
+        let mut before = others.first().or_else(|| own.first());
         if before != Some(&mark) && !imap.mark(before.map(String::as_str), &mark).await? {
-            return self.without_mark(imap, "the server makes no folder to mark the mailbox with");
+            let marks = imap.marks(&stem).await?.unwrap_or_default();
+            let is_there = |seen: &String| marks.contains(seen);
+            if marks.len() != found_marks || !others.iter().chain(&own).all(is_there) {
+                bail!("The folders that mark the mailbox have changed meanwhile: they are looked at again");
+            }
+            // Some servers make folders and rename none.
+            if before.take().is_none() || !imap.mark(None, &mark).await? {
+                return self.without_mark(imap, "the server makes no folder to mark the mailbox with");
+            }
         }
         let rest = others.iter().chain(&own).filter(|other| Some(*other) != before && **other != mark);
         imap.unmark(rest).await?;
