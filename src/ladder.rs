@@ -20,6 +20,7 @@ use crate::answer::Said;
 use crate::classify::{Finding, Reading, Verdict};
 use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy};
 use crate::evidence::Proof;
+use crate::lexicon::REPORTED;
 use crate::request::{Action, RequestType};
 use crate::sender::Address;
 use crate::text::fold;
@@ -367,10 +368,12 @@ fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: b
     }
 }
 
-/// Whether a mail has the words of what `request` asked for, but denied, supposed or asked about.
+/// Whether a mail has the words of what `request` asked for, but denied, supposed or asked about. Who only tells of
+/// them, as a reminder does, speaks against nothing.
 fn speaks_against(request: &Earlier, reading: &Reading) -> bool {
     let is_its_kind = |rule: &str| rule.split('/').next() == Some(request.kind.as_str());
-    reading.grounds.iter().any(|ground| ground.against.is_some() && is_its_kind(&ground.rule))
+    let is_against = |why: &str| why != REPORTED;
+    reading.grounds.iter().any(|ground| ground.against.is_some_and(is_against) && is_its_kind(&ground.rule))
 }
 
 /// A mail with a code that is still good, from the address it went to.

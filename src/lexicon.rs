@@ -27,6 +27,9 @@ const GUARDS: usize = 16;
 /// The guard of a phrase that is denied.
 const NEGATED: &str = "negated";
 
+/// What takes a phrase its force that somebody only tells of.
+pub const REPORTED: &str = "reported";
+
 /// What [`crate::language::Guards::others`] say of a whole mail.
 pub const ABOUT_ANOTHER: &str = "it may be about somebody else";
 
@@ -447,7 +450,7 @@ impl Guards {
             sentence: [
                 ("asking", take(&guards.asking)),
                 ("conditional", take(&guards.conditional)),
-                ("reported", take(&guards.reported)),
+                (REPORTED, take(&guards.reported)),
                 ("the opposite", take(&guards.wanted)),
             ],
             mail: [take(&guards.others), take(&guards.retracted)],
