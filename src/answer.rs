@@ -8,6 +8,9 @@ use crate::language::LanguageFile;
 use crate::patterns::Patterns;
 use crate::text::{fold, pattern, sentences};
 
+/// So many words may stand beside numbers in what is taken for data: "phone", "my customer number is".
+const MOST_BESIDE_NUMBERS: usize = 4;
+
 /// An answer to our question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
@@ -82,8 +85,17 @@ impl Answers {
         if own_words.trim().is_empty() {
             return Said::Nothing;
         }
+        let text = fold(own_words);
         // "Yes. 10115" is two sentences; elsewhere a full stop before a digit ends none.
-        let text = sentences(&fold(own_words).replacen(". ", ".\n\n", 1));
+        match self.read_sentences(&sentences(&text.replacen(". ", ".\n\n", 1))) {
+            Said::Unclear if self.read_sentences(&sentences(&listed(&text))) == Said::YesAndData => {
+                Said::YesAndData
+            }
+            said => said,
+        }
+    }
+
+    fn read_sentences(&self, text: &str) -> Said {
         let lines: Vec<&str> = text.lines().collect();
         let is = |set: &Patterns, line: &str| set.is_match(line.as_bytes());
         let any = |set: &Patterns| lines.iter().any(|line| is(set, line));
@@ -109,15 +121,26 @@ impl Answers {
             if is(&self.yes, line) || is(&self.polite, line) || is_name {
                 continue;
             }
-            let is_data =
-                is(&self.data, line) || line.bytes().any(|b| b.is_ascii_digit()) && !line.contains('?');
-            if !is_data {
+            let has_digit = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit());
+            let is_number = has_digit(line)
+                && !line.contains('?')
+                && line.split_whitespace().filter(|word| !has_digit(word)).count() <= MOST_BESIDE_NUMBERS;
+            if !is(&self.data, line) && !is_number {
                 return Said::Unclear;
             }
             data = true;
         }
         if data { Said::YesAndData } else { Said::Yes }
     }
+}
+
+/// Folded text in which a list of data is one of sentences: behind a yes, each in a line of its own, behind its name.
+fn listed(text: &str) -> String {
+    let first = text.find(", ").into_iter().chain(text.find(['、', '，'])).min();
+    let (head, tail) = text.split_at(first.unwrap_or(0));
+    let tail = tail.trim_start_matches([',', '、', '，', ' ']);
+    let text = if head.is_empty() { tail.to_owned() } else { format!("{head}\n{tail}") };
+    text.replace('\n', "\n\n").replace([':', '：'], " ")
 }
 
 #[cfg(test)]
@@ -215,6 +238,16 @@ mod tests {
                 "Yes. My number is 470 011 and my postcode 10115X",
                 "Ja.\nMeine Kundennummer ist 4711",
                 "Yes. 10115x, tel. 0049",
+                "YES\n\nphone: +49 30 1234567\npostcode: 10115",
+                "YES.\nPhone: +49 30 1234567",
+                "Yes, my phone is +49 30 1234567",
+                "YES\n+49 30 1234567\n10115",
+                "Yes\nName: Jane Doe\n\nKind regards\nJane",
+                "Yes\n\nPhone\n+49 30 1234567",
+                "Ja, meine Telefonnummer ist 030 1234567",
+                "Ja\nPostleitzahl: 10115",
+                "Oui, mon numéro est 0612345678",
+                "はい、電話番号は0312345678です",
             ],
         );
         check(
@@ -230,6 +263,8 @@ mod tests {
                 "ok who is this",
                 "What happens to my orders if I say yes?",
                 "My customer number is 4711.",
+                "Yes. But please do not delete my order 4711",
+                "Yes, but keep the invoice 4711 of my last order",
                 // Receipts confirm something too.
                 "We confirm the receipt of your e-mail. Our team will get back to you.",
                 "We confirm that your message has arrived.",

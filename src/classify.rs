@@ -20,6 +20,12 @@ use crate::request::{Action, Strength, Table, Verb, of_phrase};
 use crate::text::{fold, sentences};
 use crate::tongue::{Heard, Tongues};
 
+/// What takes a phrase its force on words of which another type has the better claim.
+pub const OF_ANOTHER: &str = "part of another request";
+
+/// The same, where the mail is about trade.
+pub const OF_TRADE: &str = "about an order";
+
 /// One request found in a mail.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
@@ -425,7 +431,7 @@ impl Classifier {
             });
             was_free && hit.free.is_empty()
         };
-        hits.extract_if(.., loses_all).map(|hit| (hit, "part of another request")).collect()
+        hits.extract_if(.., loses_all).map(|hit| (hit, OF_ANOTHER)).collect()
     }
 
     /// Takes the hits out that only sound like a request, where the mail is about an order.
@@ -437,7 +443,7 @@ impl Classifier {
         if !hits.iter().any(is_weak) || !is_about_trade() {
             return Vec::new();
         }
-        hits.extract_if(.., |hit| is_weak(hit)).map(|hit| (hit, "about an order")).collect()
+        hits.extract_if(.., |hit| is_weak(hit)).map(|hit| (hit, OF_TRADE)).collect()
     }
 
     /// What is learned of `text`.

@@ -3,6 +3,8 @@
 //! Pure: what was understood, what the store knows of the sender, and the time go in; a [`Decision`]
 //! comes out that leaves the rooms behind no choice. Nothing here acts, and nothing behind decides.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -41,6 +43,9 @@ pub const WITHDRAWN: &str = "withdrawn";
 
 /// The type of a mail about an earlier request.
 pub const FOLLOW_UP: &str = "follow_up";
+
+/// The type of what keeps data from use, and so from being erased.
+pub const RESTRICTION: &str = "restriction";
 
 /// The request type that an unsubscribe token asks for.
 pub const OPT_OUT: &str = "opt_out";
@@ -137,7 +142,7 @@ pub struct CaseFile {
     pub thread: Vec<Earlier>,
     /// The sender's requests that wait for proof.
     pub waiting: Vec<Earlier>,
-    /// The sender's requests that will be carried out and cannot be undone.
+    /// The sender's requests that will be, or are being, carried out and cannot be undone.
     pub imminent: Vec<Earlier>,
     /// Whosever such requests the mail names, or to whose letters it refers.
     pub imminent_named: Vec<Earlier>,
@@ -146,6 +151,14 @@ pub struct CaseFile {
 }
 
 impl CaseFile {
+    /// The references of those of its requests that are `of_interest`, each once.
+    fn references(&self, of_interest: impl Fn(i64) -> bool) -> String {
+        let all = [&self.proven, &self.thread, &self.imminent, &self.imminent_named].into_iter().flatten();
+        let all: BTreeSet<&str> =
+            all.filter(|request| of_interest(request.id)).map(|request| request.reference.as_str()).collect();
+        all.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
     /// Replies of the last 24 hours to this address, or to its mail.
     pub fn to_address_today(&self, address: &Address) -> u32 {
         let address = address.normalised();
@@ -407,7 +420,7 @@ pub fn decide(
         Understanding::Unread(why) => return hold(why, &Verdict::Nothing, policy, received),
         Understanding::Read(letter) => letter,
     };
-    match &letter.token {
+    let mut decision = match &letter.token {
         Token::Valid(addresses) => by_token(letter, addresses, table, policy, case_file, received),
         Token::Invalid => {
             let mut decision = by_words(letter, table, policy, case_file, received);
@@ -415,7 +428,13 @@ pub fn decide(
             decision
         }
         Token::None => by_words(letter, table, policy, case_file, received),
+    };
+    let stopped = case_file
+        .references(|id| decision.steps.iter().any(|step| step.request == id && step.change == Change::Hold));
+    if !stopped.is_empty() {
+        decision.why = format!("{}; {stopped} waits for a person because of it", decision.why);
     }
+    decision
 }
 
 /// What the marks and the words of a mail ask for.
@@ -447,11 +466,17 @@ fn by_words(
     };
     let from = match &letter.from {
         Ok(from) => from,
-        Err(_) if reading.verdict == Verdict::Nothing => {
-            let why = "the sender cannot be known, and nothing is asked";
-            return Decision::silent(Disposition::Review, Shelf::Held, why);
+        Err(error) => {
+            let mut decision = match reading.verdict {
+                Verdict::Nothing => {
+                    let why = "the sender cannot be known, and nothing is asked";
+                    Decision::silent(Disposition::Review, Shelf::Held, why)
+                }
+                _ => hold(&error.to_string(), &reading.verdict, policy, received),
+            };
+            decision.steps = stops_of(letter, case_file, received);
+            return decision;
         }
-        Err(error) => return hold(&error.to_string(), &reading.verdict, policy, received),
     };
     let mut bearing = bearing(letter, case_file, policy, received);
     let mut decision = asked(letter, reading, table, policy, received, &bearing);

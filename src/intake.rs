@@ -508,6 +508,11 @@ impl Intake {
     ) -> Result<CaseFile> {
         let Some(letter) = letter else { return Ok(CaseFile::default()) };
         let mut file = memory.counts(letter);
+        let before: Vec<MessageId> = letter.references.iter().chain(&letter.in_reply_to).cloned().collect();
+        let names_any = !before.is_empty() || !letter.named.is_empty();
+        if memory.has_imminent && names_any {
+            file.imminent_named = visit.imminent_named(&letter.named, &before, &self.finals()).await?;
+        }
         let (Ok(sender), Some(reading)) = (&letter.from, &letter.reading) else { return Ok(file) };
         if let Some(code) = &letter.code {
             file.proven = visit.proven_by(code, sender, received).await?;
@@ -517,8 +522,7 @@ impl Intake {
         }
         // Programs that wish their answers elsewhere, each time at another address, write from one.
         let people = [sender, answer_to(letter).unwrap_or(sender)].map(Address::normalised);
-        let before: Vec<MessageId> = letter.references.iter().chain(&letter.in_reply_to).cloned().collect();
-        if !before.is_empty() || !letter.named.is_empty() {
+        if names_any {
             file.replies_in_thread = visit.replies_in_thread(&before, &letter.named, &people).await?;
         }
         let had_one = people.iter().any(|person| file.to_address_today(person) > 0);
@@ -531,11 +535,7 @@ impl Intake {
             file.waiting = visit.waiting_of(sender).await?;
         }
         if memory.has_imminent {
-            let finals = self.finals();
-            file.imminent = visit.imminent_of(sender, &finals).await?;
-            if !before.is_empty() || !letter.named.is_empty() {
-                file.imminent_named = visit.imminent_named(&letter.named, &before, &finals).await?;
-            }
+            file.imminent = visit.imminent_of(sender, &self.finals()).await?;
         }
         if !self.proof.data_points.is_empty() && file.proven.iter().any(|request| request.proof_needed > 2) {
             file.data_points = visit.data_points(sender, &self.proof.data_points).await?;
@@ -804,7 +804,15 @@ impl Intake {
                 Disposition::Automated(automatic) => automatic.name().to_owned(),
                 _ => kinds.join(" "),
             },
-            references: references.join(" "),
+            references: match references {
+                [] => decision
+                    .about
+                    .iter()
+                    .map(|earlier| earlier.reference.as_str())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                opened => opened.join(" "),
+            },
             why: decision.why.clone(),
             person: person.map(|person| self.pseudonyms.of(person)).unwrap_or_default(),
             answered,

@@ -17,8 +17,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::answer::Said;
-use crate::classify::{Finding, Reading, Verdict};
-use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy};
+use crate::classify::{Finding, OF_ANOTHER, OF_TRADE, Reading, Verdict};
+use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy, RESTRICTION};
 use crate::evidence::Proof;
 use crate::lexicon::REPORTED;
 use crate::request::{Action, RequestType};
@@ -338,7 +338,12 @@ pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> V
         for request in requests {
             let is_known = steps.iter().any(|step| step.request == request.id);
             if !is_known && may_take_back(request, letter, day <= request.due, is_named) {
-                let reason = "a further mail came before it was carried out: a person must read it first";
+                let reason = match request.status {
+                    Status::Executing => {
+                        "a further mail speaks against it while it is carried out: a person must read it"
+                    }
+                    _ => "a further mail came before it was carried out: a person must read it first",
+                };
                 let change = Change::Hold;
                 steps.push(Step { request: request.id, actor: "sender", change, reason: reason.into() });
             }
@@ -349,11 +354,13 @@ pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> V
 
 /// Whether a mail outside the thread of a request that will be carried out may speak against it: it denies what was
 /// asked for, or it speaks of a request, or it is not understood; and if the request `is_named` in it, whatever it says.
+/// What is begun is stopped by a denial alone: a person may be at work on it for weeks.
 /// Who is late may be reminded; `is_early`: before that, a further mail is more likely to stop what they asked for.
 fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: bool) -> bool {
     let Some(reading) = &letter.reading else { return false };
-    if speaks_against(request, reading) {
-        return true;
+    let is_against = speaks_against(request, reading);
+    if is_against || request.status == Status::Executing {
+        return is_against;
     }
     // An answer without a word of its own, to whatever; a subject may be one.
     let is_empty = letter.own_words.trim().is_empty() && reading.verdict == Verdict::Nothing;
@@ -362,6 +369,8 @@ fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: b
     }
     let speaks_of_one = |finding: &Finding| finding.kind == FOLLOW_UP;
     match &reading.verdict {
+        // Who wants their data kept from use wants them kept (GDPR art. 18(1)(b)).
+        Verdict::Requests(found) if found.iter().any(|finding| finding.kind == RESTRICTION) => true,
         Verdict::Requests(found) if found.iter().any(speaks_of_one) => is_early,
         Verdict::Requests(_) => is_named,
         Verdict::Partly { .. } | Verdict::Unclear { .. } | Verdict::Nothing => is_early || is_named,
@@ -369,23 +378,28 @@ fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: b
 }
 
 /// Whether a mail has the words of what `request` asked for, but denied, supposed or asked about. Who only tells of
-/// them, as a reminder does, speaks against nothing.
+/// them, as a reminder does, speaks against nothing; nor does who asks for something else in words that hold them.
 fn speaks_against(request: &Earlier, reading: &Reading) -> bool {
     let is_its_kind = |rule: &str| rule.split('/').next() == Some(request.kind.as_str());
-    let is_against = |why: &str| why != REPORTED;
+    let is_against = |why: &str| ![REPORTED, OF_ANOTHER, OF_TRADE].contains(&why);
     reading.grounds.iter().any(|ground| ground.against.is_some_and(is_against) && is_its_kind(&ground.rule))
 }
 
 /// A mail with a code that is still good, from the address it went to.
 fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file: &CaseFile, policy: &Policy) {
     let asked_for_data = live.iter().any(|request| request.proof_needed > 2);
+    // What looks like data is not understood word by word.
+    let contradicts =
+        |request: &Earlier| letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading));
     for request in live {
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
                 (Change::Note, "a code came, but what proves the sender contradicts itself".to_owned())
             }
             Said::Yes => approval(request, letter, case_file, policy),
-            Said::YesAndData if asked_for_data => approval(request, letter, case_file, policy),
+            Said::YesAndData if asked_for_data && !contradicts(request) => {
+                approval(request, letter, case_file, policy)
+            }
             Said::No => (Change::Withdraw { fraud: true }, "says that they never asked for it".to_owned()),
             Said::NeverMind => (Change::Withdraw { fraud: false }, "takes it back".to_owned()),
             // The form that came with the question, filled in.
@@ -519,7 +533,10 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
                 // What it asks for besides is opened and filed; only what it says of this one is not certain.
                 bearing.loose |= asks;
                 bearing.unclear |= !asks;
-                let reason = "a reply came before it was carried out: a person must read it first";
+                let reason = match request.status {
+                    Status::Executing => "a reply came while it is carried out: a person must read it first",
+                    _ => "a reply came before it was carried out: a person must read it first",
+                };
                 bearing.take(request, "sender", Change::Hold, reason);
                 continue;
             }
@@ -559,9 +576,9 @@ fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: b
     bearing.settled.truncate(settled);
 }
 
-/// Whether a reply stops `request`: what needed a proof, and has it, and is not begun. "Wait, I need my invoices
-/// first", "Stop!" and "just unsubscribe me instead" must not be read the day after; a yes, an empty reply and a
-/// reminder leave it as it is.
+/// Whether a reply stops `request`: what needed a proof, and has it. "Wait, I need my invoices first", "Stop!" and
+/// "just unsubscribe me instead" must not be read the day after; a yes, thanks and a reminder leave it as it is. What
+/// is begun goes on also when its sender only asks something.
 fn stops(request: &Earlier, letter: &Letter) -> bool {
     let is_reminder = match letter.reading.as_ref().map(|reading| &reading.verdict) {
         Some(Verdict::Requests(found)) => found.iter().all(|finding| finding.kind == FOLLOW_UP),
@@ -575,7 +592,16 @@ fn stops(request: &Earlier, letter: &Letter) -> bool {
             is_reminder && !letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading))
         }
     };
-    request.status == Status::Approved && request.proof_needed > 1 && !goes_on
+    let only_asks = || {
+        letter.own_words.contains(['?', '？'])
+            && !letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading))
+    };
+    let is_stoppable = match request.status {
+        Status::Approved => true,
+        Status::Executing => !only_asks(),
+        _ => false,
+    };
+    is_stoppable && request.proof_needed > 1 && !goes_on
 }
 
 /// Takes the request that waits for proof already and was asked for in the same words, if there is one: it

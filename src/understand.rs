@@ -158,7 +158,11 @@ impl Reader {
         let Read { changes, rest } = self.corrections.read(own_words);
         match (is_answer, changes.is_empty()) {
             (false, true) => (Said::Unclear, changes), // nobody was asked
-            (true, true) => (self.answers.read(own_words), changes),
+            (true, true) => match self.answers.read(own_words) {
+                // "Thank you" is no word to the question.
+                Said::Unclear if self.answers.is_courtesy(own_words) => (Said::Nothing, changes),
+                said => (said, changes),
+            },
             (false, false) if self.answers.is_courtesy(&rest) => (Said::Unclear, changes),
             (false, false) => (Said::Unclear, Vec::new()),
             (true, false) => match self.answers.read_besides(&rest) {

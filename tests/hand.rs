@@ -212,7 +212,7 @@ async fn nothing_is_done_with_what_is_closed_or_at_work() {
         )
         .await;
     for verb in every().into_iter().skip(1) {
-        desk.refused(1, verb, "is executing: wait").await;
+        desk.refused(1, verb, ": wait until ").await;
     }
     assert!(!desk.act(1, Verb::Approve { proof: None, subject: None }).await.unwrap().changed);
     let nobody = Desk { reference: "PR-000000".into(), ..desk };

@@ -390,6 +390,15 @@ async fn whatever_may_speak_against_what_cannot_be_undone_makes_it_wait() {
         (jane, false, false, "Urgent", "Please stop the deletion of my data, I still need the invoices."),
         (jane, false, false, "Wait", "I need my invoices first."),
         (jane, false, false, "Hello", "Please do not delete my personal data. And unsubscribe me."),
+        (
+            jane,
+            false,
+            false,
+            "My data",
+            "Please restrict the processing of my personal data under Article 18 GDPR.",
+        ),
+        // Whoever it may be from: two of them.
+        ("jane@example.org>\nFrom: <other@example.net", false, true, "Your request", "Please cancel this."),
     ] {
         let (mut x, reference, references) = approved().await;
         let subject = if names { format!("{subject} [{reference}]") } else { subject.to_owned() };
@@ -401,6 +410,7 @@ async fn whatever_may_speak_against_what_cannot_be_undone_makes_it_wait() {
         (jane, "Again", DELETE),
         (other, "Data", "Please cancel my request."),
         (other, "Hello", "Lovely weather."),
+        (jane, "My account", "Please close my account."),
     ] {
         let (mut x, ..) = approved().await;
         x.mail(1, from, subject, "", words).await;
@@ -520,7 +530,7 @@ async fn several_rights_of_one_mail_are_proven_by_one_code() {
 #[tokio::test]
 async fn a_copy_of_the_data_needs_data_points_as_well() {
     let keys = "[proof]\ndata_points = [\"postcode\", \"phone\", \"customer_number\", \"area\"]\n";
-    let guesses: String = (1..=25).map(|number| format!(" 4700{number:02}")).collect();
+    let guesses: String = (1..=23).map(|number| format!(" 4700{number:02}")).collect();
     let guesses = format!("Yes. My postcode is 10115 X and my number is{guesses}");
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(
         r#"{"postcode": "10115 X", "phone": "+49 30 1234567", "customer_number": 470011, "area": "10115", "name": "Jane"}"#,

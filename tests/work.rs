@@ -513,14 +513,69 @@ async fn a_correction_that_a_person_makes_comes_before_copy_and_erasure_as_well(
 async fn who_takes_it_back_while_it_is_carried_out_stops_what_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let (shop, file) = system(folder.path(), "Shop", r#"echo '{"outcome":"retry"}'"#);
+    let executing = async || {
+        let mut exchange = Exchange::with(&format!("{shop}[erasure]\ndelay = \"0s\"\n")).await;
+        exchange.approved("jane@example.org", DELETE, "Yes, that was me.").await;
+        exchange.work(hours(1)).await;
+        exchange
+    };
+    let deletion = async |exchange: &Exchange| {
+        exchange.requests().await.into_iter().find(|(kind, _)| kind == "deletion").unwrap().1
+    };
+    let mut exchange = executing().await;
+    // Who thanks, asks or says yes once more does not; nor does what is not understood outside of the thread.
+    for words in ["Thank you very much!", "How long will it take?", "Yes, please!"] {
+        exchange.answer(hours(1), words).await;
+        assert_eq!(deletion(&exchange).await, "executing", "{words}");
+    }
+    exchange.mail(hours(2), "jane@example.org", "Hello", "", "I have some questions about my data.").await;
+    assert_eq!(deletion(&exchange).await, "executing");
+    exchange.mail(hours(2), "jane@example.org", "Hello", "", "Please do not delete my personal data.").await;
+    assert_eq!(deletion(&exchange).await, "held");
+    for words in [
+        "Please cancel my request.",
+        "Stop",
+        "Please cancel, I want to keep my account.",
+        "Could you please not delete my data?",
+    ] {
+        let mut exchange = executing().await;
+        exchange.answer(hours(1), words).await;
+        assert_eq!(deletion(&exchange).await, "held", "{words}");
+        let asked = calls(&file).len();
+        exchange.work(hours(9)).await;
+        assert_eq!((deletion(&exchange).await.as_str(), calls(&file).len()), ("held", asked), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_taken_back_while_a_system_has_its_order_is_neither_denied_nor_begun_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, file) = system(folder.path(), "shop", r#"echo '{"outcome":"retry"}'"#);
     let mut exchange = Exchange::with(&format!("{shop}[erasure]\ndelay = \"0s\"\n")).await;
     exchange.approved("jane@example.org", DELETE, "Yes, that was me.").await;
     exchange.work(hours(1)).await;
-    assert_eq!((exchange.status().await.as_str(), calls(&file).len()), ("executing", 1));
+    exchange.house.execute("UPDATE tasks SET asked_at = 0").await;
     exchange.answer(hours(1), "Please cancel my request.").await;
     assert_eq!(exchange.status().await, "held");
+    let verbs = [
+        Verb::Deny { reason: Denial::Other },
+        Verb::Release,
+        Verb::Withdraw,
+        Verb::Complete { set: vec![] },
+        Verb::Reclassify { kind: "access".into() },
+    ];
+    for verb in &verbs {
+        let refusal = exchange.hand(hours(2), verb.clone()).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Asked(..)), "{refusal}");
+    }
+    // The process that asked is gone. What its system has done is not known, and not forgotten.
+    exchange.house.store.lose_answers().await.unwrap();
+    let refusal = exchange.hand(hours(3), Verb::Deny { reason: Denial::Other }).await.unwrap_err();
+    assert!(refusal.to_string().contains("shop has perhaps done its part"), "{refusal}");
+    let done = exchange.hand(hours(3), Verb::Withdraw).await.unwrap();
+    assert!(done.said.ends_with("perhaps done before, as deletion: shop"), "{}", done.said);
     exchange.work(hours(9)).await;
-    assert_eq!((exchange.status().await.as_str(), calls(&file).len()), ("held", 1));
+    assert_eq!((exchange.status().await.as_str(), calls(&file).len()), ("withdrawn", 1));
 }
 
 #[tokio::test]

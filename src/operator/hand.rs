@@ -23,7 +23,7 @@ use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, begin};
 use crate::random::random;
 use crate::reply::{DENIED, More, Outgoing, Replies, Stamp, Thread, Told};
-use crate::request::{self, RequestType, Table};
+use crate::request::{self, Action, RequestType, Table};
 use crate::sender::Address;
 use crate::source::{Kept, Outcome, Report, TaskState};
 use crate::store::Store;
@@ -163,10 +163,10 @@ pub enum Refusal {
     )]
     AtHand(String, String),
     /// A system has an order, and nobody knows what it has done.
-    #[error("The request {0} is executing: wait until {1} has answered, it is being asked")]
+    #[error("The request {0} is at work in {1}: wait until that has answered, it is being asked")]
     Asked(String, String),
     /// What is done already would make it untrue.
-    #[error("The request {0} cannot be declined any more, {1} has done its part: {2}")]
+    #[error("The request {0} cannot be declined any more, {1} its part: {2}")]
     PartlyDone(String, String, String),
     /// Nobody is at work on it.
     #[error("The request {0} is {1}: what a system has done can be said of one that is executing alone")]
@@ -394,12 +394,19 @@ impl Hand<'_> {
         self.tools.table.kind(&self.case().kind).and_then(|kind| kind.verb)
     }
 
-    /// Refuses what is closed, and what a system is being asked.
-    fn must_be_quiet(&self, verb: &'static str) -> Result<(), Refusal> {
+    /// Refuses what a system is being asked, which goes on when it is held meanwhile.
+    fn must_be_unasked(&self) -> Result<(), Refusal> {
         match self.grip.tasks.iter().find(|task| task.is_asked) {
-            _ if self.case().status != Status::Executing => self.must_be_open(verb),
             Some(task) => Err(Refusal::Asked(self.reference(), task.source.clone())),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses what is closed, and what a system is being asked.
+    fn must_be_quiet(&self, verb: &'static str) -> Result<(), Refusal> {
+        match self.case().status {
+            Status::Executing => self.must_be_unasked(),
+            _ => self.must_be_open(verb),
         }
     }
 
@@ -414,7 +421,7 @@ impl Hand<'_> {
                 })
             }
             status if status.is_closed() => Err(Refusal::Closed(self.reference(), status.name(), verb)),
-            _ => Ok(()),
+            _ => self.must_be_unasked(),
         }
     }
 
@@ -425,7 +432,7 @@ impl Hand<'_> {
             let names = names.collect::<Vec<_>>().join(", ");
             if names.is_empty() { names } else { format!("; {how} before, as {}: {names}", self.case().kind) }
         };
-        named("done", Open::is_done) + &named("perhaps done", |task| task.is_asked)
+        named("done", Open::is_done) + &named("perhaps done", |task| task.is_lost)
     }
 
     async fn approve(&self, visit: &mut Visit, proof: Option<u8>) -> Result<Done, NotDone> {
@@ -527,11 +534,12 @@ impl Hand<'_> {
             return Ok(self.already(format!("is denied already, because of {why}")));
         }
         self.must_be_quiet("denied")?;
-        let is_done = |task: &&Open| task.is_done();
+        let is_done = |task: &&Open| task.is_done() || task.is_lost;
         // A copy that was made has told nobody anything yet.
         if self.verb() != Some(request::Verb::Collect)
             && let Some(task) = self.grip.tasks.iter().find(is_done)
         {
+            let who = format!("{} has {}done", task.source, if task.is_lost { "perhaps " } else { "" });
             let then = match case.status {
                 Status::Held => format!(
                     "privacyd requests release {0} lets it go on, and all its systems are asked anew; privacyd requests complete {0} closes it, once you have done the rest",
@@ -539,7 +547,7 @@ impl Hand<'_> {
                 ),
                 _ => "say what has become of the rest with privacyd requests done".to_owned(),
             };
-            return Err(Refusal::PartlyDone(self.reference(), task.source.clone(), then).into());
+            return Err(Refusal::PartlyDone(self.reference(), who, then).into());
         }
         let is_proven = self.grip.proof_given >= case.proof_needed.clamp(1, 2);
         if denial == Denial::NoMatch && !is_proven && case.subject.is_some() {
@@ -618,12 +626,16 @@ impl Hand<'_> {
         self.must_be_open("completed")?;
         let how = "a person has carried it out";
         if let Some(kind) = self.done_at_once() {
+            // Whoever it was done for, it is not the sender of that mail.
+            let is_for_sender = matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds);
+            if is_for_sender && self.grip.names_another {
+                return Err(Refusal::Whose(self.reference()).into());
+            }
             return self.carry_out(visit, kind, how, false).await;
         }
         if let (Some(verb @ (request::Verb::Erase | request::Verb::Restrict)), Some(subject)) =
             (self.verb(), &self.case().subject)
         {
-            // Whoever it was done for, it is not the sender of that mail.
             if self.grip.names_another {
                 return Err(Refusal::Whose(self.reference()).into());
             }

@@ -317,13 +317,13 @@ impl Visit {
         earlier(rows)
     }
 
-    /// Whether any request of these kinds will be carried out.
+    /// Whether any request of these kinds will be, or is being, carried out.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn has_imminent(&mut self, kinds: &[&str]) -> Result<bool> {
         sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM requests WHERE status = 'approved' AND kind IN (SELECT value FROM json_each(?)))",
+            "SELECT EXISTS (SELECT 1 FROM requests WHERE status IN ('approved', 'executing') AND kind IN (SELECT value FROM json_each(?)))",
         )
         .bind(serde_json::to_string(kinds)?)
         .fetch_one(&mut *self.tx)
@@ -331,12 +331,12 @@ impl Visit {
         .context("Cannot read whether anything is to be carried out")
     }
 
-    /// The requests of `sender` of these kinds that will be carried out.
+    /// The requests of `sender` of these kinds that will be, or are being, carried out.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn imminent_of(&mut self, sender: &Address, kinds: &[&str]) -> Result<Vec<Earlier>> {
-        let rows = sqlx::query_as(sql("WHERE r.subject = ? AND r.status = 'approved'
+        let rows = sqlx::query_as(sql("WHERE r.subject = ? AND r.status IN ('approved', 'executing')
                 AND r.kind IN (SELECT value FROM json_each(?)) ORDER BY r.id LIMIT 50"))
         .bind(sender.normalised().as_str())
         .bind(serde_json::to_string(kinds)?)
@@ -346,7 +346,7 @@ impl Visit {
         earlier(rows)
     }
 
-    /// Whosever requests of these kinds will be carried out that bear one of `references`, or that a letter of ours with
+    /// Whosever requests of these kinds will be, or are being, carried out that bear one of `references`, or that a letter of ours with
     /// one of these Message-IDs speaks of.
     ///
     /// # Errors
@@ -359,7 +359,7 @@ impl Visit {
     ) -> Result<Vec<Earlier>> {
         let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
         let rows = sqlx::query_as(sql(concat!(
-            "WHERE +r.status = 'approved' AND +r.kind IN (SELECT value FROM json_each($1))
+            "WHERE +r.status IN ('approved', 'executing') AND +r.kind IN (SELECT value FROM json_each($1))
                 AND r.id IN (SELECT id FROM requests WHERE reference IN (SELECT value FROM json_each($2))
                     UNION SELECT r.id FROM ",
             requests_of_reply!(),

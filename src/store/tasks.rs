@@ -81,9 +81,14 @@ pub struct Open {
     pub source: String,
     /// How it ended, or that a person must do it; `None` while the system is to do it.
     pub state: Option<TaskState>,
-    /// Whether it was asked and nobody knows yet what it has done.
+    /// Whether it is being asked: nobody knows yet what it has done.
     pub is_asked: bool,
+    /// Whether it was asked by a process that is gone: nobody knows what it has done, unless it is asked again.
+    pub is_lost: bool,
 }
+
+/// What is known of a task whose answer went to a process that is gone.
+const LOST: &str = "asked, and its answer was lost";
 
 impl Open {
     /// Whether something was done, and not only looked for.
@@ -111,7 +116,7 @@ impl Task {
     /// The same, for who settles it.
     pub fn open(&self) -> Open {
         let (id, request, source) = (self.id, self.job.request, self.source.clone());
-        Open { id, request, source, state: None, is_asked: true }
+        Open { id, request, source, state: None, is_asked: true, is_lost: false }
     }
 }
 
@@ -242,6 +247,22 @@ impl Store {
         .await
         .context("Cannot record that a system is asked")?;
         Ok(marked.rows_affected() > 0)
+    }
+
+    /// Records of every task that is being asked that its answer is lost: to be called before anything is asked, by the
+    /// only process that does.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn lose_answers(&self) -> Result<()> {
+        sqlx::query(
+            "UPDATE tasks SET asked_at = NULL, outcome = ? WHERE asked_at IS NOT NULL AND state = 'waiting'",
+        )
+        .bind(LOST)
+        .execute(&self.write)
+        .await
+        .context("Cannot record which answers of systems are lost")
+        .map(drop)
     }
 
     /// Takes what was erased out of the write-ahead log as well; answers whether that is done. While somebody reads
@@ -425,19 +446,22 @@ impl Visit {
     /// # Errors
     /// The database does not work.
     pub async fn open_tasks(&mut self, request: i64) -> Result<Vec<Open>> {
-        let rows: Vec<(i64, String, String, bool)> = sqlx::query_as(
-            "SELECT id, source, state, asked_at IS NOT NULL FROM tasks WHERE request_id = ? ORDER BY id",
+        let rows: Vec<(i64, String, String, bool, bool)> = sqlx::query_as(
+            "SELECT id, source, state, asked_at IS NOT NULL, state = 'waiting' AND outcome = ? FROM tasks
+             WHERE request_id = ? ORDER BY id",
         )
+        .bind(LOST)
         .bind(request)
         .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read the tasks of a request")?;
-        let open = |(id, source, state, is_asked): (_, _, String, _)| Open {
+        let open = |(id, source, state, is_asked, is_lost): (_, _, String, _, _)| Open {
             id,
             request,
             source,
             state: TaskState::parse(&state),
             is_asked,
+            is_lost,
         };
         Ok(rows.into_iter().map(open).collect())
     }
