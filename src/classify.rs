@@ -57,8 +57,8 @@ impl Finding {
 pub enum Verdict {
     /// These, each above its type's threshold, in their safe order.
     Requests(Vec<Finding>),
-    /// These, and perhaps something else. They go their way at once, as the law wants of an opt-out (16 CFR 316.5), and
-    /// none of them leaves less of the sender's data than there was; the rest is a person's to read.
+    /// These, and perhaps something else, which is a person's to read. They go their way at once, as the law wants of an
+    /// opt-out (16 CFR 316.5); only what leaves less of the sender's data than there was waits for that person.
     Partly {
         /// What is asked for certain.
         asked: Vec<Finding>,
@@ -145,6 +145,8 @@ struct Kind {
     urgent: bool,
     /// What it asks for leaves nothing of what was there before.
     is_final: bool,
+    /// Whether it takes something away; then it waits for whoever reads the rest of its mail.
+    destroys: bool,
     /// An opt-out: done at once, whatever else is asked for for certain.
     opts_out: bool,
     any_mood: bool,
@@ -285,6 +287,7 @@ impl Classifier {
                 yields: kind.yields,
                 urgent: kind.urgent,
                 is_final: kind.verb.is_some_and(Verb::is_final),
+                destroys: kind.verb.is_some_and(Verb::destroys),
                 opts_out: matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds),
                 any_mood: kind.any_mood,
                 no_trade: kind.no_trade,
@@ -562,8 +565,12 @@ impl Classifier {
             return Verdict::Requests(findings(kept).collect());
         }
         let why = "something else may be asked for, too";
+        // What destroys goes its way as well: it is not carried out before a person has read the rest of its mail. But
+        // beside what would stand for the whole mail: then it may be somebody else's data.
+        let is_doubtful = besides.iter().filter_map(kind).any(|kind| kind.alone);
+        let goes_on = |kind: &Kind| !kind.alone && (!kind.is_final || kind.destroys && !is_doubtful);
         let (asked, others): (Vec<Found>, Vec<Found>) =
-            kept.into_iter().partition(|found| kind(found).is_some_and(|kind| !kind.is_final && !kind.alone));
+            kept.into_iter().partition(|found| kind(found).is_some_and(goes_on));
         let candidates: Vec<Finding> = findings(others).chain(findings(besides)).collect();
         match asked.is_empty() {
             true => Verdict::Unclear { why, candidates },

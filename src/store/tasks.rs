@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Store;
 use super::tombstones::{EMPTY_LETTERS, tombstone};
 use super::visit::{Batch, RESTRICTION, SUPPRESS, Visit};
+use crate::decide::UNCLEAR;
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
@@ -350,8 +351,8 @@ impl Visit {
     /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
     /// no earlier request of the same mail that it waits for is open; `kinds` names those. What destroys waits besides
     /// for what is being carried out for the same person, `at_work` names the types, for their every open request for
-    /// a copy, `copies` names those, and until a server has taken their copy for certain: a copy is made before what
-    /// it copies is erased. Of a request that still awaits its proof that holds where its mail is authenticated: others
+    /// a copy, `copies` names those, until a server has taken their copy for certain, and until a person has said what
+    /// else its mail asks for: a copy is made before what it copies is erased. Of a request that still awaits its proof that holds where its mail is authenticated: others
     /// could put an erasure off in somebody's name. A correction waits until it is certain what to change.
     ///
     /// # Errors
@@ -374,7 +375,9 @@ impl Visit {
                      ORDER BY e.id DESC LIMIT 1), r.received_at) <= ?2
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
                     AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?3)))
-                AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
+                AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id
+                        AND e.closed_at IS NULL AND e.kind = ?9)
+                    OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?4))
                         AND (e.status <> 'awaiting_proof' OR EXISTS (SELECT 1 FROM messages a
                             WHERE a.id = e.message_id AND a.sender = e.subject AND a.proof IN ('dmarc', 'dkim'))))
@@ -393,6 +396,7 @@ impl Visit {
         .bind(AT_ONCE)
         .bind(verb.name())
         .bind(serde_json::to_string(at_work)?)
+        .bind(UNCLEAR)
         .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read which requests may be begun")?;
