@@ -542,8 +542,9 @@ impl Default for Erasure {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CopyConfig {
-    /// Fields in whose name one of these stands, as whole words, never leave by mail: the reply says that they
-    /// are held (11 CCR 7024(d)). "accountNumber", "account_number" and "Account number" are the same.
+    /// Fields in whose name one of these stands, as whole words or, where it is long, within another, never leave by
+    /// mail: the reply says that they are held (11 CCR 7024(d)). "accountNumber", "account_number" and "Account
+    /// number" are the same.
     pub withhold: Vec<String>,
     /// A larger copy is not sent by mail: a person hands it out. Default 10 MB.
     pub max_attachment_size: ByteSize,
@@ -1514,8 +1515,8 @@ impl Config {
             if self.proof.data_points.contains(field) {
                 return fault("is one of proof.data_points: who changed it could then prove a claim by it");
             }
-            if field.trim().to_lowercase() == self.erasure.hold_column.trim().to_lowercase() {
-                return fault("is erasure.hold_column, which is not for the person to say");
+            if held.is(field) {
+                return fault("is erasure.hold_column, or bears its name, and not for the person to say");
             }
             if withheld.is(field) {
                 return fault(
@@ -1554,6 +1555,7 @@ impl Config {
             return Err((at("valid_for"), "proof.valid_for: must be between \"7d\" and \"90d\"".into()));
         }
         if !proof.data_points.is_empty()
+        let held = Withheld::new(std::slice::from_ref(&self.erasure.hold_column));
             && !(1..=proof.data_points.len()).contains(&(proof.data_points_needed as usize))
         {
             return Err((

@@ -572,7 +572,7 @@ fn corrections() {
     );
     case(
         &fields("\"legal_hold\""),
-        "c.toml:12: correction.fields: \"legal_hold\" is erasure.hold_column, which is not for the person to say",
+        "c.toml:12: correction.fields: \"legal_hold\" is erasure.hold_column, or bears its name, and not for the person to say",
     );
     case(
         &fields("\"IBAN\""),
