@@ -400,7 +400,8 @@ pub enum Requests {
     ///
     /// With --set it is said what an approved correction is to change, where its mails say nothing certain. Then
     /// it is not closed yet: every system, privacyd's own contacts among them, gets the change by the next look at
-    /// the work, and the mail that completes it tells its sender what was changed.
+    /// the work, and the mail that completes it tells its sender what was changed. A field that nobody knows is
+    /// refused, and nothing is changed (exit code 1).
     #[command(
         after_help = "Examples:\n  privacyd requests complete PR-7F3K2M\n  privacyd requests complete PR-7F3K2M --set name='Jane Doe' --set phone='030 2'"
     )]
@@ -408,7 +409,8 @@ pub enum Requests {
         /// Which, and how the answer looks.
         #[command(flatten)]
         one: One,
-        /// A field, as your systems call it, and its new value; may be repeated. Of a correction alone.
+        /// A field that the person's contact or correction.fields has, and its new value; may be repeated. Of a
+        /// correction alone.
         #[arg(long, value_name = "FIELD=VALUE", value_parser = crate::correction::assignment)]
         set: Vec<(String, String)>,
     },
@@ -422,6 +424,9 @@ pub enum Requests {
     /// Write something into the history of a request, for `requests show` alone.
     #[command(
         after_help = "Example:\n  privacyd requests note PR-7F3K2M 'called back, wants the invoices kept'"
+        /// The same for a field that neither has, but another system of yours, spelt as that calls it.
+        #[arg(long, value_name = "FIELD=VALUE", value_parser = crate::correction::assignment)]
+        new_field: Vec<(String, String)>,
     )]
     Note {
         /// Which, and how the answer looks.

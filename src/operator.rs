@@ -539,7 +539,10 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
             let became = became(nothing, kept, why, failed, data.as_deref())?;
             hand::act_by(store, config, &one, hand::Verb::Done { system, became }).await
         }
-        Requests::Complete { one, set } => {
+        Requests::Complete { one, set, new_field } => {
+            let setting = |is_new| move |(field, value)| hand::Setting { field, value, is_new };
+            let known = set.into_iter().map(setting(false));
+            let set = known.chain(new_field.into_iter().map(setting(true))).collect();
             hand::act_by(store, config, &one, hand::Verb::Complete { set }).await
         }
         Requests::Withdraw { one } => hand::act_by(store, config, &one, hand::Verb::Withdraw).await,
