@@ -236,9 +236,9 @@ pub enum Refusal {
     NoAddress(String, String),
     /// Who is not proven must not learn whether anything is held of them.
     #[error(
-        "Nothing proves whose request {0} is, and no_match would tell a stranger that we do not know them: deny it with insufficient_verification"
+        "The request {0} is proven up to step {1}, and no_match asks for step {2}: it would tell somebody who may be a stranger that we do not know them. Deny it with insufficient_verification"
     )]
-    Telling(String),
+    Telling(String, u8, u8),
     /// A template does not do.
     #[error("The mail about the request {0} cannot be written, so nothing is changed: {1}")]
     Unwritable(String, String),
@@ -552,9 +552,9 @@ impl Hand<'_> {
             };
             return Err(Refusal::PartlyDone(self.reference(), task.source.clone(), then).into());
         }
-        let is_proven = self.grip.proof_given >= case.proof_needed.clamp(1, 2);
-        if denial == Denial::NoMatch && !is_proven && case.subject.is_some() {
-            return Err(Refusal::Telling(self.reference()).into());
+        let (given, needed) = (self.grip.proof_given, case.proof_needed.clamp(1, 2));
+        if denial == Denial::NoMatch && given < needed && case.subject.is_some() {
+            return Err(Refusal::Telling(self.reference(), given, needed).into());
         }
         let reply = match self.answer(DENIED) {
             None => None,
