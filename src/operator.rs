@@ -104,6 +104,7 @@ async fn run(config: &Config, once: bool) -> Result<()> {
     if !once {
         return daemon.run(stop).await;
     }
+    exposed(config).iter().for_each(|warning| tracing::warn!("{warning}"));
     let done = daemon.run_once(stop).await?;
     let me = as_called(&config.file.name);
     tell!(
@@ -128,6 +129,14 @@ fn missing(config: &Config) -> Vec<String> {
 /// How to call privacyd with the configuration `file`, as it was called: under `cargo run` there is none on the PATH.
 pub fn as_called(file: &str) -> String {
     let me = std::env::args().next().unwrap_or_else(|| "privacyd".to_owned());
+/// A warning for each file of a secret that everybody may read.
+fn exposed(config: &Config) -> Vec<String> {
+    let warning = |file: &Path| {
+        format!("everybody on this machine may read the secret in {0}: chmod 600 {0}", file.display())
+    };
+    config.exposed_secrets().into_iter().map(warning).collect()
+}
+
     if file == DEFAULT_CONFIG { me } else { format!("{me} --config {file}") }
 }
 
@@ -197,7 +206,13 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
             smtp.username.as_deref().unwrap_or("none")
         );
     }
-    config.check_secrets()?;
+    // What is missing is written in one go: all of it is told.
+    let mut faults = config.secret_faults();
+    if let Some(last) = faults.pop() {
+        faults.iter().for_each(|fault| eprintln!("privacyd: {fault}"));
+        return Err(last.into());
+    }
+    exposed(config).iter().for_each(|warning| eprintln!("privacyd: {warning}"));
     let mut boxes = mailboxes(config).map_err(as_mistake)?;
     let mailer = mailer(config).map_err(as_mistake)?;
     let verifier = verifier(config).map_err(as_mistake)?;
