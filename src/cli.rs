@@ -20,7 +20,13 @@ pub const DEFAULT_CONFIG: &str = "/etc/privacyd/privacyd.toml";
 
 /// The daemon that runs a company's privacy@ mailbox.
 #[derive(Debug, Parser)]
-#[command(name = "privacyd", version, about, propagate_version = true)]
+#[command(
+    name = "privacyd",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Exit codes:\n  0  done\n  1  failed, or not all of it done, or the answer is no, as of `status` and `suppressions check`\n  2  a mistake in the command line, the configuration, a rule or a template"
+)]
 pub struct Cli {
     /// The configuration file.
     #[arg(
@@ -750,7 +756,8 @@ pub enum Deletions {
 #[derive(Debug, Subcommand)]
 pub enum Contacts {
     /// Add or update contacts from a CSV file whose first line names the columns, one of them
-    /// "email" or "address". Bad lines are reported, the rest is imported; but nobody who was erased.
+    /// "email" or "address". Bad lines are reported, the rest is imported; but nobody who was erased. Exits 1 if a
+    /// line was left out.
     #[command(after_help = "Example:\n  privacyd contacts import customers.csv")]
     Import {
         /// The file.
