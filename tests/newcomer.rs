@@ -53,6 +53,10 @@ fn the_demonstration_tells_what_is_true_and_what_it_says_to_try_works() {
     let told = |part: &str| assert!(demo.told.contains(part), "{part:?} is missing: {}", demo.told);
     let mails = demo.done(&["messages", "list", "--json", "--limit", "1000"]).lines().count();
     told(&format!("{mails} mails went through the corridor in "));
+    let totals = demo.told.lines().find_map(|line| line.strip_prefix("Of the samples, ")).unwrap();
+    let totals =
+        totals.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<usize>().ok());
+    assert_eq!(totals.sum::<usize>(), mails - 1, "the answer is none of the samples");
     let list = demo.done(&["suppressions", "list"]);
     let mut entries = list.lines();
     assert_eq!(entries.next(), Some("address\tsuppressed from\tby\tsince"));
