@@ -15,6 +15,7 @@ pub mod deletions;
 pub mod dossier;
 pub mod export;
 pub mod hand;
+pub mod import;
 pub mod notice;
 pub mod report;
 pub mod status;
@@ -41,13 +42,13 @@ use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::sender::Address;
 use crate::source::{Kept, LONGEST_REPORT, Source};
 use crate::stop::Stop;
-use crate::store::lookup::Retry;
-use crate::store::subjects::Upserted;
+use crate::store::lookup::{Listed, Retry};
 use crate::store::{Store, Taken};
 use crate::watch::check_watchdog;
 use crate::{demo, log};
 
-pub use classify::disposition;
+pub use classify::Court;
+pub use import::{Imported, import_from};
 
 /// A mistake of the operator's that no file line can be named for.
 #[derive(Debug, thiserror::Error)]
@@ -429,7 +430,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
         Command::Messages(command) => messages(&store, command).await?,
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
-        Command::Contacts(Contacts::Import { file }) => import(&store, &file).await?,
+        Command::Contacts(Contacts::Import { file }) => import::import(&store, &file).await?,
         Command::Purge { dry_run, json } => audit::purge(&store, config, dry_run, json).await?,
         Command::Report(options) => report::report(&store, config, &options).await?,
         Command::Audit(command) => audit::audit(&store, command).await?,
@@ -812,118 +813,6 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
         }
         Suppressions::Export(options) => export::export(store, &options).await,
     }
-}
-
-/// What an import did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Contacts that were not known.
-    pub new: u64,
-    /// Contacts that were.
-    pub updated: u64,
-    /// Contacts that were erased once, and are refused.
-    pub erased: u64,
-    /// Lines that were left out.
-    pub bad: u64,
-}
-
-impl Imported {
-    fn add(&mut self, Upserted { new, erased }: Upserted) {
-        self.new += new;
-        self.erased += erased;
-    }
-}
-
-async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
-    let size = std::fs::metadata(file)
-        .map_err(|error| Mistake(format!("Cannot read {}: {error}", file.display())))?
-        .len();
-    let bar = indicatif::ProgressBar::new(size);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-    }
-    let input = std::fs::File::open(file).with_context(|| format!("Cannot read {}", file.display()))?;
-    let done = import_from(store, bar.wrap_read(input), |line, fault| {
-        bar.suspend(|| eprintln!("{}:{line}: {fault}", file.display()));
-    })
-    .await?;
-    bar.finish_and_clear();
-    let left_out = counted(done.bad, "line", "lines");
-    tell!("{} new, {} updated, {left_out} left out", done.new, done.updated);
-    if done.erased > 0 {
-        tell!("{} refused: they were erased, and stay so", done.erased);
-    }
-    Ok(if done.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The fault of a line with a field that goes on over other contacts.
-const SWALLOWS: &str = "a quotation mark in it is opened and not closed, so it is left out with the lines behind it, as far as \
-                        the next such mark";
-
-/// Imports contacts from CSV; `report` is told each bad line and its fault, without its content.
-///
-/// # Errors
-/// There is no column of addresses, or the database does not work.
-pub async fn import_from(
-    store: &Store,
-    input: impl std::io::Read,
-    mut report: impl FnMut(u64, &str),
-) -> Result<Imported> {
-    let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(input);
-    let header =
-        reader.headers().map_err(|_| Mistake("The first line does not name the columns".into()))?.clone();
-    let is_address = |name: &str| {
-        ["email", "e-mail", "address", "mail"].iter().any(|known| name.eq_ignore_ascii_case(known))
-    };
-    let column = header
-        .iter()
-        .position(is_address)
-        .ok_or_else(|| Mistake("The first line must name a column \"email\" or \"address\"".into()))?;
-    let mut done = Imported::default();
-    let mut batch = Vec::new();
-    let mut seen = 0;
-    for record in reader.records() {
-        let parsed = record.map_err(|error| {
-            (
-                error.position().map_or(0, csv::Position::line),
-                "has another number of columns than the first, a quotation mark that is not closed, or is not UTF-8",
-            )
-        });
-        let parsed = parsed.and_then(|record| {
-            let line = record.position().map_or(0, csv::Position::line);
-            // RFC 4180 section 2 (6) lets a field have lines in it. Addresses in those are contacts that it has swallowed.
-            let swallows = |field: &str| field.contains('@') && field.contains(['\n', '\r']);
-            if record.iter().any(swallows) {
-                return Err((line, SWALLOWS));
-            }
-            let address = record.get(column).unwrap_or_default().parse::<Address>();
-            Ok((record, address.map_err(|_| (line, "the address is not a plain mail address"))?))
-        });
-        match parsed {
-            Ok((record, address)) => {
-                let fields = header
-                    .iter()
-                    .zip(record.iter())
-                    .enumerate()
-                    .filter(|(index, _)| *index != column)
-                    .map(|(_, (name, value))| (name.to_owned(), json!(value)))
-                    .collect();
-                batch.push((address, fields));
-                seen += 1;
-            }
-            Err((line, fault)) => {
-                report(line, fault);
-                done.bad += 1;
-            }
-        }
-        if batch.len() == 1000 {
-            done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
-            batch.clear();
-        }
-    }
-    done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
-    done.updated = seen - done.new - done.erased;
-    Ok(done)
 }
 
 /// Prints rows as a table, or as JSON lines.
