@@ -36,7 +36,7 @@ use crate::cli::{
     Requests, Suppressions, Token,
 };
 use crate::clock::{Clock, UNKNOWN};
-use crate::config::{Authentication, Config, SourceSort};
+use crate::config::{Authentication, Config, Limits, SourceSort};
 use crate::correction::Edit;
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
 use crate::sender::Address;
@@ -427,7 +427,7 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     let store = Store::open(&config.database).await?;
     let code = match command {
         Command::Requests(command) => requests(&store, config, command).await?,
-        Command::Messages(command) => messages(&store, command).await?,
+        Command::Messages(command) => messages(&store, config, command).await?,
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
         Command::Contacts(Contacts::Import { file }) => import::import(&store, &file).await?,
@@ -617,7 +617,7 @@ fn read_data(file: &Path) -> Result<serde_json::Value, String> {
     Ok(data)
 }
 
-async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
+async fn messages(store: &Store, config: &Config, command: Messages) -> Result<ExitCode> {
     match command {
         Messages::List { disposition, unanswered, listing } => {
             let rows = match unanswered {
@@ -673,6 +673,11 @@ async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
                     reply.id,
                     reply.template,
                     reply.language,
+            let Limits { read_limit, max_message_size, .. } = &config.limits;
+            let read = read_limit.as_u64().try_into().unwrap_or(i64::MAX);
+            if message.size > read && message.size.unsigned_abs() <= max_message_size.as_u64() {
+                tell!("read      only its first {read} bytes (limits.read_limit)");
+            }
                     reply.state,
                     reply.outcome
                 );
