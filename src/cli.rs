@@ -252,7 +252,9 @@ pub struct Listing {
 #[derive(Debug, Subcommand)]
 pub enum Requests {
     /// Those that are open, the soonest due first.
-    #[command(after_help = "Example:\n  privacyd requests list --status approved")]
+    #[command(
+        after_help = "Examples:\n  privacyd requests list --status approved\n  privacyd requests list --type access --all"
+    )]
     List {
         /// Only those of this status, open or closed.
         #[arg(long, value_parser = Status::ALL.map(Status::name))]
@@ -260,6 +262,9 @@ pub enum Requests {
         /// Closed ones as well.
         #[arg(long, conflicts_with = "status")]
         all: bool,
+        /// Only those of this type, as `privacyd check` lists them, or "unclear".
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
         /// How much, and in what form.
         #[command(flatten)]
         listing: Listing,
@@ -419,6 +424,9 @@ pub enum Requests {
         /// correction alone.
         #[arg(long, value_name = "FIELD=VALUE", value_parser = crate::correction::assignment)]
         set: Vec<(String, String)>,
+        /// The same for a field that neither has, but another system of yours, spelt as that calls it.
+        #[arg(long, value_name = "FIELD=VALUE", value_parser = crate::correction::assignment)]
+        new_field: Vec<(String, String)>,
     },
     /// Close a request that its sender has taken back. No mail goes out.
     #[command(after_help = "Example:\n  privacyd requests withdraw PR-7F3K2M")]
@@ -430,9 +438,6 @@ pub enum Requests {
     /// Write something into the history of a request, for `requests show` alone.
     #[command(
         after_help = "Example:\n  privacyd requests note PR-7F3K2M 'called back, wants the invoices kept'"
-        /// The same for a field that neither has, but another system of yours, spelt as that calls it.
-        #[arg(long, value_name = "FIELD=VALUE", value_parser = crate::correction::assignment)]
-        new_field: Vec<(String, String)>,
     )]
     Note {
         /// Which, and how the answer looks.

@@ -39,6 +39,8 @@ use crate::clock::{Clock, UNKNOWN};
 use crate::config::{Authentication, Config, Limits, SourceSort};
 use crate::correction::Edit;
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
+use crate::decide::UNCLEAR;
+use crate::request::Table;
 use crate::sender::Address;
 use crate::source::{Kept, LONGEST_REPORT, Source};
 use crate::stop::Stop;
@@ -102,10 +104,10 @@ async fn run(config: &Config, once: bool) -> Result<()> {
         Err(error) => error,
     })?;
     missing.iter().for_each(|what| tracing::warn!("there was no {what}: a new one is made"));
+    exposed(config).iter().for_each(|warning| tracing::warn!("{warning}"));
     if !once {
         return daemon.run(stop).await;
     }
-    exposed(config).iter().for_each(|warning| tracing::warn!("{warning}"));
     let done = daemon.run_once(stop).await?;
     let me = as_called(&config.file.name);
     tell!(
@@ -127,9 +129,6 @@ fn missing(config: &Config) -> Vec<String> {
     missing.map(|(what, path)| format!("{what} {}", path.display())).collect()
 }
 
-/// How to call privacyd with the configuration `file`, as it was called: under `cargo run` there is none on the PATH.
-pub fn as_called(file: &str) -> String {
-    let me = std::env::args().next().unwrap_or_else(|| "privacyd".to_owned());
 /// A warning for each file of a secret that everybody may read.
 fn exposed(config: &Config) -> Vec<String> {
     let warning = |file: &Path| {
@@ -138,6 +137,9 @@ fn exposed(config: &Config) -> Vec<String> {
     config.exposed_secrets().into_iter().map(warning).collect()
 }
 
+/// How to call privacyd with the configuration `file`, as it was called: under `cargo run` there is none on the PATH.
+pub fn as_called(file: &str) -> String {
+    let me = std::env::args().next().unwrap_or_else(|| "privacyd".to_owned());
     if file == DEFAULT_CONFIG { me } else { format!("{me} --config {file}") }
 }
 
@@ -468,11 +470,16 @@ fn begins(command: &Command) -> bool {
 
 async fn requests(store: &Store, config: &Config, command: Requests) -> Result<ExitCode> {
     match command {
-        Requests::List { status, all, listing } => {
-            let rows = match status {
-                None if !all => store.open_requests(listing.limit).await?,
-                status => store.requests(status.as_deref(), listing.limit).await?,
+        Requests::List { status, all, kind, listing } => {
+            let listed = match &status {
+                Some(status) => Listed::Of(status),
+                None if all => Listed::All,
+                None => Listed::Open,
             };
+            let rows = store.list_requests(listed, kind.as_deref(), listing.limit).await?;
+            if let (Some(kind), true) = (&kind, rows.is_empty()) {
+                must_be_a_type(kind, config)?;
+            }
             print_list(
                 &listing,
                 &rows,
@@ -566,6 +573,18 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
     }
 }
 
+/// A type of which there is no request may be misspelt; one that a file of the operator's made once need not be there
+/// any more.
+fn must_be_a_type(kind: &str, config: &Config) -> Result<()> {
+    let table = Table::load(config.rules.as_deref())?;
+    if kind == UNCLEAR || table.kind(kind).is_some() {
+        return Ok(());
+    }
+    let known: Vec<&str> = table.types.iter().map(|kind| kind.name.as_str()).collect();
+    Err(Mistake(format!("There is no request type {kind:?}; there are {}, {UNCLEAR}", known.join(", ")))
+        .into())
+}
+
 /// The outcome of a task in words: what is kept is stored as a list.
 fn became_of(outcome: &str) -> String {
     match serde_json::from_str::<Vec<Kept>>(outcome) {
@@ -654,6 +673,11 @@ async fn messages(store: &Store, config: &Config, command: Messages) -> Result<E
                 message.mail_id,
                 message.size
             );
+            let Limits { read_limit, max_message_size, .. } = &config.limits;
+            let read = read_limit.as_u64().try_into().unwrap_or(i64::MAX);
+            if message.size > read && message.size.unsigned_abs() <= max_message_size.as_u64() {
+                tell!("read      only its first {read} bytes (limits.read_limit)");
+            }
             tell!("sender    {}", message.sender.as_deref().unwrap_or("not known"));
             tell!("evidence  {} ({})", message.proof, message.proof_why);
             tell!("why       {}", message.why);
@@ -673,11 +697,6 @@ async fn messages(store: &Store, config: &Config, command: Messages) -> Result<E
                     reply.id,
                     reply.template,
                     reply.language,
-            let Limits { read_limit, max_message_size, .. } = &config.limits;
-            let read = read_limit.as_u64().try_into().unwrap_or(i64::MAX);
-            if message.size > read && message.size.unsigned_abs() <= max_message_size.as_u64() {
-                tell!("read      only its first {read} bytes (limits.read_limit)");
-            }
                     reply.state,
                     reply.outcome
                 );
@@ -743,26 +762,23 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
             let mut after = String::new();
             loop {
                 let page = store.suppressions(&after, 1000).await?;
-                match (json, after.is_empty()) {
-                    (false, true) if page.is_empty() => say("Nothing"),
-                    (false, true) => print("address\tsuppressed from\tby\tsince")?,
-                    _ => {}
+                if page.is_empty() && after.is_empty() && !json {
+                    tell!("Nothing");
                 }
                 // An address may have two rows; the page after it must not lose the second.
                 let Some(last) = page.last().map(|entry| entry.address.clone()) else { break };
                 let whole = page.len() < 1000;
-                for entry in page.iter().filter(|entry| whole || entry.address != last) {
-                    if json {
-                        print_json(entry)?;
-                    } else {
-                        print(&format!(
-                            "{}\t{}\t{}\t{}",
-                            entry.address,
-                            entry.kind,
-                            entry.source,
-                            time(entry.created_at)
-                        ))?;
-                    }
+                let mut entries = page.iter().filter(|entry| whole || entry.address != last);
+                if json {
+                    entries.try_for_each(|entry| print_json(entry).map(drop))?;
+                } else {
+                    let header = ["address", "suppressed from", "by", "since"];
+                    print(&grid(
+                        &header,
+                        entries.map(|it| {
+                            vec![it.address.clone(), it.kind.clone(), it.source.clone(), time(it.created_at)]
+                        }),
+                    ))?;
                 }
                 if whole {
                     break;
