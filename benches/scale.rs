@@ -11,6 +11,7 @@ use privacyd::operator::import_from;
 use privacyd::operator::notice::queue;
 use privacyd::reply::POLICY_CHANGE;
 use privacyd::store::Store;
+use privacyd::store::lookup::Listed;
 use privacyd::store::notices::OpenNotice;
 use sqlx::Connection;
 
@@ -78,7 +79,7 @@ async fn main() -> anyhow::Result<()> {
         tell(&format!("  {rows} listed, status {}", status.unwrap_or("any")), begun);
     }
     let begun = Instant::now();
-    let rows = store.open_requests(100).await?.len();
+    let rows = store.list_requests(Listed::Open, None, 100).await?.len();
     tell(&format!("  {rows} listed of what is open"), begun);
     let begun = Instant::now();
     let is_there = store.request(&format!("PR-{}", requests / 2)).await?.is_some();

@@ -18,7 +18,7 @@ use privacyd::classify::{Classifier, Ground};
 use privacyd::concept;
 use privacyd::decide::{Letter, Understanding};
 use privacyd::learned::{Feature, Learned, scale};
-use privacyd::operator::disposition;
+use privacyd::operator::Court;
 use privacyd::request::Table;
 use privacyd::text::fold;
 use privacyd::understand::Reader;
@@ -90,7 +90,7 @@ fn main() -> Result<()> {
     let classifier = Classifier::new(&table);
     let reader = Reader::new(&table, &[]);
     if only_judges {
-        judge(&reader, mails.iter(), true);
+        judge(&reader, &Court::new(&table)?, mails.iter(), true);
         return Ok(());
     }
     let mut read: Vec<(Vec<Feature>, &Expectation)> = Vec::new();
@@ -117,7 +117,8 @@ fn main() -> Result<()> {
         let types: Vec<String> = table.types.iter().map(|kind| kind.name.clone()).collect();
         let concepts = concept::names(table.concepts.iter().map(|(_, file)| file.as_ref()));
         table.learned = Learned::parse("what was learned", &weights, &types, &concepts, false)?;
-        judge(&Reader::new(&table, &[]), mails.iter().filter(|mail| mail.is_apart), false);
+        let court = Court::new(&table)?;
+        judge(&Reader::new(&table, &[]), &court, mails.iter().filter(|mail| mail.is_apart), false);
     }
     Ok(())
 }
@@ -243,12 +244,12 @@ fn learn(lessons: &[Lesson], features: usize, kind: &str) -> Vec<f64> {
 
 /// Tells how `mails` are read: how often each outcome is, over all and in each language, and which are read wrongly if
 /// that `is_told`.
-fn judge<'a>(reader: &Reader, mails: impl Iterator<Item = &'a Mail>, is_told: bool) {
+fn judge<'a>(reader: &Reader, court: &Court<'_>, mails: impl Iterator<Item = &'a Mail>, is_told: bool) {
     const DESTRUCTIVE: [&str; 3] = ["deletion", "cancel_account", "correction"];
     let mut outcomes: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
     for Mail { name, bytes, expected, .. } in mails {
         let understanding = reader.read(bytes);
-        let (word, _, findings) = disposition(&understanding);
+        let (word, _, findings) = court.disposition(&understanding);
         let is_act = word == "requests";
         let found: Vec<&String> = findings.iter().filter(|_| is_act).map(|finding| &finding.kind).collect();
         let wanted = |kind: &str| expected.requests.iter().any(|it| it == kind);

@@ -20,7 +20,13 @@ pub const DEFAULT_CONFIG: &str = "/etc/privacyd/privacyd.toml";
 
 /// The daemon that runs a company's privacy@ mailbox.
 #[derive(Debug, Parser)]
-#[command(name = "privacyd", version, about, propagate_version = true)]
+#[command(
+    name = "privacyd",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Exit codes:\n  0  done\n  1  failed, or not all of it done, or the answer is no, as of `status` and `suppressions check`\n  2  a mistake in the command line, the configuration, a rule or a template"
+)]
 pub struct Cli {
     /// The configuration file.
     #[arg(
@@ -246,7 +252,9 @@ pub struct Listing {
 #[derive(Debug, Subcommand)]
 pub enum Requests {
     /// Those that are open, the soonest due first.
-    #[command(after_help = "Example:\n  privacyd requests list --status approved")]
+    #[command(
+        after_help = "Examples:\n  privacyd requests list --status approved\n  privacyd requests list --type access --all"
+    )]
     List {
         /// Only those of this status, open or closed.
         #[arg(long, value_parser = Status::ALL.map(Status::name))]
@@ -254,6 +262,9 @@ pub enum Requests {
         /// Closed ones as well.
         #[arg(long, conflicts_with = "status")]
         all: bool,
+        /// Only those of this type, as `privacyd check` lists them, or "unclear".
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
         /// How much, and in what form.
         #[command(flatten)]
         listing: Listing,
@@ -400,7 +411,8 @@ pub enum Requests {
     ///
     /// With --set it is said what an approved correction is to change, where its mails say nothing certain. Then
     /// it is not closed yet: every system, privacyd's own contacts among them, gets the change by the next look at
-    /// the work, and the mail that completes it tells its sender what was changed.
+    /// the work, and the mail that completes it tells its sender what was changed. A field that nobody knows is
+    /// refused, and nothing is changed (exit code 1).
     #[command(
         after_help = "Examples:\n  privacyd requests complete PR-7F3K2M\n  privacyd requests complete PR-7F3K2M --set name='Jane Doe' --set phone='030 2'"
     )]
@@ -408,9 +420,13 @@ pub enum Requests {
         /// Which, and how the answer looks.
         #[command(flatten)]
         one: One,
-        /// A field, as your systems call it, and its new value; may be repeated. Of a correction alone.
+        /// A field that the person's contact or correction.fields has, and its new value; may be repeated. Of a
+        /// correction alone.
         #[arg(long, value_name = "FIELD=VALUE", value_parser = crate::correction::assignment)]
         set: Vec<(String, String)>,
+        /// The same for a field that neither has, but another system of yours, spelt as that calls it.
+        #[arg(long, value_name = "FIELD=VALUE", value_parser = crate::correction::assignment)]
+        new_field: Vec<(String, String)>,
     },
     /// Close a request that its sender has taken back. No mail goes out.
     #[command(after_help = "Example:\n  privacyd requests withdraw PR-7F3K2M")]
@@ -745,7 +761,8 @@ pub enum Deletions {
 #[derive(Debug, Subcommand)]
 pub enum Contacts {
     /// Add or update contacts from a CSV file whose first line names the columns, one of them
-    /// "email" or "address". Bad lines are reported, the rest is imported; but nobody who was erased.
+    /// "email" or "address". Bad lines are reported, the rest is imported; but nobody who was erased. Exits 1 if a
+    /// line was left out.
     #[command(after_help = "Example:\n  privacyd contacts import customers.csv")]
     Import {
         /// The file.

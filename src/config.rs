@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -542,8 +543,9 @@ impl Default for Erasure {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CopyConfig {
-    /// Fields in whose name one of these stands, as whole words, never leave by mail: the reply says that they
-    /// are held (11 CCR 7024(d)). "accountNumber", "account_number" and "Account number" are the same.
+    /// Fields in whose name one of these stands, as whole words or, where it is long, within another, never leave by
+    /// mail: the reply says that they are held (11 CCR 7024(d)). "accountNumber", "account_number" and "Account
+    /// number" are the same.
     pub withhold: Vec<String>,
     /// A larger copy is not sent by mail: a person hands it out. Default 10 MB.
     pub max_attachment_size: ByteSize,
@@ -1150,14 +1152,18 @@ fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
 
 /// What is wrong with a file of ours: where, and what to do.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{file}:{line}: {message}")]
+#[error("{file}:{} {message}", at_line(*line))]
 pub struct FileError {
     /// The file.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 of a file as a whole, such as one that is missing.
     pub line: usize,
     /// Key, fault and remedy.
     pub message: String,
+}
+
+fn at_line(line: usize) -> String {
+    if line == 0 { String::new() } else { format!("{line}:") }
 }
 
 /// Parses TOML into `T`; a mistake names the line and, where the line has one, the key.
@@ -1179,8 +1185,29 @@ pub fn parse_toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Res
         // The parser's own sentence already names a key that is unknown or missing.
         let is_named = ["unknown field", "missing field"].iter().any(|it| message.contains(it));
         let key = if is_named { String::new() } else { key };
-        FileError { file: file.to_owned(), line, message: format!("{key}{message}") }
+        let is_misplaced = ["unknown field", "duplicate key"].iter().any(|it| message.contains(it));
+        let remedy = is_misplaced.then(|| header_in_comment(text, line)).flatten().unwrap_or_default();
+        FileError { file: file.to_owned(), line, message: format!("{key}{message}{remedy}") }
     })
+}
+
+/// That the header of a table above this line (from 1) is a comment: what stands below it then belongs to the table
+/// before.
+fn header_in_comment(text: &str, line: usize) -> Option<String> {
+    let lines: Vec<(usize, &str)> = (1..).zip(text.lines()).take(line).collect();
+    let within = lines.into_iter().rev().take_while(|(_, line)| !line.trim_start().starts_with('['));
+    let is_header = |line: &str| {
+        let name = line.trim_start_matches('[').trim_end_matches(']');
+        line.starts_with('[')
+            && line.ends_with(']')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    };
+    let mut headers = within.filter_map(|(number, line)| {
+        let header = line.trim().strip_prefix('#')?.trim_start_matches('#').trim();
+        is_header(header).then_some((number, header))
+    });
+    let (number, header) = headers.next()?;
+    Some(format!("; if it belongs to {header}, take off the # before that in line {number}"))
 }
 
 /// What numbers are called that the parser calls by their types.
@@ -1347,21 +1374,46 @@ impl Config {
     /// # Errors
     /// The first that cannot be: file, line, key and remedy.
     pub fn check_secrets(&self) -> Result<(), FileError> {
+        self.secret_faults().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All of them that cannot be, each with file, line, key and remedy.
+    pub fn secret_faults(&self) -> Vec<FileError> {
+        let mut faults = Vec::new();
+        let mut check = |done: Result<(), FileError>| faults.extend(done.err());
         for (index, imap) in self.imap.iter().enumerate() {
             let index = index.to_string();
-            self.check_secret(&imap.password, &["imap", &index, "password"], "imap.password")?;
+            check(self.check_secret(&imap.password, &["imap", &index, "password"], "imap.password"));
             let is_used = imap.tls != ImapTls::None;
             let ca_file = imap.ca_file.as_deref().filter(|_| is_used);
-            self.check_ca_file(ca_file, &["imap", &index, "ca_file"], "imap.ca_file")?;
+            check(self.check_ca_file(ca_file, &["imap", &index, "ca_file"], "imap.ca_file"));
         }
         if let Some(smtp) = &self.smtp {
             if let Some(password) = &smtp.password {
-                self.check_secret(password, &["smtp", "password"], "smtp.password")?;
+                check(self.check_secret(password, &["smtp", "password"], "smtp.password"));
             }
             let ca_file = smtp.ca_file.as_deref().filter(|_| smtp.tls != SmtpTls::None);
-            self.check_ca_file(ca_file, &["smtp", "ca_file"], "smtp.ca_file")?;
+            check(self.check_ca_file(ca_file, &["smtp", "ca_file"], "smtp.ca_file"));
         }
-        Ok(())
+        faults
+    }
+
+    /// Files of secrets that everybody on this machine may read.
+    pub fn exposed_secrets(&self) -> Vec<&Path> {
+        let imap = self.imap.iter().map(|imap| &imap.password);
+        let smtp = self.smtp.iter().filter_map(|smtp| smtp.password.as_ref());
+        let sources = self.source.iter().filter_map(|source| match &source.sort {
+            SourceSort::Http { secret, .. } => Some(secret),
+            SourceSort::Command(_) | SourceSort::Local => None,
+        });
+        let is_exposed =
+            |path: &&Path| std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0);
+        let files = imap.chain(smtp).chain(sources).chain(&self.unsubscribe.keys).filter_map(|it| match it {
+            SecretSource::File(path) => Some(path.as_path()),
+            // Who sees these is systemd's to say, and the system's.
+            SecretSource::Env(_) | SecretSource::Credential(_) => None,
+        });
+        files.filter(is_exposed).collect()
     }
 
     fn check_secret(&self, source: &SecretSource, path: &[&str], key: &str) -> Result<(), FileError> {
@@ -1503,6 +1555,7 @@ impl Config {
     fn check_correction(&self) -> Result<(), (Vec<String>, String)> {
         let CorrectionConfig { fields, words } = &self.correction;
         let withheld = Withheld::new(&self.copy.withhold);
+        let held = Withheld::new(std::slice::from_ref(&self.erasure.hold_column));
         for (index, field) in fields.iter().enumerate() {
             let fault = |what: &str| {
                 let path = ["correction", "fields", &index.to_string()].map(str::to_owned).to_vec();
@@ -1514,8 +1567,8 @@ impl Config {
             if self.proof.data_points.contains(field) {
                 return fault("is one of proof.data_points: who changed it could then prove a claim by it");
             }
-            if field.trim().to_lowercase() == self.erasure.hold_column.trim().to_lowercase() {
-                return fault("is erasure.hold_column, which is not for the person to say");
+            if held.is(field) {
+                return fault("is erasure.hold_column, or bears its name, and not for the person to say");
             }
             if withheld.is(field) {
                 return fault(

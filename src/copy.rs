@@ -24,62 +24,64 @@ pub struct Copy {
 pub struct Withheld {
     /// Words with a blank on each side.
     words: Vec<String>,
-    /// The same, of fields that nobody is told of.
-    unsaid: Vec<String>,
+    /// The name, without blanks, of the field that nobody is told of.
+    unsaid: Option<String>,
 }
 
 impl Withheld {
     /// Those in whose name one of `words` stands.
     pub fn new(words: &[String]) -> Self {
         let words = words.iter().map(|word| spaced(word)).filter(|word| !word.trim().is_empty());
-        Self { words: words.collect(), unsaid: Vec::new() }
+        Self { words: words.collect(), unsaid: None }
     }
 
-    /// The same, and those of this name, of which not even that there are any is told.
+    /// The same, and those in whose name `word` stands; of the one that is called so not even that there is any is
+    /// told.
     pub fn and_unsaid(mut self, word: &str) -> Self {
-        self.unsaid.extend(Some(spaced(word)).filter(|word| !word.trim().is_empty()));
+        let word = spaced(word);
+        self.unsaid = Some(squeezed(&word)).filter(|name| !name.is_empty());
+        self.words.extend(self.unsaid.is_some().then_some(word));
         self
     }
 
     /// Whether a field of this name is.
     pub fn is(&self, name: &str) -> bool {
-        is_any_in(&self.words, name) || self.is_unsaid(name)
+        let name = spaced(name);
+        self.words.iter().any(|word| stands_in(word, &name))
     }
 
     /// Of the whole name alone: what is left out must be told, but for this.
     fn is_unsaid(&self, name: &str) -> bool {
-        let squeezed = |name: &str| spaced(name).replace(' ', "");
-        self.unsaid.iter().any(|word| squeezed(word) == squeezed(name))
+        self.unsaid.as_ref().is_some_and(|unsaid| *unsaid == squeezed(&spaced(name)))
     }
 }
 
-/// Whether one of `words`, each with a blank on both sides, stands in a field's name.
-fn is_any_in(words: &[String], name: &str) -> bool {
-    let name = spaced(name);
-    let squeezed = name.replace(' ', "");
-    // A short word may stand in another by chance, "ssn" in "business name"; and so may two in one that is written
-    // together: "sort code" in "resortcode", "account no" in "accountnotes".
-    let is_in = |word: &String| {
-        let bare = word.replace(' ', "");
-        let ends_long = word.split_whitespace().next_back().is_some_and(|it| it.len() > 2);
-        let is_one = !word.trim().contains(' ');
-        name.contains(word)
-            || bare.len() >= 6
-                && ends_long
-                && (squeezed.starts_with(&bare) || is_one && squeezed.contains(&bare))
-    };
-    words.iter().any(is_in)
+/// Whether a word stands in a field's name, both with a blank on each side.
+fn stands_in(word: &str, name: &str) -> bool {
+    let (bare, squeezed) = (squeezed(word), squeezed(name));
+    // Names are written together too: "bankaccountnumber". A short word may stand in another by chance, "ssn" in
+    // "business name", and so may a short end: "account no" in "accountnotes".
+    let ends_long = word.split_whitespace().next_back().is_some_and(|it| it.chars().count() > 2);
+    let is_long = bare.chars().count() >= 6 && ends_long;
+    name.contains(word) || squeezed == bare || is_long && squeezed.contains(&bare)
 }
 
-/// A name as words with a blank on each side: "accountNumber" is " account number ".
+/// Spaced words without their blanks.
+fn squeezed(spaced: &str) -> String {
+    spaced.replace(' ', "")
+}
+
+/// A name as words with a blank on each side: "accountNumber2" is " account number 2 ".
 fn spaced(name: &str) -> String {
     let mut words = String::from(" ");
-    let mut was_lower = false;
+    let mut before = ' ';
     for c in name.chars() {
-        if c.is_uppercase() && was_lower {
+        let is_new = c.is_uppercase() && before.is_lowercase()
+            || before.is_alphanumeric() && c.is_alphanumeric() && before.is_numeric() != c.is_numeric();
+        if is_new {
             words.push(' ');
         }
-        was_lower = c.is_lowercase() || c.is_numeric();
+        before = c;
         match c.is_alphanumeric() {
             true => words.extend(c.to_lowercase()),
             false if !words.ends_with(' ') => words.push(' '),
@@ -191,7 +193,7 @@ mod tests {
     use super::*;
 
     fn withheld() -> Withheld {
-        let words = ["account number", "account no", "ssn", "password"].map(str::to_owned);
+        let words = ["account number", "account no", "IBAN", "ssn", "password"].map(str::to_owned);
         Withheld::new(&words).and_unsaid("legal_hold")
     }
 
@@ -207,8 +209,27 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_beside_a_hold_is_withheld_and_told() {
+        let crm = json!({
+            "legalHold": "yes", "legal_hold_reason": "Doe v. Example", "legal_hold_since": "2026-01-02", "hold": "music",
+        });
+        let copy = copy(vec![("crm".into(), crm)], &withheld());
+        assert_eq!(copy.withheld, ["legal_hold_reason", "legal_hold_since"]);
+        assert_eq!(copy.categories, ["hold", "legal_hold_reason", "legal_hold_since"]);
+        assert_eq!(copy.text, "crm\n===\nhold: music\n\n");
+        assert_eq!(Withheld::new(&[]).and_unsaid(" - ").unsaid, None);
+        assert!(!Withheld::new(&[]).and_unsaid(" - ").is("anything"));
+    }
+
+    #[test]
     fn names_are_compared_by_their_words() {
         for name in [
+            "IBAN",
+            "iban2",
+            "iBan",
+            "accountno",
+            "accountNumber2",
+            "bankaccountnumber",
             "accountNumber",
             "account_number",
             "Account-Number",
@@ -224,7 +245,9 @@ mod tests {
         ] {
             assert!(withheld().is(name), "{name}");
         }
-        for name in ["account", "number", "businessName", "classname", "account_notes", ""] {
+        for name in
+            ["account", "number", "businessName", "classname", "account_notes", "accountnotes", "cubano", ""]
+        {
             assert!(!withheld().is(name), "{name}");
         }
         assert!(!Withheld::new(&["".into(), " - ".into()]).is("anything"));

@@ -13,10 +13,14 @@ use crate::message::Message;
 use crate::operator::{as_called, grid, import_from, tell};
 use crate::stop::Stop;
 use crate::store::Store;
+use crate::store::lookup::MessageRow;
 
 #[derive(RustEmbed)]
 #[folder = "demo/"]
 struct Samples;
+
+/// What the answer to a question is called among the mails.
+const ANSWER: &str = "31-yes";
 
 /// Makes the folder, fills it, runs until quiet and tells what happened.
 ///
@@ -73,9 +77,12 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     let me = as_called(&file.display().to_string());
     let suppressions = store.suppressions("", 1000).await?;
     let suppressed: BTreeSet<&str> = suppressions.iter().map(|entry| entry.address.as_str()).collect();
-    let count = |word: &str| messages.iter().filter(|message| message.disposition == word).count();
+    // The answer asks for nothing of its own.
+    let is_sample = |message: &&MessageRow| !message.mail_id.starts_with(ANSWER);
+    let samples = || messages.iter().filter(is_sample);
+    let count = |word: &str| samples().filter(|message| message.disposition == word).count();
     tell!(
-        "{} asked for something, {} were automatic, {} wait for a person, {} asked nothing, {} came twice.",
+        "Of the samples, {} asked for something, {} were automatic, {} wait for a person, {} asked nothing, {} came twice.",
         count("requests"),
         count("automated"),
         count("review") + count("unreadable"),
@@ -91,7 +98,9 @@ pub async fn run(dir: Option<PathBuf>) -> Result<()> {
     );
     let dir = dir.display();
     if let Some(reference) = answered {
-        tell!("{reference} could not be undone, so its sender was asked, and answered YES (31-yes). Then it");
+        tell!(
+            "{reference} could not be undone, so its sender was asked, and answered YES ({ANSWER}). Then it"
+        );
         tell!("was carried out, and the answer says so:");
         tell!("  {me} requests show {reference}\n");
     }
@@ -131,7 +140,8 @@ async fn answer_a_question(dir: &Path, store: &Store) -> Result<Option<String>> 
         parsed.subject(),
         asked.recipient.split_once('@').map_or("example.org", |(_, domain)| domain),
     );
-    std::fs::write(dir.join("Maildir/new/31-yes.demo"), answer).context("Cannot write the answer")?;
+    std::fs::write(dir.join(format!("Maildir/new/{ANSWER}.demo")), answer)
+        .context("Cannot write the answer")?;
     Ok(Some(asked.reference))
 }
 

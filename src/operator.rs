@@ -15,6 +15,7 @@ pub mod deletions;
 pub mod dossier;
 pub mod export;
 pub mod hand;
+pub mod import;
 pub mod notice;
 pub mod report;
 pub mod status;
@@ -35,19 +36,21 @@ use crate::cli::{
     Requests, Suppressions, Token,
 };
 use crate::clock::{Clock, UNKNOWN};
-use crate::config::{Authentication, Config, SourceSort};
+use crate::config::{Authentication, Config, Limits, SourceSort};
 use crate::correction::Edit;
 use crate::daemon::{Daemon, Parts, Rules, mailboxes, mailer, tokens, verifier};
+use crate::decide::UNCLEAR;
+use crate::request::Table;
 use crate::sender::Address;
 use crate::source::{Kept, LONGEST_REPORT, Source};
 use crate::stop::Stop;
-use crate::store::lookup::Retry;
-use crate::store::subjects::Upserted;
+use crate::store::lookup::{Listed, Retry};
 use crate::store::{Store, Taken};
 use crate::watch::check_watchdog;
 use crate::{demo, log};
 
-pub use classify::disposition;
+pub use classify::Court;
+pub use import::{Imported, import_from};
 
 /// A mistake of the operator's that no file line can be named for.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,7 @@ async fn run(config: &Config, once: bool) -> Result<()> {
         Err(error) => error,
     })?;
     missing.iter().for_each(|what| tracing::warn!("there was no {what}: a new one is made"));
+    exposed(config).iter().for_each(|warning| tracing::warn!("{warning}"));
     if !once {
         return daemon.run(stop).await;
     }
@@ -123,6 +127,14 @@ fn missing(config: &Config) -> Vec<String> {
     let maildirs = config.maildir.iter().map(|maildir| ("Maildir", &maildir.path));
     let missing = database.chain(maildirs).filter(|(_, path)| is_missing(path));
     missing.map(|(what, path)| format!("{what} {}", path.display())).collect()
+}
+
+/// A warning for each file of a secret that everybody may read.
+fn exposed(config: &Config) -> Vec<String> {
+    let warning = |file: &Path| {
+        format!("everybody on this machine may read the secret in {0}: chmod 600 {0}", file.display())
+    };
+    config.exposed_secrets().into_iter().map(warning).collect()
 }
 
 /// How to call privacyd with the configuration `file`, as it was called: under `cargo run` there is none on the PATH.
@@ -197,7 +209,13 @@ async fn check(config: &Config, offline: bool) -> Result<()> {
             smtp.username.as_deref().unwrap_or("none")
         );
     }
-    config.check_secrets()?;
+    // What is missing is written in one go: all of it is told.
+    let mut faults = config.secret_faults();
+    if let Some(last) = faults.pop() {
+        faults.iter().for_each(|fault| eprintln!("privacyd: {fault}"));
+        return Err(last.into());
+    }
+    exposed(config).iter().for_each(|warning| eprintln!("privacyd: {warning}"));
     let mut boxes = mailboxes(config).map_err(as_mistake)?;
     let mailer = mailer(config).map_err(as_mistake)?;
     let verifier = verifier(config).map_err(as_mistake)?;
@@ -411,10 +429,10 @@ async fn with_store(config: &Config, command: Command) -> Result<ExitCode> {
     let store = Store::open(&config.database).await?;
     let code = match command {
         Command::Requests(command) => requests(&store, config, command).await?,
-        Command::Messages(command) => messages(&store, command).await?,
+        Command::Messages(command) => messages(&store, config, command).await?,
         Command::Outbox(command) => outbox(&store, command).await?,
         Command::Suppressions(command) => suppressions(&store, command).await?,
-        Command::Contacts(Contacts::Import { file }) => import(&store, &file).await?,
+        Command::Contacts(Contacts::Import { file }) => import::import(&store, &file).await?,
         Command::Purge { dry_run, json } => audit::purge(&store, config, dry_run, json).await?,
         Command::Report(options) => report::report(&store, config, &options).await?,
         Command::Audit(command) => audit::audit(&store, command).await?,
@@ -452,11 +470,16 @@ fn begins(command: &Command) -> bool {
 
 async fn requests(store: &Store, config: &Config, command: Requests) -> Result<ExitCode> {
     match command {
-        Requests::List { status, all, listing } => {
-            let rows = match status {
-                None if !all => store.open_requests(listing.limit).await?,
-                status => store.requests(status.as_deref(), listing.limit).await?,
+        Requests::List { status, all, kind, listing } => {
+            let listed = match &status {
+                Some(status) => Listed::Of(status),
+                None if all => Listed::All,
+                None => Listed::Open,
             };
+            let rows = store.list_requests(listed, kind.as_deref(), listing.limit).await?;
+            if let (Some(kind), true) = (&kind, rows.is_empty()) {
+                must_be_a_type(kind, config)?;
+            }
             print_list(
                 &listing,
                 &rows,
@@ -539,12 +562,27 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
             let became = became(nothing, kept, why, failed, data.as_deref())?;
             hand::act_by(store, config, &one, hand::Verb::Done { system, became }).await
         }
-        Requests::Complete { one, set } => {
+        Requests::Complete { one, set, new_field } => {
+            let setting = |is_new| move |(field, value)| hand::Setting { field, value, is_new };
+            let known = set.into_iter().map(setting(false));
+            let set = known.chain(new_field.into_iter().map(setting(true))).collect();
             hand::act_by(store, config, &one, hand::Verb::Complete { set }).await
         }
         Requests::Withdraw { one } => hand::act_by(store, config, &one, hand::Verb::Withdraw).await,
         Requests::Note { one, text } => hand::act_by(store, config, &one, hand::Verb::Note { text }).await,
     }
+}
+
+/// A type of which there is no request may be misspelt; one that a file of the operator's made once need not be there
+/// any more.
+fn must_be_a_type(kind: &str, config: &Config) -> Result<()> {
+    let table = Table::load(config.rules.as_deref())?;
+    if kind == UNCLEAR || table.kind(kind).is_some() {
+        return Ok(());
+    }
+    let known: Vec<&str> = table.types.iter().map(|kind| kind.name.as_str()).collect();
+    Err(Mistake(format!("There is no request type {kind:?}; there are {}, {UNCLEAR}", known.join(", ")))
+        .into())
 }
 
 /// The outcome of a task in words: what is kept is stored as a list.
@@ -598,7 +636,7 @@ fn read_data(file: &Path) -> Result<serde_json::Value, String> {
     Ok(data)
 }
 
-async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
+async fn messages(store: &Store, config: &Config, command: Messages) -> Result<ExitCode> {
     match command {
         Messages::List { disposition, unanswered, listing } => {
             let rows = match unanswered {
@@ -635,6 +673,11 @@ async fn messages(store: &Store, command: Messages) -> Result<ExitCode> {
                 message.mail_id,
                 message.size
             );
+            let Limits { read_limit, max_message_size, .. } = &config.limits;
+            let read = read_limit.as_u64().try_into().unwrap_or(i64::MAX);
+            if message.size > read && message.size.unsigned_abs() <= max_message_size.as_u64() {
+                tell!("read      only its first {read} bytes (limits.read_limit)");
+            }
             tell!("sender    {}", message.sender.as_deref().unwrap_or("not known"));
             tell!("evidence  {} ({})", message.proof, message.proof_why);
             tell!("why       {}", message.why);
@@ -719,26 +762,23 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
             let mut after = String::new();
             loop {
                 let page = store.suppressions(&after, 1000).await?;
-                match (json, after.is_empty()) {
-                    (false, true) if page.is_empty() => say("Nothing"),
-                    (false, true) => print("address\tsuppressed from\tby\tsince")?,
-                    _ => {}
+                if page.is_empty() && after.is_empty() && !json {
+                    tell!("Nothing");
                 }
                 // An address may have two rows; the page after it must not lose the second.
                 let Some(last) = page.last().map(|entry| entry.address.clone()) else { break };
                 let whole = page.len() < 1000;
-                for entry in page.iter().filter(|entry| whole || entry.address != last) {
-                    if json {
-                        print_json(entry)?;
-                    } else {
-                        print(&format!(
-                            "{}\t{}\t{}\t{}",
-                            entry.address,
-                            entry.kind,
-                            entry.source,
-                            time(entry.created_at)
-                        ))?;
-                    }
+                let mut entries = page.iter().filter(|entry| whole || entry.address != last);
+                if json {
+                    entries.try_for_each(|entry| print_json(entry).map(drop))?;
+                } else {
+                    let header = ["address", "suppressed from", "by", "since"];
+                    print(&grid(
+                        &header,
+                        entries.map(|it| {
+                            vec![it.address.clone(), it.kind.clone(), it.source.clone(), time(it.created_at)]
+                        }),
+                    ))?;
                 }
                 if whole {
                     break;
@@ -794,118 +834,6 @@ async fn suppressions(store: &Store, command: Suppressions) -> Result<ExitCode> 
         }
         Suppressions::Export(options) => export::export(store, &options).await,
     }
-}
-
-/// What an import did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Contacts that were not known.
-    pub new: u64,
-    /// Contacts that were.
-    pub updated: u64,
-    /// Contacts that were erased once, and are refused.
-    pub erased: u64,
-    /// Lines that were left out.
-    pub bad: u64,
-}
-
-impl Imported {
-    fn add(&mut self, Upserted { new, erased }: Upserted) {
-        self.new += new;
-        self.erased += erased;
-    }
-}
-
-async fn import(store: &Store, file: &Path) -> Result<ExitCode> {
-    let size = std::fs::metadata(file)
-        .map_err(|error| Mistake(format!("Cannot read {}: {error}", file.display())))?
-        .len();
-    let bar = indicatif::ProgressBar::new(size);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-    }
-    let input = std::fs::File::open(file).with_context(|| format!("Cannot read {}", file.display()))?;
-    let done = import_from(store, bar.wrap_read(input), |line, fault| {
-        bar.suspend(|| eprintln!("{}:{line}: {fault}", file.display()));
-    })
-    .await?;
-    bar.finish_and_clear();
-    let left_out = counted(done.bad, "line", "lines");
-    tell!("{} new, {} updated, {left_out} left out", done.new, done.updated);
-    if done.erased > 0 {
-        tell!("{} refused: they were erased, and stay so", done.erased);
-    }
-    Ok(if done.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The fault of a line with a field that goes on over other contacts.
-const SWALLOWS: &str = "a quotation mark in it is opened and not closed, so it is left out with the lines behind it, as far as \
-                        the next such mark";
-
-/// Imports contacts from CSV; `report` is told each bad line and its fault, without its content.
-///
-/// # Errors
-/// There is no column of addresses, or the database does not work.
-pub async fn import_from(
-    store: &Store,
-    input: impl std::io::Read,
-    mut report: impl FnMut(u64, &str),
-) -> Result<Imported> {
-    let mut reader = csv::ReaderBuilder::new().flexible(false).trim(csv::Trim::All).from_reader(input);
-    let header =
-        reader.headers().map_err(|_| Mistake("The first line does not name the columns".into()))?.clone();
-    let is_address = |name: &str| {
-        ["email", "e-mail", "address", "mail"].iter().any(|known| name.eq_ignore_ascii_case(known))
-    };
-    let column = header
-        .iter()
-        .position(is_address)
-        .ok_or_else(|| Mistake("The first line must name a column \"email\" or \"address\"".into()))?;
-    let mut done = Imported::default();
-    let mut batch = Vec::new();
-    let mut seen = 0;
-    for record in reader.records() {
-        let parsed = record.map_err(|error| {
-            (
-                error.position().map_or(0, csv::Position::line),
-                "has another number of columns than the first, a quotation mark that is not closed, or is not UTF-8",
-            )
-        });
-        let parsed = parsed.and_then(|record| {
-            let line = record.position().map_or(0, csv::Position::line);
-            // RFC 4180 section 2 (6) lets a field have lines in it. Addresses in those are contacts that it has swallowed.
-            let swallows = |field: &str| field.contains('@') && field.contains(['\n', '\r']);
-            if record.iter().any(swallows) {
-                return Err((line, SWALLOWS));
-            }
-            let address = record.get(column).unwrap_or_default().parse::<Address>();
-            Ok((record, address.map_err(|_| (line, "the address is not a plain mail address"))?))
-        });
-        match parsed {
-            Ok((record, address)) => {
-                let fields = header
-                    .iter()
-                    .zip(record.iter())
-                    .enumerate()
-                    .filter(|(index, _)| *index != column)
-                    .map(|(_, (name, value))| (name.to_owned(), json!(value)))
-                    .collect();
-                batch.push((address, fields));
-                seen += 1;
-            }
-            Err((line, fault)) => {
-                report(line, fault);
-                done.bad += 1;
-            }
-        }
-        if batch.len() == 1000 {
-            done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
-            batch.clear();
-        }
-    }
-    done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
-    done.updated = seen - done.new - done.erased;
-    Ok(done)
 }
 
 /// Prints rows as a table, or as JSON lines.

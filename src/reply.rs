@@ -328,7 +328,7 @@ impl Replies {
             else {
                 return Err(FileError {
                     file: shown.clone(),
-                    line: 1,
+                    line: 0,
                     message: "templates are called <type>/<language>/subject.txt and body.txt".into(),
                 });
             };
@@ -351,7 +351,7 @@ impl Replies {
             address: address.clone(),
             fallback_language: fallback_language.to_owned(),
         };
-        replies.check(table, &files)?;
+        replies.check(table, &files, folder.unwrap_or(Path::new("templates")))?;
         Ok(replies)
     }
 
@@ -367,18 +367,27 @@ impl Replies {
 
     /// Every type and every general template has English (or the fallback language), both halves, and
     /// renders with every value it may use.
-    fn check(&self, table: &Table, files: &BTreeMap<String, (String, String)>) -> Result<(), FileError> {
+    fn check(
+        &self,
+        table: &Table,
+        files: &BTreeMap<String, (String, String)>,
+        folder: &Path,
+    ) -> Result<(), FileError> {
+        let missing = |path: &str, message: &str| FileError {
+            file: folder.join(path).display().to_string(),
+            line: 0,
+            message: message.to_owned(),
+        };
         let needed = table.types.iter().map(|kind| kind.name.as_str()).chain(GENERAL);
         for template in needed {
             let languages = self.known.get(template);
             let has_any =
                 languages.is_some_and(|l| l.contains(&self.fallback_language) || l.iter().any(|l| l == "en"));
             if !has_any {
-                return Err(FileError {
-                    file: format!("templates/{template}/{}", self.fallback_language),
-                    line: 1,
-                    message: "is missing: every request type needs subject.txt and body.txt in the fallback language or in English".into(),
-                });
+                return Err(missing(
+                    &format!("{template}/{}", self.fallback_language),
+                    "is missing: every request type needs subject.txt and body.txt in the fallback language or in English",
+                ));
             }
         }
         for (template, languages) in &self.known {
@@ -386,11 +395,7 @@ impl Replies {
                 for half in ["subject", "body"] {
                     let path = format!("{template}/{language}/{half}.txt");
                     let Some((shown, _)) = files.get(&path) else {
-                        return Err(FileError {
-                            file: format!("templates/{path}"),
-                            line: 1,
-                            message: "is missing beside its other half".into(),
-                        });
+                        return Err(missing(&path, "is missing beside its other half"));
                     };
                     let sample = [RequestInReply {
                         title: "x",
@@ -830,7 +835,7 @@ fn read_folder(
 ) -> Result<(), FileError> {
     let fail = |path: &Path, error: &dyn std::fmt::Display| FileError {
         file: path.display().to_string(),
-        line: 1,
+        line: 0,
         message: format!("cannot be read: {error}"),
     };
     for entry in std::fs::read_dir(folder).map_err(|error| fail(folder, &error))? {

@@ -478,7 +478,7 @@ fn built_in() -> BTreeMap<String, RuleFile> {
 fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, RuleFile>) -> Result<(), FileError> {
     let fail = |path: &Path, error: &dyn std::fmt::Display| FileError {
         file: path.display().to_string(),
-        line: 1,
+        line: 0,
         message: format!("cannot be read: {error}"),
     };
     let entries = match std::fs::read_dir(folder) {

@@ -480,7 +480,7 @@ fn rules() {
     // A type of the operator's own needs its templates.
     assert_eq!(
         refusal(&config, &[("rules/gift.toml", row)]),
-        "templates/gift/en:1: is missing: every request type needs subject.txt and body.txt in the fallback language or in English"
+        "templates/gift/en: is missing: every request type needs subject.txt and body.txt in the fallback language or in English"
     );
 }
 
@@ -572,7 +572,7 @@ fn corrections() {
     );
     case(
         &fields("\"legal_hold\""),
-        "c.toml:12: correction.fields: \"legal_hold\" is erasure.hold_column, which is not for the person to say",
+        "c.toml:12: correction.fields: \"legal_hold\" is erasure.hold_column, or bears its name, and not for the person to say",
     );
     case(
         &fields("\"IBAN\""),
@@ -640,6 +640,71 @@ fn templates() {
         "t/opt_out/en/body.txt:2: is not a template: syntax error: unexpected end of block (in opt_out/en/body.txt:2)",
     );
     case("  ", "t/opt_out/en/body.txt:1: is empty");
+}
+
+#[test]
+fn a_template_that_is_missing_has_no_line() {
+    let config = GOOD.replace("[company]", "rules = \"ROOT/r\"\ntemplates = \"ROOT/t\"\n[company]");
+    let rule = "action = \"open\"\nfolder = \"Gifts\"\nproof = 1\norder = 90\nthreshold = 0.6\n[title]\nen = \"a gift\"\n\
+                [phrases.en]\ncertain = ['my gift']\n";
+    let gift = ("r/gift.toml", rule);
+    let every = "every request type needs subject.txt and body.txt in the fallback language or in English";
+    let hello = ("t/hello/en/subject.txt", "Hello");
+    let said = refusal(&config, &[gift, hello]);
+    assert_eq!(said, format!("t/gift/en: is missing: {every}"));
+    let said = refusal(&config, &[gift, ("t/gift/en/subject.txt", "Your gift")]);
+    assert_eq!(said, "t/gift/en/body.txt: is missing beside its other half");
+    let said = refusal(&config, &[gift, ("t/gift/subject.txt", "Your gift")]);
+    assert_eq!(said, "t/gift/subject.txt: templates are called <type>/<language>/subject.txt and body.txt");
+}
+
+#[test]
+fn a_table_whose_header_is_a_comment_is_named() {
+    let sample = privacyd::operator::SAMPLE_CONFIG;
+    let line_of = |text: &str, line: &str| 1 + text.lines().position(|it| it == line).unwrap();
+    for (header, key) in [("[smtp]", "duplicate key"), ("[company]", "unknown field `name`")] {
+        let config = sample.replacen(&format!("\n{header}\n"), &format!("\n#{header}\n"), 1);
+        let said = refusal(&config, &[]);
+        let line = line_of(&config, &format!("#{header}"));
+        let remedy = format!("; if it belongs to {header}, take off the # before that in line {line}");
+        assert!(said.contains(key) && said.ends_with(&remedy), "{said}");
+    }
+    // A header in between ends what could be meant.
+    let config = format!("{GOOD}# [smtp]\n[log]\nhost = \"x\"\n");
+    assert!(refusal(&config, &[]).starts_with("c.toml:15: unknown field `host`, expected"));
+    assert!(!refusal(&config, &[]).contains("if it belongs"));
+}
+
+#[test]
+fn all_passwords_that_are_missing_are_told_and_those_that_everybody_may_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let root = folder.path().display().to_string();
+    let imap = "[[imap]]\nname = \"a\"\nhost = \"localhost\"\nusername = \"x\"\npassword = { file = \"ROOT/a\" }\n\
+                [smtp]\nhost = \"localhost\"\nusername = \"x\"\npassword = { file = \"ROOT/b\" }\n";
+    let config = GOOD.replace("[directory]\npath = \"/nonexistent/replies\"\n", imap);
+    let config = config.replace("/nonexistent", &root).replace("ROOT", &root);
+    std::fs::write(&file, &config).unwrap();
+    let output = check(&file);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((output.status.code(), lines.len()), (Some(2), 2), "{said}");
+    assert!(
+        lines[0].contains("imap.password: Cannot read") && lines[1].contains("smtp.password: Cannot"),
+        "{said}"
+    );
+    for (name, mode) in [("a", 0o644), ("b", 0o640)] {
+        std::fs::write(folder.path().join(name), "secret\n").unwrap();
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path().join(name), mode).unwrap();
+    }
+    let output = check(&file);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let warning =
+        format!("privacyd: everybody on this machine may read the secret in {root}/a: chmod 600 {root}/a\n");
+    assert_eq!(said, warning);
 }
 
 #[test]

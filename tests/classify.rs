@@ -115,3 +115,101 @@ fn the_configuration_says_how_mails_are_read() {
     config("[limits]\nread_limit = \"4 KB\"\n");
     assert_ne!(json(&["4.eml"]), is("requests", "deletion"));
 }
+
+/// What `classify --json` says of these words, and what `run` makes of a mail with them.
+#[test]
+fn what_is_told_is_what_the_daemon_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    std::fs::create_dir_all(root.join("Maildir/new")).unwrap();
+    std::fs::create_dir_all(root.join("Maildir/cur")).unwrap();
+    let config = "database = \"x.db\"\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"x\"\n\
+                  [[maildir]]\nname = \"x\"\npath = \"Maildir\"\n[directory]\npath = \"replies\"\n";
+    std::fs::write(root.join("c.toml"), config).unwrap();
+    let code = format!("Re: Is this yours? [PR-ABCDEF c.{}]", "a".repeat(26));
+    let mails = [
+        ("1", "Hello", "Please unsubscribe bob@example.net from your newsletter.", "opt_out and unclear"),
+        ("2", "Hello", "Please unsubscribe me from your newsletter.", "opt_out"),
+        ("3", code.as_str(), "The blue teapot is lovely.", "review"),
+        ("4", "Hello", "The blue teapot is lovely.", "none"),
+    ];
+    for (name, subject, words, _) in mails {
+        let mail = format!(
+            "From: {name}@example.org\nTo: privacy@example.com\nSubject: {subject}\nMessage-ID: <{name}@example.org>\n\n{words}\n"
+        );
+        std::fs::write(root.join("Maildir/new").join(name), mail).unwrap();
+    }
+    let (exit, told) = classify(root, &["--json", "--config", "c.toml", "Maildir"]);
+    assert_eq!(exit, Some(0));
+    let (_, said) = classify(root, &["--config", "c.toml", "Maildir"]);
+    assert!(
+        said.contains("\n  perhaps opt_out ") && said.contains("\n  names another address than"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n  there is a code of ours in it, but none that went to this sender\n"),
+        "{said}"
+    );
+    let kinds = |value: &serde_json::Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|it| it["type"].as_str().unwrap().to_owned()).collect()
+    };
+    let privacyd = |arguments: &[&str]| {
+        let mut all = vec!["--config", "c.toml"];
+        all.extend(arguments);
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_privacyd")).current_dir(root).args(all).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    privacyd(&["run", "--once"]);
+    let ledger = privacyd(&["messages", "list", "--json"]);
+    for (line, (name, _, _, expected)) in told.lines().zip(mails) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let found = match line["disposition"].as_str().unwrap() {
+            "requests" if kinds(&line["besides"]).is_empty() => kinds(&line["requests"]).join(" and "),
+            "requests" => format!("{} and unclear", kinds(&line["requests"]).join(" and ")),
+            word => word.to_owned(),
+        };
+        assert_eq!(found, expected, "{line}");
+        let sender = format!("{name}@example.org");
+        let mut rows = ledger.lines().map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap());
+        let row = rows.find(|row| row["sender"] == sender.as_str()).unwrap();
+        let shown = privacyd(&["messages", "show", &row["id"].to_string(), "--json"]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let opened: Vec<&str> =
+            shown["requests"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+        let done = if opened.is_empty() {
+            row["disposition"].as_str().unwrap().into()
+        } else {
+            opened.join(" and ")
+        };
+        assert_eq!(done, expected, "{row}");
+    }
+}
+
+#[test]
+fn a_person_is_shown_no_endless_sentence_and_that_a_mail_was_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let endless = format!("please delete my data {}", "and the teapots ".repeat(3000));
+    let mail = format!("From: Jane <jane@example.org>\nSubject: Hello\n\n{endless}\n");
+    std::fs::write(folder.path().join("1.eml"), &mail).unwrap();
+    let (_, said) = classify(folder.path(), &["1.eml"]);
+    assert!(said.contains("…\"\n"), "{said}");
+    let mut grounds = said.lines().filter(|line| line.starts_with("    "));
+    assert!(grounds.all(|line| line.chars().count() < 400), "{said}");
+    assert!(!said.contains("limits.read_limit"), "{said}");
+    let config = "database = \"x.db\"\nown_addresses = [\"privacy@example.com\"]\n[company]\nname = \"x\"\n\
+                  [[maildir]]\nname = \"x\"\npath = \"Maildir\"\n[directory]\npath = \"replies\"\n\
+                  [limits]\nread_limit = \"4 KB\"\n";
+    std::fs::write(folder.path().join("c.toml"), config).unwrap();
+    let (_, said) = classify(folder.path(), &["--config", "c.toml", "1.eml"]);
+    let cut = format!("\n  only its first 4000 bytes were read, of {} (limits.read_limit)\n", mail.len());
+    assert!(said.ends_with(&cut), "{said}");
+    let (_, line) = classify(folder.path(), &["--json", "--config", "c.toml", "1.eml", "mails/2.eml"]);
+    let cut: Vec<bool> = line
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["cut"].as_bool().unwrap())
+        .collect();
+    assert_eq!(cut, [true, false]);
+}

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use privacyd::decide::Understanding;
-use privacyd::operator::disposition;
+use privacyd::operator::Court;
 use privacyd::request::Table;
 use privacyd::understand::Reader;
 use serde::Deserialize;
@@ -24,8 +24,8 @@ struct Expectation {
 }
 
 /// What differs from the expectation; empty when nothing does.
-fn differences(understanding: &Understanding, expected: &Expectation) -> Vec<String> {
-    let (word, automated, findings) = disposition(understanding);
+fn differences(court: &Court<'_>, understanding: &Understanding, expected: &Expectation) -> Vec<String> {
+    let (word, automated, findings) = court.disposition(understanding);
     let mut differences = Vec::new();
     if word != expected.disposition {
         differences.push(format!("{word} instead of {}", expected.disposition));
@@ -58,8 +58,8 @@ fn language(understanding: &Understanding) -> Option<String> {
 }
 
 /// Whether the mail would start something it does not ask for that cannot be taken back.
-fn destroys(understanding: &Understanding, expected: &Expectation) -> bool {
-    let (word, _, findings) = disposition(understanding);
+fn destroys(court: &Court<'_>, understanding: &Understanding, expected: &Expectation) -> bool {
+    let (word, _, findings) = court.disposition(understanding);
     word == "requests"
         && findings.iter().any(|finding| {
             ["deletion", "cancel_account", "correction"].contains(&finding.kind.as_str())
@@ -111,7 +111,8 @@ fn table(scores: &Scores) -> String {
 fn the_corpus_is_understood_but_for_the_known_misses() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let own = ["privacy@example.com", "privacy@example.net"].map(|address| address.parse().unwrap());
-    let reader = Reader::new(&Table::load(None).unwrap(), &own);
+    let table_of_types = Table::load(None).unwrap();
+    let (reader, court) = (Reader::new(&table_of_types, &own), Court::new(&table_of_types).unwrap());
     let mut misses = BTreeMap::new();
     let mut scores = Scores::new();
     let mut acted_on_machines = Vec::new();
@@ -120,11 +121,11 @@ fn the_corpus_is_understood_but_for_the_known_misses() {
         let text = std::fs::read_to_string(path.with_extension("expect")).unwrap();
         let expected: Expectation = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let understanding = reader.read(&std::fs::read(&path).unwrap());
-        let mut differences = differences(&understanding, &expected);
-        if destroys(&understanding, &expected) {
+        let mut differences = differences(&court, &understanding, &expected);
+        if destroys(&court, &understanding, &expected) {
             differences.push("DESTRUCTIVE".into());
         }
-        if expected.disposition == "automated" && disposition(&understanding).0 != "automated" {
+        if expected.disposition == "automated" && court.disposition(&understanding).0 != "automated" {
             acted_on_machines.push(name.clone());
         }
         let folder = name.split('/').next().unwrap().to_owned();

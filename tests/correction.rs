@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use privacyd::message::Message;
-use privacyd::operator::hand::{Became, Done, NotDone, Refusal, Verb, act};
+use privacyd::operator::hand::{Became, Done, NotDone, Refusal, Setting, Verb, act};
 use privacyd::stop::Stop;
 use serde_json::{Value, json};
 
@@ -82,8 +82,17 @@ impl Exchange {
     }
 
     async fn sets(&self, set: &[(&str, &str)]) -> Result<Done, Refusal> {
-        let set = set.iter().map(|(field, new)| ((*field).to_owned(), (*new).to_owned())).collect();
-        self.hand(Verb::Complete { set }).await
+        self.sets_as(false, set).await
+    }
+
+    /// `is_new`: also fields that nobody knows.
+    async fn sets_as(&self, is_new: bool, set: &[(&str, &str)]) -> Result<Done, Refusal> {
+        let setting = |(field, value): &(&str, &str)| Setting {
+            field: (*field).to_owned(),
+            value: (*value).to_owned(),
+            is_new,
+        };
+        self.hand(Verb::Complete { set: set.iter().map(setting).collect() }).await
     }
 
     async fn statuses(&self) -> Vec<String> {
@@ -446,7 +455,7 @@ async fn a_person_sets_also_where_no_field_may_be_changed_by_mail_and_says_the_r
     exchange.house.store.upsert_contacts(&[contact], start()).await.unwrap();
     exchange.asks(WRONG).await;
     exchange.answers("YES").await;
-    exchange.sets(&[("name", "Jane Doe"), ("birthday", "1 May 1990")]).await.unwrap();
+    exchange.sets_as(true, &[("name", "Jane Doe"), ("birthday", "1 May 1990")]).await.unwrap();
     assert_eq!((exchange.work().await, exchange.status().await.as_str()), (0, "executing"));
     assert_eq!(
         exchange.contact().await,
@@ -466,7 +475,7 @@ async fn no_erasure_overtakes_what_a_person_has_set() {
     let mut exchange = Exchange { house: House::with(&format!("{LOCAL}{shop}")).await, next: 1 };
     exchange.asks(WRONG).await;
     exchange.answers("YES").await;
-    exchange.sets(&[("name", "Jane Doe")]).await.unwrap();
+    exchange.sets_as(true, &[("name", "Jane Doe")]).await.unwrap();
     assert_eq!((exchange.work().await, exchange.status().await.as_str()), (0, "executing"));
     exchange.asks("Please delete all my personal data.").await;
     exchange.answers("YES").await;
@@ -508,8 +517,10 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
     refused(&exchange, &[name[0], ("Name", "Joan")], "it is set twice").await;
     refused(&exchange, &[name[0], ("password", "x")], "never leaves by mail").await;
     refused(&exchange, &[name[0], ("legal_hold", "no")], "never leaves by mail").await;
-    let done = exchange.sets(&[name[0], ("fone", "1")]).await.unwrap();
-    assert!(done.said.ends_with("has fone: see that it is spelt right"), "{}", done.said);
+    refused(&exchange, &[name[0], ("fone", "1")], "The field fone").await;
+    refused(&exchange, &[name[0], ("fone", "1")], "See that it is spelt right").await;
+    let done = exchange.sets_as(true, &[name[0], ("fone", "1")]).await.unwrap();
+    assert!(done.said.contains("fone: -> 1"), "{}", done.said);
     let done = exchange.sets(&name).await.unwrap();
     assert!(done.said.ends_with("-> Jane Doe; no longer to be changed: fone"), "{}", done.said);
     assert_eq!(exchange.work().await, 1);

@@ -309,13 +309,29 @@ async fn a_denial_and_its_reply_are_one_and_somebody_without_an_address_gets_non
 async fn nobody_unproven_is_told_that_nothing_matches_whatever_the_type_asks_for() {
     for words in [DELETE, QUESTION, UNCLEAR] {
         let desk = Desk::new("", words).await;
-        desk.refused(1, Verb::Deny { reason: Denial::NoMatch }, "insufficient_verification").await;
+        desk.refused(1, Verb::Deny { reason: Denial::NoMatch }, "is proven up to step 0, and").await;
         // A person vouches for it.
         if words != UNCLEAR {
             desk.act(1, Verb::Approve { proof: None, subject: None }).await.unwrap();
             assert_eq!(desk.act(1, Verb::Deny { reason: Denial::NoMatch }).await.unwrap().status, "denied");
         }
     }
+}
+
+#[tokio::test]
+async fn who_is_authenticated_is_told_that_nothing_matches_where_that_is_proof_enough() {
+    let believing = "[authentication]\nauthserv_ids = [\"mx.example.com\"]\n";
+    let proven = |words| {
+        let mut mail =
+            b"Authentication-Results: mx.example.com; dmarc=pass header.from=example.org\n".to_vec();
+        mail.extend(letter(JANE, words));
+        Desk::of(believing, mail)
+    };
+    let deny = || Verb::Deny { reason: Denial::NoMatch };
+    let said =
+        "proven up to step 1, and no_match asks for step 2: it would tell somebody who may be a stranger";
+    proven(DELETE).await.refused(1, deny(), said).await;
+    assert_eq!(proven(QUESTION).await.act(1, deny()).await.unwrap().status, "denied");
 }
 
 #[tokio::test]

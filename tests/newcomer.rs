@@ -53,10 +53,14 @@ fn the_demonstration_tells_what_is_true_and_what_it_says_to_try_works() {
     let told = |part: &str| assert!(demo.told.contains(part), "{part:?} is missing: {}", demo.told);
     let mails = demo.done(&["messages", "list", "--json", "--limit", "1000"]).lines().count();
     told(&format!("{mails} mails went through the corridor in "));
+    let totals = demo.told.lines().find_map(|line| line.strip_prefix("Of the samples, ")).unwrap();
+    let totals =
+        totals.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<usize>().ok());
+    assert_eq!(totals.sum::<usize>(), mails - 1, "the answer is none of the samples");
     let list = demo.done(&["suppressions", "list"]);
     let mut entries = list.lines();
-    assert_eq!(entries.next(), Some("address\tsuppressed from\tby\tsince"));
-    let mut addresses: Vec<&str> = entries.map(|entry| entry.split('\t').next().unwrap()).collect();
+    let column = entries.next().unwrap().find("suppressed from").unwrap();
+    let mut addresses: Vec<&str> = entries.map(|entry| entry.split_at(column).0.trim()).collect();
     let count = addresses.len();
     addresses.dedup();
     told(&format!("{} addresses suppressed ({count} entries: ", addresses.len()));
@@ -120,6 +124,13 @@ fn a_wrong_name_is_told_with_what_to_do() {
     );
     std::fs::write(demo.path("no.db"), "hello\n").unwrap();
     let no_database = "demo/no.db is no database: name a file that `privacyd backup` has written";
+    let none = "There is no request type \"acess\"; there are ";
+    says(&["requests", "list", "--type", "acess"], 2, &[none, "access, ", ", unclear"]);
+    for row in demo.done(&["requests", "list", "--json", "--all", "--type", "deletion"]).lines() {
+        assert!(row.contains("\"kind\":\"deletion\""), "{row}");
+    }
+    assert!(demo.done(&["requests", "list", "--all", "--type", "deletion"]).lines().count() > 2);
+    says(&["notice", "cancel", "nothing"], 1, &["There is no notice nothing; privacyd notice status shows"]);
     says(&["check", "--backup", "demo/no.db"], 1, &[no_database]);
     says(&["restore", "demo/no.db"], 1, &[no_database]);
     // A database of somebody else's.

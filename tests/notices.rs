@@ -228,6 +228,8 @@ async fn what_is_cancelled_stops_and_goes_on_when_it_is_sent_again() {
     );
     post.send("p", 600).await;
     assert_eq!(post.minute().await, 15);
+    assert!(!post.house.store.cancel_notice("p").await.unwrap(), "it is finished");
+    assert_eq!(post.progress("p").await.state, "done");
     assert_eq!(post.sent().into_iter().map(|(to, _)| to).collect::<BTreeSet<_>>().len(), 20);
 }
 

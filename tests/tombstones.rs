@@ -51,9 +51,14 @@ async fn a_quotation_mark_that_is_never_closed_swallows_nobody_in_silence() {
         let done = import(&house, &lines.join(end)).await;
         assert_eq!((done.new + done.updated, done.bad), (1, 1), "{end:?}");
     }
-    // A field may have lines.
-    let done = import(&house, "email,name\nk@example.org,\"Kim\nStreet 1\"\nl@example.org,Lee\n").await;
+    // A field may have lines, and addresses in them.
+    let done = import(
+        &house,
+        "email,name\nk@example.org,\"Kim\nStreet 1\"\nl@example.org,\"Lee\nalso lee@example.net, lee@example.com\"\n",
+    )
+    .await;
     assert_eq!((done.new, done.bad), (2, 0));
+    assert_eq!(house.scalar("SELECT count(*) FROM contacts WHERE fields LIKE '%lee@example.com%'").await, 1);
 }
 
 #[tokio::test]

@@ -61,9 +61,11 @@ pub(super) async fn check(file: &Path) -> Result<ExitCode> {
     is_a_database(file)?;
     let looked = look_through(file).await.with_context(|| unfit(file))?;
     let age = if looked.is_older { ", older than this privacyd's" } else { "" };
+    // What stands behind it is not counted.
+    let before = if looked.faults.is_empty() { "" } else { " before any damage" };
     let events = looked.chain.as_ref().map_or(0, |chain| chain.walk.links);
     tell!(
-        "schema {}{age}; {}, {}, {} before any damage",
+        "schema {}{age}; {}, {}, {}{before}",
         looked.schema,
         counted(looked.mails, "mail", "mails"),
         counted(looked.requests, "request", "requests"),

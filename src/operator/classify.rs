@@ -5,23 +5,30 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Mistake, configured, counted, print, print_json};
 use crate::classify::{Finding, Ground, Reading, Verdict};
 use crate::cli::{Classify, DEFAULT_CONFIG};
+use crate::clock::{Calendar, Clock};
 use crate::config::{Authentication, Config, Limits};
 use crate::daemon::tokens;
-use crate::decide::{BY_TOKEN, Letter, OPT_OUT, Understanding};
+use crate::decide::{
+    BY_TOKEN, CaseFile, Decision, Disposition, Letter, OPT_OUT, Policy, UNCLEAR, Understanding, decide,
+};
 use crate::evidence::{Evidence, Proof};
 use crate::message::Message;
-use crate::request::Table;
+use crate::request::{Action, Table};
 use crate::sender::Address;
-use crate::token;
+use crate::token::Token;
 use crate::understand::Reader;
 
 /// In the place of a folder of rules: the built-in ones alone.
 const BUILT_IN: &str = "-";
+
+/// A longer sentence is cut where a person reads it, in characters.
+const LONGEST_SHOWN: usize = 240;
 
 /// The word of `classify`, the automatic kind, the findings.
 type Found = (&'static str, Option<&'static str>, Vec<Finding>);
@@ -108,14 +115,20 @@ pub fn classify(options: &Classify, config: &Path) -> Result<ExitCode> {
         _ => {
             let table = means.chosen_table()?;
             let reader = means.reader(&table);
+            let court = Court::new(&table)?;
             let mut strange = 0_u64;
             each(&mails, |file, bytes| {
-                let bytes = means.read_of(bytes);
+                let (all, bytes) = (bytes.len(), means.read_of(bytes));
+                let is_cut = bytes.len() < all;
                 let understanding = reader.read(bytes);
                 if options.json {
-                    print_json(&as_json(file, &understanding, &table)).map(drop)
+                    print_json(&as_json(file, &understanding, is_cut, &court)).map(drop)
                 } else if is_mail(bytes) {
-                    print(&explain(file, &understanding, &table))
+                    let cut = format!(
+                        "\n  only its first {} bytes were read, of {all} (limits.read_limit)",
+                        bytes.len()
+                    );
+                    print(&(explain(file, &understanding, &court) + if is_cut { &cut } else { "" }))
                 } else {
                     strange += 1;
                     print(&format!("{}: is not a mail: it has no header field of one", file.display()))
@@ -135,22 +148,21 @@ fn is_mail(bytes: &[u8]) -> bool {
 }
 
 /// What a mail is taken for, why not for certain, and what it may ask for besides what it asks for.
-type Told = (Found, Option<&'static str>, Vec<Finding>);
+type Told = (Found, Option<String>, Vec<Finding>);
 
 /// What reads by a folder of rules, and those rules.
 type Side = (Reader, Table);
 
 /// `classify --compare`: the mails whose verdict differs between two folders of rules. Failure when there is one.
-fn compare(means: &Means<'_>, mails: &[PathBuf], old: &Side, new: &Side) -> Result<ExitCode> {
+fn compare<'a>(means: &Means<'_>, mails: &[PathBuf], old: &'a Side, new: &'a Side) -> Result<ExitCode> {
     let Means { options, .. } = means;
     let mut changed = 0;
-    let verdict = |(reader, table): &Side, bytes: &[u8]| {
-        let understanding = reader.read(means.read_of(bytes));
-        let found = disposition_by_proof(&understanding, table);
-        (found, why(&understanding), besides(&understanding))
-    };
+    let side = |(reader, table): &'a Side| Ok::<_, anyhow::Error>((reader, Court::new(table)?));
+    let (old, new) = (side(old)?, side(new)?);
+    let verdict =
+        |(reader, court): &(&Reader, Court<'_>), bytes: &[u8]| court.told(&reader.read(means.read_of(bytes)));
     each(mails, |file, bytes| {
-        let (old, new) = (verdict(old, bytes), verdict(new, bytes));
+        let (old, new) = (verdict(&old, bytes), verdict(&new, bytes));
         if essence(&old) == essence(&new) {
             return Ok(());
         }
@@ -202,20 +214,36 @@ fn in_words(((word, automated, findings), why, besides): &Told) -> String {
     words
 }
 
-/// Why it is not certain what a mail asks for.
-fn why(understanding: &Understanding) -> Option<&'static str> {
-    let Understanding::Read(letter) = understanding else { return None };
-    letter.reading.as_ref()?.verdict.why()
+/// Why a person must read a mail; of a sender that cannot be known another line tells.
+fn why(letter: &Letter, decision: &Decision) -> Option<String> {
+    if let Some(why) = letter.reading.as_ref().and_then(|reading| reading.verdict.why()) {
+        return Some(why.to_owned());
+    }
+    if decision.disposition != Disposition::Review || letter.from.is_err() || letter.automatic.is_some() {
+        return None;
+    }
+    let unclear = decision.requests.iter().find(|planned| planned.kind == UNCLEAR);
+    Some(unclear.map_or_else(|| decision.why.clone(), |planned| planned.reason.clone()))
 }
 
 /// What a person must read beside requests that are opened.
-fn besides(understanding: &Understanding) -> Vec<Finding> {
-    match understanding {
-        Understanding::Read(letter) if letter.automatic.is_none() => match &letter.reading {
-            Some(Reading { verdict: Verdict::Partly { candidates, .. }, .. }) => candidates.clone(),
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
+fn besides(letter: &Letter, decision: &Decision) -> Vec<Finding> {
+    let Some(Reading { verdict, .. }) = letter.reading.as_ref().filter(|_| letter.automatic.is_none()) else {
+        return Vec::new();
+    };
+    match verdict {
+        Verdict::Partly { candidates, .. } => candidates.clone(),
+        // Whether an opt-out is also meant for the address that the mail names.
+        Verdict::Requests(asked) if decision.requests.iter().any(|planned| planned.kind == UNCLEAR) => {
+            let opts_out = |finding: &&Finding| {
+                decision.requests.iter().any(|planned| {
+                    planned.kind == finding.kind
+                        && matches!(planned.action, Action::SuppressMarketing | Action::SuppressAds)
+                })
+            };
+            asked.iter().filter(opts_out).cloned().collect()
+        }
+        Verdict::Requests(_) | Verdict::Unclear { .. } | Verdict::Nothing => Vec::new(),
     }
 }
 
@@ -280,77 +308,95 @@ fn mails_at(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What a mail turned out to be, without a store: the word of `classify`, the automatic kind, the
-/// findings.
-pub fn disposition(understanding: &Understanding) -> Found {
-    let letter = match understanding {
-        Understanding::Read(letter) => letter,
-        Understanding::Unreadable | Understanding::Unread(_) => return ("review", None, Vec::new()),
-    };
-    match &letter.token {
-        token::Token::Valid(addresses) => by_token(letter, addresses),
-        token::Token::Invalid | token::Token::None => by_words(letter),
-    }
+/// By which a mail is decided on: the types, and the policy.
+pub struct Court<'a> {
+    table: &'a Table,
+    policy: Policy,
 }
 
-/// A mail with a valid unsubscribe token is an opt-out, and what its words ask for besides.
-fn by_token(letter: &Letter, addresses: &[Address]) -> Found {
-    let rules = vec!["unsubscribe token".to_owned()];
-    let mut findings = vec![Finding {
-        kind: OPT_OUT.to_owned(),
-        confidence: BY_TOKEN,
-        rules,
-        acts_from: BY_TOKEN,
-        is_own: false,
-    }];
-    let is_read = letter.reading.as_ref().is_some_and(|reading| reading.verdict != Verdict::Nothing);
-    if !is_read {
-        return ("requests", None, findings);
-    }
-    let (word, _, of_words) = by_words(letter);
-    // As a word of its own it is somebody else's, of himself.
-    let is_done = letter.from.as_ref().map_or(true, |from| addresses.contains(&from.normalised()));
-    let is_other = |finding: &Finding| !(is_done && finding.kind == OPT_OUT);
-    let says_no_more = !of_words.is_empty() && !of_words.iter().any(is_other);
-    findings.extend(of_words.into_iter().filter(is_other));
-    (if says_no_more { "requests" } else { word }, None, findings)
-}
-
-fn by_words(letter: &Letter) -> Found {
-    if let Some((automatic, _)) = letter.automatic {
-        return match &letter.reading {
-            None | Some(Reading { verdict: Verdict::Nothing, .. }) => {
-                ("automated", Some(automatic.name()), Vec::new())
-            }
-            Some(reading) => {
-                ("review", Some(automatic.name()), reading.verdict.findings().cloned().collect())
-            }
+impl<'a> Court<'a> {
+    /// Decides by `table` as the daemon does. Clocks and bounds of replies are of no interest here.
+    pub fn new(table: &'a Table) -> Result<Self> {
+        let clock = Clock::new(&table.laws, &[], Calendar::default());
+        let clock = clock.map_err(|_| anyhow::anyhow!("There is no law for what has none"))?;
+        let limits = Limits::default();
+        let policy = Policy {
+            fallback_language: "en".to_owned(),
+            replies_per_day: limits.replies_per_day,
+            unproven_replies_per_domain: limits.unproven_replies_per_domain,
+            unproven_replies_in_all: limits.unproven_replies_in_all,
+            replies_per_thread: limits.replies_per_thread,
+            data_points_needed: 1,
+            confirm_unsubscribe: false,
+            clock,
+            corrections: Vec::new(),
         };
+        Ok(Self { table, policy })
     }
-    let Some(Reading { verdict, .. }) = &letter.reading else { return ("review", None, Vec::new()) };
-    match verdict {
-        Verdict::Nothing if letter.from.is_ok() && !letter.own_words.is_empty() => ("none", None, Vec::new()),
-        // What a person must read besides is no request yet.
-        Verdict::Requests(asked) | Verdict::Partly { asked, .. } if letter.from.is_ok() => {
-            ("requests", None, asked.clone())
+
+    /// What would follow from a mail if nothing were known of its sender.
+    fn decide(&self, understanding: &Understanding) -> Decision {
+        decide(understanding, self.table, &self.policy, &CaseFile::default(), Timestamp::now())
+    }
+
+    /// What a mail turned out to be, without a store: the word of `classify`, the automatic kind, the
+    /// findings.
+    pub fn disposition(&self, understanding: &Understanding) -> Found {
+        let (found, ..) = self.told(understanding);
+        found
+    }
+
+    fn told(&self, understanding: &Understanding) -> Told {
+        let Understanding::Read(letter) = understanding else {
+            return (("review", None, Vec::new()), None, Vec::new());
+        };
+        let decision = self.decide(understanding);
+        let by_token = match &letter.token {
+            Token::Valid(addresses) => Some(addresses),
+            Token::Invalid | Token::None => None,
+        };
+        let automatic =
+            letter.automatic.filter(|_| by_token.is_none()).map(|(automatic, _)| automatic.name());
+        let word = match decision.disposition {
+            Disposition::Review if automatic.is_none() && opens(&decision, letter) => "requests",
+            Disposition::Unreadable => Disposition::Review.name(),
+            disposition => disposition.name(),
+        };
+        let mut findings = of_words(letter);
+        if let Some(addresses) = by_token {
+            let is_done = letter.from.as_ref().map_or(true, |from| addresses.contains(&from.normalised()));
+            // As a word of its own it is somebody else's, of himself.
+            findings.retain(|finding| !(is_done && finding.kind == OPT_OUT));
+            let rules = vec!["unsubscribe token".to_owned()];
+            let kind = OPT_OUT.to_owned();
+            findings
+                .insert(0, Finding { kind, confidence: BY_TOKEN, rules, acts_from: BY_TOKEN, is_own: false });
         }
-        verdict => ("review", None, verdict.findings().cloned().collect()),
+        let besides = besides(letter, &decision);
+        ((word, automatic, findings), why(letter, &decision), besides)
     }
 }
 
-/// The same word, knowing which types need no proof: where the evidence of the sender contradicts itself,
-/// all but those wait for a person.
-fn disposition_by_proof(understanding: &Understanding, table: &Table) -> Found {
-    let found = disposition(understanding);
-    let is_contradicted =
-        matches!(understanding, Understanding::Read(letter) if letter.evidence.proof == Proof::Conflict);
-    let needs_none = |finding: &Finding| table.kind(&finding.kind).is_some_and(|kind| kind.proof == 0);
-    match found {
-        ("none", automated, findings) if is_contradicted => ("review", automated, findings),
-        ("requests", automated, findings) if is_contradicted && !findings.iter().all(needs_none) => {
-            ("review", automated, findings)
+/// Whether a decision opens what the words ask for, though a person must read the mail for something besides.
+fn opens(decision: &Decision, letter: &Letter) -> bool {
+    let mut opened =
+        decision.requests.iter().filter(|it| it.kind != UNCLEAR && it.subject.is_none()).peekable();
+    // Where the evidence contradicts itself, what needs no proof alone is done.
+    opened.peek().is_some()
+        && (letter.evidence.proof != Proof::Conflict || opened.all(|it| it.proof_needed == 0))
+}
+
+/// What the words of a mail ask for; or, if that is nothing for certain, might ask for.
+fn of_words(letter: &Letter) -> Vec<Finding> {
+    let Some(Reading { verdict, .. }) = &letter.reading else { return Vec::new() };
+    match verdict {
+        // What a person must read besides is no request yet.
+        Verdict::Requests(asked) | Verdict::Partly { asked, .. }
+            if letter.from.is_ok() && letter.automatic.is_none() =>
+        {
+            asked.clone()
         }
-        found => found,
+        verdict => verdict.findings().cloned().collect(),
     }
 }
 
@@ -365,8 +411,8 @@ fn sender_json(understanding: &Understanding) -> serde_json::Value {
     json!({ "address": address, "proof": evidence.proof, "why": evidence.why })
 }
 
-fn as_json(file: &Path, understanding: &Understanding, table: &Table) -> serde_json::Value {
-    let (word, automated, findings) = disposition_by_proof(understanding, table);
+fn as_json(file: &Path, understanding: &Understanding, is_cut: bool, court: &Court<'_>) -> serde_json::Value {
+    let ((word, automated, findings), _, besides) = court.told(understanding);
     let letter = match understanding {
         Understanding::Read(letter) => Some(letter),
         Understanding::Unreadable | Understanding::Unread(_) => None,
@@ -377,16 +423,17 @@ fn as_json(file: &Path, understanding: &Understanding, table: &Table) -> serde_j
         "disposition": word,
         "automated": automated,
         "requests": requests,
-        "besides": besides(understanding),
+        "besides": besides,
         "sender": sender_json(understanding),
         "language": letter.and_then(|letter| letter.reading.as_ref()?.language.as_deref()),
         "text": letter.map_or("", |letter| letter.own_words.as_str()),
+        "cut": is_cut,
     })
 }
 
 /// The same, for a person.
-fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String {
-    let (word, _, findings) = disposition_by_proof(understanding, table);
+fn explain(file: &Path, understanding: &Understanding, court: &Court<'_>) -> String {
+    let ((word, _, findings), why, besides) = court.told(understanding);
     let mut lines = vec![format!("{}: {word}", file.display())];
     match understanding {
         Understanding::Unreadable => lines.push("  there is not one header field in it".into()),
@@ -396,16 +443,16 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
                 lines.push(format!("  {}: {mark}", automatic.name()));
             }
             match &letter.token {
-                token::Token::Valid(addresses) => lines.extend(
+                Token::Valid(addresses) => lines.extend(
                     addresses.iter().map(|address| format!("  bears the unsubscribe token of {address}")),
                 ),
-                token::Token::Invalid => lines.push("  bears an invalid unsubscribe token".to_owned()),
-                token::Token::None => {}
+                Token::Invalid => lines.push("  bears an invalid unsubscribe token".to_owned()),
+                Token::None => {}
             }
-            let Evidence { proof, why, .. } = &letter.evidence;
+            let evidence = &letter.evidence;
             lines.push(match &letter.from {
                 Err(error) => format!("  sender: {error}"),
-                Ok(from) => format!("  sender: {from}, proof {} ({why})", proof.name()),
+                Ok(from) => format!("  sender: {from}, proof {} ({})", evidence.proof.name(), evidence.why),
             });
             let reading = letter.reading.as_ref();
             let grounds = reading.map_or(&[][..], |reading| reading.grounds.as_slice());
@@ -417,17 +464,14 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
                 ));
                 lines.extend(grounds.iter().filter(|ground| is_of(ground, kind)).map(spoken));
             }
-            let besides = besides(understanding);
             lines.extend(besides.iter().map(|it| format!("  perhaps {} {:.2}", it.kind, it.confidence)));
             let is_left = |ground: &&Ground| !findings.iter().any(|finding| is_of(ground, &finding.kind));
             if grounds.iter().any(|ground| is_left(&ground)) {
                 lines.push("  found besides:".into());
                 lines.extend(grounds.iter().filter(is_left).map(spoken));
             }
+            lines.extend(why.map(|why| format!("  {why}")));
             if let Some(reading) = reading {
-                if let Some(why) = reading.verdict.why() {
-                    lines.push(format!("  {why}"));
-                }
                 lines.push(format!("  language: {}", reading.language.as_deref().unwrap_or("not told")));
             }
         }
@@ -437,6 +481,9 @@ fn explain(file: &Path, understanding: &Understanding, table: &Table) -> String 
 
 /// A phrase that was found: what it weighs, its name, what spoke against it, and its sentence.
 fn spoken(Ground { rule, weight, sentence, against }: &Ground) -> String {
+    // Some letters have no full stop; --json has all of their text.
+    let cut = sentence.char_indices().nth(LONGEST_SHOWN).and_then(|(end, _)| sentence.get(..end));
+    let sentence = cut.map_or_else(|| sentence.clone(), |cut| format!("{}…", cut.trim_end()));
     match against {
         None => format!("    {weight:.2} {rule}: {sentence:?}"),
         Some(why) => format!("    0.00 instead of {weight:.2} {rule} ({why}): {sentence:?}"),

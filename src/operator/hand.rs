@@ -70,8 +70,8 @@ pub enum Verb {
     },
     /// A person has carried it out; or says what a correction is to change, and the systems carry that out.
     Complete {
-        /// The field and its new value.
-        set: Vec<(String, String)>,
+        /// The fields and their new values.
+        set: Vec<Setting>,
     },
     /// Its sender has taken it back.
     Withdraw,
@@ -80,6 +80,17 @@ pub enum Verb {
         /// In the operator's words.
         text: String,
     },
+}
+
+/// What a person gives a field of a correction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The field, as the company's systems call it.
+    pub field: String,
+    /// Its new value.
+    pub value: String,
+    /// Other systems alone may have it: it is not to be one that privacyd knows.
+    pub is_new: bool,
 }
 
 /// What has become of one system's part of a request, in the words of a person.
@@ -225,9 +236,9 @@ pub enum Refusal {
     NoAddress(String, String),
     /// Who is not proven must not learn whether anything is held of them.
     #[error(
-        "Nothing proves whose request {0} is, and no_match would tell a stranger that we do not know them: deny it with insufficient_verification"
+        "The request {0} is proven up to step {1}, and no_match asks for step {2}: it would tell somebody who may be a stranger that we do not know them. Deny it with insufficient_verification"
     )]
-    Telling(String),
+    Telling(String, u8, u8),
     /// A template does not do.
     #[error("The mail about the request {0} cannot be written, so nothing is changed: {1}")]
     Unwritable(String, String),
@@ -549,9 +560,9 @@ impl Hand<'_> {
             };
             return Err(Refusal::PartlyDone(self.reference(), who, then).into());
         }
-        let is_proven = self.grip.proof_given >= case.proof_needed.clamp(1, 2);
-        if denial == Denial::NoMatch && !is_proven && case.subject.is_some() {
-            return Err(Refusal::Telling(self.reference()).into());
+        let (given, needed) = (self.grip.proof_given, case.proof_needed.clamp(1, 2));
+        if denial == Denial::NoMatch && given < needed && case.subject.is_some() {
+            return Err(Refusal::Telling(self.reference(), given, needed).into());
         }
         let reply = match self.answer(DENIED) {
             None => None,
@@ -666,7 +677,7 @@ impl Hand<'_> {
     }
 
     /// What a correction is to change, of which its mails say nothing certain. The systems carry it out as if they had.
-    async fn set(&self, visit: &mut Visit, set: &[(String, String)]) -> Result<Done, NotDone> {
+    async fn set(&self, visit: &mut Visit, set: &[Setting]) -> Result<Done, NotDone> {
         let case = self.case();
         if self.verb() != Some(request::Verb::Correct) {
             return Err(Refusal::NotToSet(self.reference(), case.kind.clone()).into());
@@ -677,7 +688,7 @@ impl Hand<'_> {
             _ => return Err(Refusal::SetTooSoon(self.reference(), case.status.name()).into()),
         };
         let mut changes: Vec<Edit> = Vec::with_capacity(set.len());
-        for (field, new) in set {
+        for Setting { field, value, .. } in set {
             let wrong = match () {
                 () if changes.iter().any(|change| spoken(&change.field) == spoken(field)) => {
                     "it is set twice"
@@ -690,10 +701,15 @@ impl Hand<'_> {
             if !wrong.is_empty() {
                 return Err(Refusal::Unsettable(self.reference(), field.clone(), wrong).into());
             }
-            changes.push(Edit { field: field.clone(), old: None, new: new.clone() });
+            changes.push(Edit { field: field.clone(), old: None, new: value.clone() });
         }
         let mut known = visit.fill_in_old(subject, &mut changes).await?;
         known.extend(self.tools.replies.form().iter().cloned());
+        // A misspelt one would be told as changed by a system that overlooks what it does not know.
+        if let Some(unknown) = set.iter().find(|it| !it.is_new && !known.contains(&it.field)) {
+            let why = "neither the contact nor correction.fields has it. See that it is spelt right; if another system calls a field so, give it with --new-field instead of --set";
+            return Err(Refusal::Unsettable(self.reference(), unknown.field.clone(), why).into());
+        }
         changes.sort_by(|one, other| one.field.cmp(&other.field));
         let shown = changes.iter().map(|Edit { field, old, new }| {
             let old = old.as_deref().map_or(String::new(), |old| format!("{old} "));
@@ -709,15 +725,6 @@ impl Hand<'_> {
         let dropped: Vec<&str> = before.iter().filter(is_dropped).map(|it| it.field.as_str()).collect();
         if !dropped.is_empty() {
             more = format!("; no longer to be changed: {}", dropped.join(", "));
-        }
-        // Not refused: a field may be in other systems alone.
-        let names = changes.iter().map(|change| change.field.as_str());
-        let unknown: Vec<&str> = names.filter(|field| !known.contains(*field)).collect();
-        if !unknown.is_empty() {
-            let unknown = unknown.join(", ");
-            more += &format!(
-                "; neither the contact nor correction.fields has {unknown}: see that it is spelt right"
-            );
         }
         visit.set_changes(case, &changes).await?;
         let told = "is carried out by the next look at the work, and its sender is told then";

@@ -28,7 +28,15 @@ pub(super) async fn notice(store: &Store, config: &Config, command: Notice) -> R
         Notice::Status { name, json } => status(store, name.as_deref(), json).await,
         Notice::Cancel { name } => {
             if !store.cancel_notice(&name).await? {
-                return not_found(&format!("There is no notice {name} that is being sent"));
+                return not_found(&match store.notices(Some(&name)).await?.first() {
+                    None => {
+                        format!("There is no notice {name}; privacyd notice status shows which there are")
+                    }
+                    Some(Progress { state, .. }) if state == "cancelled" => {
+                        format!("The notice {name} is cancelled already")
+                    }
+                    Some(_) => format!("The notice {name} is finished: there is nothing left to stop"),
+                });
             }
             tell!("Cancelled. Sending it again under the same name goes on where it was");
             Ok(ExitCode::SUCCESS)

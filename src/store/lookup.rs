@@ -126,16 +126,36 @@ fn sql(select: &'static str, rest: &'static str) -> sqlx::AssertSqlSafe<String> 
     sqlx::AssertSqlSafe(format!("{select} {rest}"))
 }
 
-/// Which requests are listed when nothing else is said: those that are not closed.
-const OPEN: &str = "WHERE closed_at IS NULL ORDER BY due_on, id LIMIT $1";
+/// Which requests are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed<'a> {
+    /// Those that are not closed.
+    Open,
+    /// All.
+    All,
+    /// Those of this status.
+    Of(&'a str),
+}
+
+impl<'a> Listed<'a> {
+    fn status(self) -> Option<&'a str> {
+        match self {
+            Self::Of(status) => Some(status),
+            Self::Open | Self::All => None,
+        }
+    }
+}
 
 /// Which requests are listed, and in which order. One text for each filter: with "or" in it, SQLite would walk
 /// through all of them, and a list has to come at once from among a million.
-fn requests_rest(status: Option<&str>) -> &'static str {
-    match status {
-        None => "WHERE $1 IS NULL ORDER BY due_on, id LIMIT $2",
-        Some(_) => "WHERE status = $1 ORDER BY due_on, id LIMIT $2",
-    }
+fn list_of_requests(listed: Listed<'_>, kind: Option<&str>) -> String {
+    let listed = match listed {
+        Listed::Open => "$1 IS NULL AND closed_at IS NULL",
+        Listed::All => "$1 IS NULL",
+        Listed::Of(_) => "status = $1",
+    };
+    let kind = if kind.is_some() { "kind = $2" } else { "$2 IS NULL" };
+    format!("{REQUEST} WHERE {listed} AND {kind} ORDER BY due_on, id LIMIT $3")
 }
 
 impl Store {
@@ -144,24 +164,26 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn requests(&self, status: Option<&str>, limit: u32) -> Result<Vec<RequestRow>> {
-        sqlx::query_as(sql(REQUEST, requests_rest(status)))
-            .bind(status)
+        self.list_requests(status.map_or(Listed::All, Listed::Of), None, limit).await
+    }
+
+    /// Requests, the soonest due first; of one type or of all.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn list_requests(
+        &self,
+        listed: Listed<'_>,
+        kind: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<RequestRow>> {
+        sqlx::query_as(sqlx::AssertSqlSafe(list_of_requests(listed, kind)))
+            .bind(listed.status())
+            .bind(kind)
             .bind(limit)
             .fetch_all(&self.read)
             .await
             .context("Cannot list the requests")
-    }
-
-    /// Requests that are not closed, the soonest due first.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub async fn open_requests(&self, limit: u32) -> Result<Vec<RequestRow>> {
-        sqlx::query_as(sql(REQUEST, OPEN))
-            .bind(limit)
-            .fetch_all(&self.read)
-            .await
-            .context("Cannot list the open requests")
     }
 
     /// The request of this reference and its events.
@@ -301,21 +323,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for statistics in [false, true] {
             let store = Store::filled(&folder, statistics).await;
-            let open = store.plan(&format!("{REQUEST} {OPEN}"), |plan| plan.bind(50)).await;
-            assert!(open.iter().any(|step| step.contains("requests_open")), "{open:?}");
-            assert!(!open.iter().any(|step| step.contains("TEMP B-TREE")), "{open:?}");
-            let all = Status::ALL.map(|status| Some(status.name()));
-            for status in all.into_iter().chain([None]) {
-                let query = format!("{REQUEST} {}", requests_rest(status));
-                let steps = store.plan(&query, |plan| plan.bind(status).bind(50)).await;
+            let of = Status::ALL.map(|status| Listed::Of(status.name()));
+            for (listed, kind) in of
+                .into_iter()
+                .chain([Listed::Open, Listed::All])
+                .flat_map(|listed| [None, Some("deletion")].map(|kind| (listed, kind)))
+            {
+                let query = list_of_requests(listed, kind);
+                let steps = store.plan(&query, |plan| plan.bind(listed.status()).bind(kind).bind(50)).await;
                 // In the order of an index it ends with the limit; a sort, or a walk without one, sees every row.
                 let is_bad = |step: &String| {
                     step.contains("TEMP B-TREE")
                         || step.starts_with("SCAN requests") && !step.contains(" USING INDEX ")
                 };
-                assert!(!steps.iter().any(is_bad), "{status:?}: {steps:?}");
-                let index = if status.is_some() { "requests_due (status=?)" } else { "requests_list" };
-                assert!(steps.iter().any(|step| step.contains(index)), "{status:?}: {steps:?}");
+                assert!(!steps.iter().any(is_bad), "{listed:?}: {steps:?}");
+                let index = match (listed, kind) {
+                    (Listed::Open, None) => "requests_open",
+                    (Listed::All, None) => "requests_list",
+                    (Listed::Of(_), None) => "requests_due (status=?)",
+                    (Listed::Open, Some(_)) => "requests_kind_open (kind=?)",
+                    (Listed::All, Some(_)) => "requests_kind_all (kind=?)",
+                    (Listed::Of(_), Some(_)) => "requests_kind (kind=? AND status=?)",
+                };
+                assert!(steps.iter().any(|step| step.contains(index)), "{listed:?} {kind:?}: {steps:?}");
             }
             let one = store.plan(&format!("{REQUEST} WHERE reference = ?"), |plan| plan.bind("1")).await;
             assert!(one.iter().all(|step| !step.starts_with("SCAN")), "{one:?}");

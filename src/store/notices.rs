@@ -210,7 +210,11 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn cancel_notice(&self, name: &str) -> Result<bool> {
-        let done = sqlx::query("UPDATE notices SET state = 'cancelled' WHERE name = ? AND state = 'sending'")
+        let done = sqlx::query(
+            "UPDATE notices SET state = 'cancelled' WHERE name = ? AND state = 'sending' AND (queueing OR EXISTS
+                (SELECT 1 FROM notice_recipients WHERE notice_id = notices.id
+                 AND state IN ('queued', 'transmitting', 'deferred')))",
+        )
             .bind(name)
             .execute(&self.write)
             .await
