@@ -33,6 +33,7 @@ use tracing::{error, info, warn};
 pub use digest::DigestPlan;
 
 use crate::bounce::{Effect, weigh};
+use crate::clock::written;
 use crate::config::{Folders, ProofConfig};
 use crate::copy::Withheld;
 use crate::correction::Edit;
@@ -45,7 +46,7 @@ use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
 use crate::message::MessageId;
 use crate::random::random;
 use crate::redact::Pseudonyms;
-use crate::reply::{More, Outgoing, Question, Replies, Stamp, Thread, Told};
+use crate::reply::{More, Outgoing, Question, Replies, Stamp, Thread, Told, Urgent};
 use crate::request::{Table, Verb};
 use crate::sender::Address;
 use crate::store::Store;
@@ -139,8 +140,8 @@ struct Line {
     why: String,
     person: String,
     answered: bool,
-    /// Whether a person should look at it before all else.
-    is_urgent: bool,
+    /// Its requests that a person should look at before all else.
+    urgent: Vec<Urgent>,
     took: Duration,
 }
 
@@ -353,19 +354,15 @@ impl Intake {
             }
             lines.push(line);
         }
+        let urgent: Vec<Urgent> = lines.iter().flat_map(|line| line.urgent.iter().cloned()).collect();
+        self.tell_urgent(&mut visit, &urgent, now).await?;
         let ids: Vec<&MailId> = mails.iter().map(|mail| &mail.id).collect();
         visit.commit(mailbox, validity, last_uid, &ids).await?;
 
-        if lines.iter().any(|line| line.answered) {
+        if !urgent.is_empty() || lines.iter().any(|line| line.answered) {
             self.queued.notify_one();
         }
         lines.iter().for_each(|line| line.write(mailbox));
-        let urgent = lines.iter().filter(|line| line.is_urgent && !line.references.is_empty());
-        let urgent: Vec<String> = urgent.map(|line| format!("{} ({})", line.references, line.kind)).collect();
-        if !urgent.is_empty() {
-            let what = format!("A person should look at this before all else: {}.", urgent.join(", "));
-            self.alarm_of_request(&what, now).await?;
-        }
         Ok(filings)
     }
 
@@ -797,6 +794,17 @@ impl Intake {
     ) -> Line {
         let person = decision.requests.iter().find_map(|request| request.subject.as_ref()).or(sender);
         let kinds: Vec<&str> = decision.requests.iter().map(|request| request.kind.as_str()).collect();
+        let urgent = decision
+            .requests
+            .iter()
+            .zip(references)
+            .filter(|(planned, _)| self.table.kind(&planned.kind).is_some_and(|kind| kind.urgent));
+        let urgent = urgent.map(|(planned, reference)| Urgent {
+            reference: reference.clone(),
+            kind: planned.kind.clone(),
+            due: written(planned.due),
+            system: String::new(),
+        });
         Line {
             id: mail.id.clone(),
             outcome: decision.disposition.name(),
@@ -808,7 +816,7 @@ impl Intake {
             why: decision.why.clone(),
             person: person.map(|person| self.pseudonyms.of(person)).unwrap_or_default(),
             answered,
-            is_urgent: kinds.iter().any(|kind| self.table.kind(kind).is_some_and(|kind| kind.urgent)),
+            urgent: urgent.collect(),
             took: mail.took,
         }
     }
@@ -818,7 +826,7 @@ impl Line {
     fn write(&self, mailbox: &str) {
         let took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
         let Self { id, outcome, kind, references, why, person, answered, .. } = self;
-        if self.is_urgent {
+        if !self.urgent.is_empty() {
             warn!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "urgent mail received");
         } else if *outcome == "review" {
             warn!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "mail held for a person");

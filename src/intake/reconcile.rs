@@ -17,6 +17,7 @@ use super::{Intake, identity_of, uid};
 use crate::decide::Shelf;
 use crate::mailbox::{Cursor, Fetched, File, Imap, Mailbox, Maildir, Window};
 use crate::message::MessageId;
+use crate::operator::counted;
 use crate::stop::Stop;
 use crate::store::reconcile::Reconciled;
 
@@ -85,10 +86,15 @@ impl Intake {
         let Reconciled { seen, unaccounted, junk } = *found;
         error!(seen, unaccounted, junk, "reconciled: mail lay there that no row of the ledger accounted for");
         let what = format!(
-            "{unaccounted} mails lay in the mailboxes that nothing in the ledger accounted for. They are recorded \
-             now; those in the inbox went the usual way, those in folders need a person."
+            "{} in the mailboxes that nothing in the ledger accounted for. All are recorded now: what was in an inbox \
+             went the usual way, what was in a folder needs a person.",
+            counted(unaccounted, "mail lay", "mails lay")
         );
-        self.alarm(&what, now).await
+        let mut visit = self.store.visit(now).await?;
+        self.alarm(&mut visit, &what, now).await?;
+        visit.close().await?;
+        self.queued.notify_one();
+        Ok(())
     }
 
     /// The folders that mail is filed in.

@@ -47,9 +47,12 @@ impl Intake {
     }
 
     async fn begin_recovery(&self, why: &str, now: Timestamp) -> Result<()> {
-        if self.store.begin_recovery(why, now).await? {
+        let mut visit = self.store.visit(now).await?;
+        if visit.begin_recovery(why).await? {
             let what = format!("Nothing is answered or carried out until `privacyd recovery end`: {why}.");
-            self.alarm(&what, now).await?;
+            self.alarm(&mut visit, &what, now).await?;
+            visit.close().await?;
+            self.queued.notify_one();
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn begin_recovery(&self, why: &str, now: Timestamp) -> Result<bool> {
-        begin(&self.write, why, now).await
+        begin(&self.write, why, now.as_second()).await
     }
 
     /// Ends the recovery that lasts, if one does. What was open when it began may have been carried out and
@@ -216,10 +216,10 @@ impl Store {
 pub(super) async fn begin<'e>(
     executor: impl sqlx::Executor<'e, Database = Sqlite>,
     why: &str,
-    now: Timestamp,
+    at: i64,
 ) -> Result<bool> {
     let done = sqlx::query("INSERT INTO recoveries (began_at, why) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(now.as_second())
+        .bind(at)
         .bind(why)
         .execute(executor)
         .await
@@ -237,6 +237,47 @@ impl Visit {
             .fetch_one(&mut *self.tx)
             .await
             .context("Cannot read whether this is a recovery")
+    }
+
+    /// Begins a recovery; answers whether none lasted already.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn begin_recovery(&mut self, why: &str) -> Result<bool> {
+        begin(&mut *self.tx, why, self.now).await
+    }
+
+    /// Adds to why the recovery that lasts was begun.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn add_to_recovery(&mut self, why: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE recoveries SET why = why || '; ' || $1 WHERE ended_at IS NULL AND instr(why, $1) = 0",
+        )
+        .bind(why)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot record why the recovery lasts")
+        .map(drop)
+    }
+
+    /// Records whose mark was found in a mailbox. The operator decides about it with the end of the recovery that lasts.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn contest(&mut self, mailbox: &str, by: &str) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO ledger_marks (mailbox, contested_by, contested_in)
+             VALUES (?, ?, (SELECT id FROM recoveries WHERE ended_at IS NULL))
+             ON CONFLICT (mailbox) DO UPDATE SET contested_by = excluded.contested_by, contested_in = excluded.contested_in",
+        )
+        .bind(mailbox)
+        .bind(by)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot record whose the mailbox is")
+        .map(drop)
     }
 
     async fn hold_what_was_open(&mut self, began: i64) -> Result<Ended> {
