@@ -308,6 +308,7 @@ impl Daemon {
                 "notices of unknown fate: the last run ended while it sent them; see `privacyd notice status`"
             );
         }
+        store.outdate_copies_of_before().await?;
         Self::assemble(config, parts, store, sole).await
     }
 

@@ -13,6 +13,7 @@ mod alarm;
 mod canary;
 mod digest;
 mod folders;
+mod mark;
 mod origin;
 mod reconcile;
 mod recovery;
@@ -158,7 +159,7 @@ impl Intake {
     ) -> Result<Passed> {
         let name = mailbox.name().to_owned();
         if let Mailbox::Imap(imap) = mailbox {
-            self.keep_mark(imap, Timestamp::now()).await?;
+            self.keep_mark(imap, None, Timestamp::now()).await?;
         }
         let known = self.store.cursor(&name).await?;
         let cursor = mailbox.look(known).await?;

@@ -24,6 +24,8 @@ use jiff::Timestamp;
 use tokio_rustls::TlsConnector;
 use tracing::{debug, error, warn};
 
+pub use mark::NoMark;
+
 use super::session::{No, Patience, SMALL, Session, quoted};
 use super::wire::Room;
 use super::{Body, Bounds, Cursor, Fetched, MailId, Window};
