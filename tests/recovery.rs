@@ -23,6 +23,7 @@ mod scripted;
 
 const OPT_OUT: &str = "Please unsubscribe me from your newsletter.";
 const DELETE: &str = "Please delete all my personal data.";
+const UNCLEAR: &str = "What about my data?";
 
 /// One installation by the binary, on a Maildir.
 struct Binary {
@@ -115,8 +116,9 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     let house = Binary::new();
     house.put("", "jane", OPT_OUT);
     house.put("", "ann", DELETE);
+    house.put("", "eve", UNCLEAR);
     house.read();
-    assert_eq!((house.sent(), house.recovery()), (2, None));
+    assert_eq!((house.sent(), house.recovery()), (3, None));
 
     house.remove_database();
     house.put("", "bob", OPT_OUT);
@@ -125,25 +127,30 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     house.read();
     let why = house.recovery().expect("a new database on a full mailbox");
     assert!(why.contains("has never seen the mailbox box"), "{why}");
-    assert_eq!(house.sent(), 2, "nothing goes out");
+    assert_eq!(house.sent(), 3, "nothing goes out");
     assert_eq!(house.statuses(), [pair("bob", "held"), pair("cat", "held")]);
     assert_eq!(house.run(&["suppressions", "check", "bob@example.org"]).status.code(), Some(1));
 
     // What the lost one had filed gets its rows, and no alarm: it is known that it is not known.
     let said = house.done(&["reconcile"]);
-    assert_eq!(said, "4 mails looked at, 0 unaccounted; 0 requests found among junk\n");
-    assert_eq!(house.list(&["messages", "list"]).len(), 4);
-    // Whether they are done is for a person to find out.
-    assert_eq!(house.list(&["messages", "list", "--disposition", "review"]).len(), 2);
+    assert_eq!(
+        said,
+        "5 mails looked at, 3 recorded that this database did not know, 0 unaccounted; 0 requests found among junk\n"
+    );
+    assert_eq!(house.list(&["messages", "list"]).len(), 5);
+    // Whether they are done is for a person to find out, also of what is not clear.
+    assert_eq!(house.list(&["messages", "list", "--disposition", "review"]).len(), 3);
+    let again: Value = serde_json::from_slice(&house.run(&["reconcile", "--json"]).stdout).unwrap();
+    assert_eq!(again, serde_json::json!({ "seen": 5, "unaccounted": 0, "junk": 0, "recovered": 0 }));
     // So the same bytes once more are nothing new.
     house.put("", "jane", OPT_OUT);
     house.read();
-    assert_eq!((house.list(&["messages", "list"]).len(), house.statuses().len()), (4, 2));
+    assert_eq!((house.list(&["messages", "list"]).len(), house.statuses().len()), (5, 2));
 
     house.done(&["recovery", "end"]);
     house.put("", "dan", OPT_OUT);
     house.read();
-    assert_eq!((house.sent(), house.recovery()), (3, None));
+    assert_eq!((house.sent(), house.recovery()), (4, None));
     assert_eq!(house.statuses()[2], pair("dan", "completed"));
     assert_eq!(house.statuses()[..2], [pair("bob", "held"), pair("cat", "held")]);
     assert_eq!(house.run(&["recovery", "end"]).status.code(), Some(1));
@@ -156,7 +163,7 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     assert!(done.contains("is completed; the reply is queued"), "{done}");
     assert_eq!(house.run(&["suppressions", "check", "bob@example.org"]).status.code(), Some(0));
     house.read();
-    assert_eq!((house.sent(), house.statuses()[0].clone()), (4, pair("bob", "completed")));
+    assert_eq!((house.sent(), house.statuses()[0].clone()), (5, pair("bob", "completed")));
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Intake {
         let now = Timestamp::now();
         // What a lost database knew nobody accounts for: that is being recovered from.
         if self.store.recovery().await?.is_some() {
-            all.unaccounted = 0;
+            all.recovered = Some(std::mem::take(&mut all.unaccounted));
         }
         // Also of a look that was broken off: what it has recorded, the next one finds known.
         if all.unaccounted > 0 {
@@ -77,13 +77,13 @@ impl Intake {
         // A copy of the database that was made by other means than ours is told as one after a day.
         self.store.outdate_copies().await?;
         if all.unaccounted == 0 {
-            info!(seen = all.seen, junk = all.junk, "reconciled: 0 unaccounted");
+            info!(seen = all.seen, junk = all.junk, recovered = all.recovered, "reconciled: 0 unaccounted");
         }
         Ok(all)
     }
 
     async fn tell_unaccounted(&self, found: &Reconciled, now: Timestamp) -> Result<()> {
-        let Reconciled { seen, unaccounted, junk } = *found;
+        let Reconciled { seen, unaccounted, junk, .. } = *found;
         error!(seen, unaccounted, junk, "reconciled: mail lay there that no row of the ledger accounted for");
         let what = format!(
             "{} in the mailboxes that nothing in the ledger accounted for. All are recorded now: what was in an inbox \
@@ -239,6 +239,7 @@ impl Intake {
         if read.validity != validity {
             return Ok(());
         }
+        self.store.forget_accounted(name, validity).await?;
         while !stop.is_asked() {
             let mut uids = imap.next_below().await?;
             if uids.is_empty() {
