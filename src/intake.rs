@@ -241,6 +241,9 @@ impl Intake {
         filings: &[Filing],
         refused: &HashSet<MailId>,
     ) -> Result<()> {
+        if filings.is_empty() {
+            return Ok(());
+        }
         let ids: Vec<&MailId> =
             filings.iter().map(|(id, _)| id).filter(|id| !refused.contains(*id)).collect();
         self.store.filed(name, validity, &ids).await
@@ -307,7 +310,8 @@ impl Intake {
         let give_up = tries >= MOST_TRIES;
         let mut mails = mails.into_iter();
         let mut take = || mails.by_ref().take(VISIT).collect::<Vec<_>>();
-        let mut prepared = self.prepare(take(), give_up, time_left, now).await?;
+        let home = home_of(mailbox, validity);
+        let mut prepared = self.prepare(&home, take(), give_up, time_left, now).await?;
         if let ([suspect], 1..MOST_TRIES) = (ids.as_slice(), tries) {
             // Its bytes are harmless: what ends the process from here on is not its fault.
             self.store.forget_attempts(mailbox, validity, suspect).await?;
@@ -322,7 +326,7 @@ impl Intake {
             // The next are read while these are recorded.
             let (recorded, next) = tokio::join!(
                 self.visit(place, &prepared, last_uid, now),
-                self.prepare(later, give_up, time_left, now)
+                self.prepare(&home, later, give_up, time_left, now)
             );
             filings.extend(recorded?);
             if is_last {
@@ -709,6 +713,7 @@ impl Intake {
     /// Reads mails, and checks signatures. No lock is held: name servers may be slow.
     async fn prepare(
         &self,
+        home: &str,
         mails: Vec<Fetched>,
         give_up: bool,
         time_left: &mut Duration,
@@ -718,19 +723,25 @@ impl Intake {
             return Ok(Vec::new());
         }
         let mails = Arc::new(mails);
-        let mut prepared = self.read(Arc::clone(&mails), give_up, now).await?;
+        let mut prepared = self.read(home, Arc::clone(&mails), give_up, now).await?;
         self.verify(&mails, &mut prepared, time_left, now).await;
         Ok(prepared)
     }
 
     /// The pure rooms, on as many threads as the machine has.
-    async fn read(&self, mails: Arc<Vec<Fetched>>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
-        let reader = Arc::clone(&self.reader);
+    async fn read(
+        &self,
+        home: &str,
+        mails: Arc<Vec<Fetched>>,
+        give_up: bool,
+        now: Timestamp,
+    ) -> Result<Vec<Prepared>> {
+        let (reader, home) = (Arc::clone(&self.reader), home.to_owned());
         let work = move || {
             let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
             let share = mails.len().div_ceil(threads).max(16);
             let prepare = |part: &[Fetched]| -> Vec<Prepared> {
-                part.iter().map(|mail| prepare_one(&reader, mail, give_up, now)).collect()
+                part.iter().map(|mail| prepare_one(&reader, &home, mail, give_up, now)).collect()
             };
             let mut parts = mails.chunks(share);
             let first = parts.next().unwrap_or_default();
@@ -1056,20 +1067,29 @@ fn letter_of(understanding: &Understanding) -> Option<&Letter> {
     }
 }
 
-/// What a mail is known by, but for its being a letter.
-fn identity_of(mail: &Fetched) -> Identity {
+/// A folder and its UIDVALIDITY: where a number is one mail's.
+fn home_of(mailbox: &str, validity: u32) -> String {
+    format!("{mailbox} {validity}")
+}
+
+/// What a mail that lies in `home` is known by, but for its being a letter.
+fn identity_of(mail: &Fetched, home: &str) -> Identity {
     let bytes = mail.body.bytes();
     let mut hash = Sha256::new();
     if bytes.is_empty() {
         // There are no bytes to know it by: its place has to do, and it causes nothing but a held mail.
         hash.update(format!("{} {}", mail.id, mail.received));
+        if mail.received == Timestamp::UNIX_EPOCH {
+            // And where nobody says when it came, another folder's mail may have its number.
+            hash.update(home);
+        }
     }
     hash.update(bytes);
     let size = i64::try_from(mail.size).unwrap_or(i64::MAX);
     Identity { digest: hash.finalize().into(), size, letter: None }
 }
 
-fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -> Prepared {
+fn prepare_one(reader: &Reader, home: &str, mail: &Fetched, give_up: bool, now: Timestamp) -> Prepared {
     let begun = Instant::now();
     let understanding = match &mail.body {
         Body::Whole(_) | Body::Head(_) if give_up => {
@@ -1087,7 +1107,7 @@ fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -
     let letter = if give_up || is_automatic || is_cut { None } else { letter_digest(bytes) };
     Prepared {
         id: mail.id.clone(),
-        identity: Identity { letter, ..identity_of(mail) },
+        identity: Identity { letter, ..identity_of(mail, home) },
         canary: canary::token(&understanding, bytes),
         // A server without a usable date: the moment we see it is the only one we know.
         received: if mail.received == Timestamp::UNIX_EPOCH { now } else { mail.received },

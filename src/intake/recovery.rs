@@ -92,7 +92,7 @@ impl Intake {
             }
         };
         let newer: Vec<Fetched> = newer.into_iter().filter(|mail| mail.received >= last).collect();
-        let known = self.accounted(&newer).await?;
+        let known = self.accounted(&name, &newer).await?;
         let unknown = known.iter().filter(|known| !**known).count();
         Ok((unknown > 0).then(|| {
             format!(
