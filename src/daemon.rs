@@ -82,6 +82,8 @@ pub struct Once {
     pub mails: u64,
     /// Replies that a server took.
     pub sent: u64,
+    /// Letters to the operator that a server took.
+    pub told: u64,
     /// Requests that are open.
     pub open: i64,
     /// Those of them that wait for a person.
@@ -307,6 +309,7 @@ impl Daemon {
                 "notices of unknown fate: the last run ended while it sent them; see `privacyd notice status`"
             );
         }
+        store.outdate_copies_of_before().await?;
         Self::assemble(config, parts, store, sole).await
     }
 
@@ -471,7 +474,7 @@ impl Daemon {
         }
         let _ = read.send(true);
         match out.await.context("The outbox broke off")? {
-            Ok(sent) => done.sent = sent,
+            Ok((sent, own)) => (done.sent, done.told) = (sent, own),
             Err(error) => note(&mut failure, error),
         }
         if let Err(error) = self.notices.run(true, &stop).await {
@@ -551,21 +554,23 @@ impl Daemon {
     }
 }
 
-/// Sends what is queued until `finished`, and then once more; until `stop` at the most. Answers how many were sent.
+/// Sends what is queued until `finished`, and then once more; until `stop` at the most. Answers how many replies, and
+/// how many letters to the operator, were sent.
 async fn drain_until(
     outbox: Outbox,
     intake: Arc<Intake>,
     mut finished: watch::Receiver<bool>,
     stop: Stop,
-) -> Result<u64> {
-    let mut sent = 0;
+) -> Result<(u64, u64)> {
+    let (mut sent, mut own) = (0, 0);
     loop {
         // Register first, look second: what is queued in between still wakes us.
         let queued = intake.queued.notified();
         let last = *finished.borrow();
-        sent += outbox.drain(&stop).await?.sent;
+        let pass = outbox.drain(&stop).await?;
+        (sent, own) = (sent + pass.sent, own + pass.own);
         if last {
-            return Ok(sent);
+            return Ok((sent, own));
         }
         tokio::select! {
             () = queued => {}

@@ -13,6 +13,7 @@ mod alarm;
 mod canary;
 mod digest;
 mod folders;
+mod mark;
 mod origin;
 mod reconcile;
 mod recovery;
@@ -33,6 +34,7 @@ use tracing::{error, info, warn};
 pub use digest::DigestPlan;
 
 use crate::bounce::{Effect, weigh};
+use crate::clock::written;
 use crate::config::{Folders, ProofConfig};
 use crate::copy::Withheld;
 use crate::correction::Edit;
@@ -45,7 +47,7 @@ use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
 use crate::message::MessageId;
 use crate::random::random;
 use crate::redact::Pseudonyms;
-use crate::reply::{More, Outgoing, Question, Replies, Stamp, Thread, Told};
+use crate::reply::{More, Outgoing, Question, Replies, Stamp, Thread, Told, Urgent};
 use crate::request::{Table, Verb};
 use crate::sender::Address;
 use crate::store::Store;
@@ -139,8 +141,8 @@ struct Line {
     why: String,
     person: String,
     answered: bool,
-    /// Whether a person should look at it before all else.
-    is_urgent: bool,
+    /// Its requests that a person should look at before all else.
+    urgent: Vec<Urgent>,
     took: Duration,
 }
 
@@ -157,7 +159,7 @@ impl Intake {
     ) -> Result<Passed> {
         let name = mailbox.name().to_owned();
         if let Mailbox::Imap(imap) = mailbox {
-            self.keep_mark(imap, Timestamp::now()).await?;
+            self.keep_mark(imap, None, Timestamp::now()).await?;
         }
         let known = self.store.cursor(&name).await?;
         let cursor = mailbox.look(known).await?;
@@ -239,6 +241,9 @@ impl Intake {
         filings: &[Filing],
         refused: &HashSet<MailId>,
     ) -> Result<()> {
+        if filings.is_empty() {
+            return Ok(());
+        }
         let ids: Vec<&MailId> =
             filings.iter().map(|(id, _)| id).filter(|id| !refused.contains(*id)).collect();
         self.store.filed(name, validity, &ids).await
@@ -305,7 +310,8 @@ impl Intake {
         let give_up = tries >= MOST_TRIES;
         let mut mails = mails.into_iter();
         let mut take = || mails.by_ref().take(VISIT).collect::<Vec<_>>();
-        let mut prepared = self.prepare(take(), give_up, time_left, now).await?;
+        let home = home_of(mailbox, validity);
+        let mut prepared = self.prepare(&home, take(), give_up, time_left, now).await?;
         if let ([suspect], 1..MOST_TRIES) = (ids.as_slice(), tries) {
             // Its bytes are harmless: what ends the process from here on is not its fault.
             self.store.forget_attempts(mailbox, validity, suspect).await?;
@@ -320,7 +326,7 @@ impl Intake {
             // The next are read while these are recorded.
             let (recorded, next) = tokio::join!(
                 self.visit(place, &prepared, last_uid, now),
-                self.prepare(later, give_up, time_left, now)
+                self.prepare(&home, later, give_up, time_left, now)
             );
             filings.extend(recorded?);
             if is_last {
@@ -353,19 +359,15 @@ impl Intake {
             }
             lines.push(line);
         }
+        let urgent: Vec<Urgent> = lines.iter().flat_map(|line| line.urgent.iter().cloned()).collect();
+        self.tell_urgent(&mut visit, &urgent, now).await?;
         let ids: Vec<&MailId> = mails.iter().map(|mail| &mail.id).collect();
         visit.commit(mailbox, validity, last_uid, &ids).await?;
 
-        if lines.iter().any(|line| line.answered) {
+        if !urgent.is_empty() || lines.iter().any(|line| line.answered) {
             self.queued.notify_one();
         }
         lines.iter().for_each(|line| line.write(mailbox));
-        let urgent = lines.iter().filter(|line| line.is_urgent && !line.references.is_empty());
-        let urgent: Vec<String> = urgent.map(|line| format!("{} ({})", line.references, line.kind)).collect();
-        if !urgent.is_empty() {
-            let what = format!("A person should look at this before all else: {}.", urgent.join(", "));
-            self.alarm_of_request(&what, now).await?;
-        }
         Ok(filings)
     }
 
@@ -711,6 +713,7 @@ impl Intake {
     /// Reads mails, and checks signatures. No lock is held: name servers may be slow.
     async fn prepare(
         &self,
+        home: &str,
         mails: Vec<Fetched>,
         give_up: bool,
         time_left: &mut Duration,
@@ -720,19 +723,25 @@ impl Intake {
             return Ok(Vec::new());
         }
         let mails = Arc::new(mails);
-        let mut prepared = self.read(Arc::clone(&mails), give_up, now).await?;
+        let mut prepared = self.read(home, Arc::clone(&mails), give_up, now).await?;
         self.verify(&mails, &mut prepared, time_left, now).await;
         Ok(prepared)
     }
 
     /// The pure rooms, on as many threads as the machine has.
-    async fn read(&self, mails: Arc<Vec<Fetched>>, give_up: bool, now: Timestamp) -> Result<Vec<Prepared>> {
-        let reader = Arc::clone(&self.reader);
+    async fn read(
+        &self,
+        home: &str,
+        mails: Arc<Vec<Fetched>>,
+        give_up: bool,
+        now: Timestamp,
+    ) -> Result<Vec<Prepared>> {
+        let (reader, home) = (Arc::clone(&self.reader), home.to_owned());
         let work = move || {
             let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
             let share = mails.len().div_ceil(threads).max(16);
             let prepare = |part: &[Fetched]| -> Vec<Prepared> {
-                part.iter().map(|mail| prepare_one(&reader, mail, give_up, now)).collect()
+                part.iter().map(|mail| prepare_one(&reader, &home, mail, give_up, now)).collect()
             };
             let mut parts = mails.chunks(share);
             let first = parts.next().unwrap_or_default();
@@ -797,6 +806,17 @@ impl Intake {
     ) -> Line {
         let person = decision.requests.iter().find_map(|request| request.subject.as_ref()).or(sender);
         let kinds: Vec<&str> = decision.requests.iter().map(|request| request.kind.as_str()).collect();
+        let urgent = decision
+            .requests
+            .iter()
+            .zip(references)
+            .filter(|(planned, _)| self.table.kind(&planned.kind).is_some_and(|kind| kind.urgent));
+        let urgent = urgent.map(|(planned, reference)| Urgent {
+            reference: reference.clone(),
+            kind: planned.kind.clone(),
+            due: written(planned.due),
+            system: String::new(),
+        });
         Line {
             id: mail.id.clone(),
             outcome: decision.disposition.name(),
@@ -816,7 +836,7 @@ impl Intake {
             why: decision.why.clone(),
             person: person.map(|person| self.pseudonyms.of(person)).unwrap_or_default(),
             answered,
-            is_urgent: kinds.iter().any(|kind| self.table.kind(kind).is_some_and(|kind| kind.urgent)),
+            urgent: urgent.collect(),
             took: mail.took,
         }
     }
@@ -826,7 +846,7 @@ impl Line {
     fn write(&self, mailbox: &str) {
         let took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
         let Self { id, outcome, kind, references, why, person, answered, .. } = self;
-        if self.is_urgent {
+        if !self.urgent.is_empty() {
             warn!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "urgent mail received");
         } else if *outcome == "review" {
             warn!(mailbox, mail.id = id.for_log(), request.id = references, request.type = kind, outcome, person, answered, took_us, why, "mail held for a person");
@@ -1055,20 +1075,29 @@ fn letter_of(understanding: &Understanding) -> Option<&Letter> {
     }
 }
 
-/// What a mail is known by, but for its being a letter.
-fn identity_of(mail: &Fetched) -> Identity {
+/// A folder and its UIDVALIDITY: where a number is one mail's.
+fn home_of(mailbox: &str, validity: u32) -> String {
+    format!("{mailbox} {validity}")
+}
+
+/// What a mail that lies in `home` is known by, but for its being a letter.
+fn identity_of(mail: &Fetched, home: &str) -> Identity {
     let bytes = mail.body.bytes();
     let mut hash = Sha256::new();
     if bytes.is_empty() {
         // There are no bytes to know it by: its place has to do, and it causes nothing but a held mail.
         hash.update(format!("{} {}", mail.id, mail.received));
+        if mail.received == Timestamp::UNIX_EPOCH {
+            // And where nobody says when it came, another folder's mail may have its number.
+            hash.update(home);
+        }
     }
     hash.update(bytes);
     let size = i64::try_from(mail.size).unwrap_or(i64::MAX);
     Identity { digest: hash.finalize().into(), size, letter: None }
 }
 
-fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -> Prepared {
+fn prepare_one(reader: &Reader, home: &str, mail: &Fetched, give_up: bool, now: Timestamp) -> Prepared {
     let begun = Instant::now();
     let understanding = match &mail.body {
         Body::Whole(_) | Body::Head(_) if give_up => {
@@ -1086,7 +1115,7 @@ fn prepare_one(reader: &Reader, mail: &Fetched, give_up: bool, now: Timestamp) -
     let letter = if give_up || is_automatic || is_cut { None } else { letter_digest(bytes) };
     Prepared {
         id: mail.id.clone(),
-        identity: Identity { letter, ..identity_of(mail) },
+        identity: Identity { letter, ..identity_of(mail, home) },
         canary: canary::token(&understanding, bytes),
         // A server without a usable date: the moment we see it is the only one we know.
         received: if mail.received == Timestamp::UNIX_EPOCH { now } else { mail.received },

@@ -110,8 +110,12 @@ async fn run(config: &Config, once: bool) -> Result<()> {
     }
     let done = daemon.run_once(stop).await?;
     let me = as_called(&config.file.name);
+    let told = match done.told {
+        0 => String::new(),
+        told => format!(" and {} to the operator", counted(told, "letter", "letters")),
+    };
     tell!(
-        "{} read, {} sent; {} open, {} of them held for a person. See {me} messages list, and {me} requests list",
+        "{} read, {}{told} sent; {} open, {} of them held for a person. See {me} messages list, and {me} requests list",
         counted(done.mails, "mail", "mails"),
         counted(done.sent, "reply", "replies"),
         counted(done.open, "request is", "requests are"),
@@ -357,7 +361,7 @@ pub fn sentence(error: &anyhow::Error) -> String {
 }
 
 /// So many: "1 mail", "2 mails".
-fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
     match count.try_into().unwrap_or_default() {
         1 => format!("1 {one}"),
         count => format!("{count} {many}"),

@@ -48,6 +48,8 @@ pub fn next_before(end: Timestamp, attempts: u32, now: Timestamp) -> Option<Time
 pub struct Pass {
     /// Replies that a server took.
     pub sent: u64,
+    /// Letters to the operator, or to ourselves, that a server took.
+    pub own: u64,
     /// Replies whose attempt ended otherwise.
     pub other: u64,
     /// Replies that were not tried: the connection was gone, or we were asked to end, before their turn.
@@ -100,6 +102,7 @@ impl Outbox {
                     Some(ended) => match ended? {
                         Ok(part) => {
                             pass.sent += part.sent;
+                            pass.own += part.own;
                             pass.other += part.other;
                             pass.untried += part.untried;
                         }
@@ -117,7 +120,7 @@ impl Outbox {
         match failure {
             // A server that allows few connections refuses the surplus; the others did the work.
             Some(error) if pass == Pass::default() => Err(error),
-            _ if pass.sent == 0 && pass.untried > 0 && !stop.is_asked() => {
+            _ if pass.sent + pass.own == 0 && pass.untried > 0 && !stop.is_asked() => {
                 anyhow::bail!("The mail server ends the connection before it has taken a letter")
             }
             _ => Ok(pass),
@@ -150,6 +153,7 @@ impl Outbox {
             for ((claimed, _), settled) in results.iter().zip(&settled) {
                 report(claimed, settled);
                 match settled.state {
+                    "sent" if claimed.is_own => pass.own += 1,
                     "sent" => pass.sent += 1,
                     "queued" => pass.untried += 1,
                     _ => pass.other += 1,

@@ -8,6 +8,7 @@
 mod circular;
 mod digest;
 mod disclosed;
+mod urgent;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,11 +35,12 @@ use crate::source::{Ended, Kept};
 pub use circular::POLICY_CHANGE;
 pub use digest::{DIGEST, Digest, Line, Section};
 pub use disclosed::{DISCLOSED, DISCLOSED_BEFORE, Disclosed};
+pub use urgent::{URGENT, Urgent};
 
 /// Templates that belong to no request type: for a mail with several requests, for one that nobody is
 /// sure about, for the steps of the ladder of proof, for an extension, for a refusal, for the operator, and for
 /// the end of the work on a request.
-pub const GENERAL: [&str; 21] = [
+pub const GENERAL: [&str; 22] = [
     "several",
     UNCLEAR,
     CONFIRM,
@@ -51,6 +53,7 @@ pub const GENERAL: [&str; 21] = [
     DEADLINES,
     DIGEST,
     ALARM,
+    URGENT,
     ERASED,
     CANCELLED,
     CORRECTED,
@@ -190,6 +193,7 @@ struct Values<'a> {
     reason: &'a str,
     deadlines: &'a [ShortOfTime],
     alarm: &'a str,
+    urgent: &'a [Urgent],
     systems: &'a [SystemInReply<'a>],
     is_whole: bool,
     withheld: &'a [String],
@@ -421,6 +425,7 @@ impl Replies {
                     let names = ["x".to_owned()];
                     let changes = [Edit { field: "x".into(), old: Some("x".into()), new: "x".into() }];
                     let digest = Digest::sample();
+                    let urgent = Urgent::samples();
                     let third_parties = disclosed::sample();
                     let disclosed = Disclosed {
                         year: 2025,
@@ -442,6 +447,7 @@ impl Replies {
                             reason,
                             deadlines: &deadlines,
                             alarm: "x",
+                            urgent: &urgent,
                             systems: &systems,
                             is_whole: changes.is_empty(),
                             withheld: &names,
@@ -488,6 +494,7 @@ impl Replies {
             reason,
             deadlines,
             alarm,
+            urgent,
             systems,
             is_whole,
             withheld,
@@ -509,6 +516,7 @@ impl Replies {
             reason => reason,
             deadlines => minijinja::Value::from(minijinja::value::Serde(deadlines)),
             alarm => alarm,
+            urgent => minijinja::Value::from(minijinja::value::Serde(urgent)),
             systems => minijinja::Value::from(minijinja::value::Serde(systems)),
             is_whole => is_whole,
             withheld => minijinja::Value::from(minijinja::value::Serde(withheld)),
@@ -612,6 +620,7 @@ impl Replies {
             reason,
             deadlines: &[],
             alarm: "",
+            urgent: &[],
             systems: &systems,
             is_whole: systems.iter().all(|system| matches!(system.outcome, "done" | "nothing")),
             withheld: work.map_or(&[], |work| &work.withheld),

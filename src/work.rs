@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::clock::written;
 use crate::config::{Config, CopyConfig, Disclosure, Erasure};
 use crate::copy::{Withheld, copy};
 use crate::correction::Edit;
@@ -26,12 +27,13 @@ use crate::outbox::{GIVE_UP_AFTER, next_before};
 use crate::random::random;
 use crate::reply::{
     Attachment, CANCELLED, CATEGORIES, COPY, CORRECTED, ERASED, More, Outgoing, RESTRICTED, Stamp, Thread,
-    Told, UNPUBLISHED, Work as Words,
+    Told, UNPUBLISHED, Urgent, Work as Words,
 };
 use crate::request::{RequestType, Verb};
 use crate::source::{Ended, Order, Outcome, Report, Source, Subject, TaskState, VERSION, Way, command};
 use crate::stop::Stop;
 use crate::store::tasks::{Job, Part, Task, Teller};
+use crate::store::visit::Visit;
 
 /// So many systems are asked at once.
 const AT_ONCE: usize = 4;
@@ -225,11 +227,12 @@ impl Work {
                 Some(Verb::Cancel | Verb::Unpublish) | None => unable(),
             };
             let ended = visit.settle_task(&task.open(), &report, Teller::System { next: None }).await?;
+            self.tell_operator(&mut visit, &task, ended, now).await?;
             done.push((task, report, ended));
         }
         visit.close().await?;
         for (task, report, ended) in &done {
-            self.tell_operator(task, report, *ended, now).await?;
+            self.log(task, report, *ended);
         }
         Ok(erased)
     }
@@ -275,30 +278,38 @@ impl Work {
             let next = next_before(self.asked_until(&task), task.attempts + 1, now);
             let mut visit = self.intake.store.visit(now).await?;
             let ended = visit.settle_task(&task.open(), &report, Teller::System { next }).await?;
+            self.tell_operator(&mut visit, &task, ended, now).await?;
             visit.close().await?;
-            self.tell_operator(&task, &report, ended, now).await?;
+            self.log(&task, &report, ended);
         }
     }
 
-    /// Tells the log what became of a system's part, and the operator of one that a person must see to.
+    /// Tells the operator of a system's part that a person must see to.
     async fn tell_operator(
         &self,
+        visit: &mut Visit,
         task: &Task,
-        report: &Report,
         ended: Option<TaskState>,
         now: Timestamp,
     ) -> Result<()> {
-        log(task, report, ended);
         if ended != Some(TaskState::ByHand) {
             return Ok(());
         }
-        let (id, kind, system) = (&task.job.reference, &task.job.kind, &task.source);
-        let what = format!(
-            "The system {system} has failed for good at the request {id} ({kind}), and a person must do its part: \
-             `privacyd requests show {id}` says why, `privacyd requests done {id} {system:?}` that it is done. \
-             Its sender hears nothing before that."
-        );
-        self.intake.alarm_of_request(&what, now).await
+        let urgent = Urgent {
+            reference: task.job.reference.clone(),
+            kind: task.job.kind.clone(),
+            due: written(task.job.due),
+            system: task.source.clone(),
+        };
+        self.intake.tell_urgent(visit, &[urgent], now).await
+    }
+
+    /// What is committed of a system's part: to the log, and to the way out if there is a letter about it.
+    fn log(&self, task: &Task, report: &Report, ended: Option<TaskState>) {
+        log(task, report, ended);
+        if ended == Some(TaskState::ByHand) {
+            self.intake.queued.notify_one();
+        }
     }
 
     async fn order(&self, task: &Task) -> Result<Option<Order>> {

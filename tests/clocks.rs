@@ -319,17 +319,49 @@ async fn what_is_urgent_is_told_at_once() {
     house.deliver(at("2026-11-23T10:00:00Z"), 1, letter("ann@example.org", child)).await;
     house.deliver(at("2026-11-23T10:00:00Z"), 2, letter("jane@example.org", QUESTION)).await;
     let letters = house.letters().await;
-    let alarms: Vec<_> = letters.iter().filter(|(_, template, _)| template == "alarm").collect();
+    let alarms: Vec<_> = letters.iter().filter(|(_, template, _)| template == "urgent").collect();
     assert_eq!((alarms.len(), alarms[0].0.as_str()), (1, "dpo@example.org"));
     let text = mail_text(&alarms[0].2);
-    assert!(text.contains("(child_data)") && text.contains("before all else: PR-"), "{text}");
-    assert!(!text.contains("ann"), "{text}");
+    let reference = house.store.requests(None, 10).await.unwrap();
+    let reference = &reference.iter().find(|request| request.kind == "child_data").unwrap().reference;
+    for part in [
+        format!("- {reference} child_data, due on Wed 23 Dec 2026 What"),
+        format!("privacyd requests show {reference} This"),
+    ] {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+    assert!(alarms[0].2.contains(&format!("Subject: Request {reference} needs a person now\r\n")));
+    for word in ["ann", "nine", "wrong with privacyd"] {
+        assert!(!alarms[0].2.contains(word), "{word}: {text}");
+    }
     // Whoever goes on does not fill the operator's mailbox.
     for uid in 3..=40 {
         house.deliver(at("2026-11-23T10:10:00Z"), uid, letter(&format!("p{uid}@example.org"), child)).await;
     }
     let letters = house.letters().await;
-    assert_eq!(letters.iter().filter(|(_, template, _)| template == "alarm").count(), 20);
+    assert_eq!(letters.iter().filter(|(_, template, _)| template == "urgent").count(), 20);
+}
+
+/// Whenever the process ends, what is urgent and the letter about it both stand, or neither does and the mail comes again.
+#[tokio::test]
+async fn what_is_urgent_and_the_letter_about_it_are_one_transaction() {
+    let house = House::with("[admin]\nnotify = \"dpo@example.org\"\n").await;
+    house
+        .execute(
+            "CREATE TRIGGER no_letter BEFORE INSERT ON outbox WHEN NEW.template = 'urgent' BEGIN SELECT RAISE(ABORT, 'no'); END",
+        )
+        .await;
+    let child =
+        "My son is nine and has an account with you, which we never allowed. What do you hold about him?";
+    let mail = || vec![(1, letter("ann@example.org", child))];
+    let now = at("2026-11-23T10:00:00Z");
+    let deliver = async || house.intake.receive("box", support::window(1, mail()), now).await;
+    assert!(deliver().await.is_err());
+    assert_eq!((house.store.requests(None, 10).await.unwrap().len(), house.letters().await.len()), (0, 0));
+    house.execute("DROP TRIGGER no_letter").await;
+    deliver().await.unwrap();
+    assert_eq!(house.store.requests(None, 10).await.unwrap().len(), 1);
+    assert!(house.letters().await.iter().any(|(_, template, _)| template == "urgent"));
 }
 
 #[tokio::test]

@@ -937,3 +937,27 @@ async fn the_words_of_a_mail_with_a_token_are_the_senders() {
         assert_eq!(house.suppressed([jane, zebedee]).await, [true, false]);
     }
 }
+
+/// Of a mail without bytes only its place is known, and a number means another mail under another UIDVALIDITY.
+#[tokio::test]
+async fn two_mails_of_which_nothing_is_known_are_two() {
+    let house = House::new().await;
+    let unknown = |validity| {
+        let (id, received) = (MailId::Uid(7), Timestamp::UNIX_EPOCH);
+        let mail = Fetched { id, size: u64::MAX, received, body: Body::Missing };
+        Window { validity, mails: vec![mail] }
+    };
+    for validity in [1, 2, 2] {
+        let filed = house.intake.receive("box", unknown(validity), Timestamp::now()).await.unwrap();
+        assert_eq!(filed, [(MailId::Uid(7), "Held".to_owned())]);
+    }
+    let dispositions: Vec<String> = house
+        .store
+        .messages(None, 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|message| message.disposition)
+        .collect();
+    assert_eq!(dispositions, ["review", "review"]);
+}

@@ -8,15 +8,22 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use privacyd::config::CanaryConfig;
+use privacyd::mailbox::Mailbox;
 use privacyd::store::Store;
-use privacyd::store::recovery::Ended;
+use privacyd::store::recovery::{Ended, Mark};
+use scripted::{Scripted, Step, expect, send};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 #[path = "support/corridor.rs"]
 mod support;
 
+#[path = "support/scripted.rs"]
+mod scripted;
+
 const OPT_OUT: &str = "Please unsubscribe me from your newsletter.";
 const DELETE: &str = "Please delete all my personal data.";
+const UNCLEAR: &str = "What about my data?";
 
 /// One installation by the binary, on a Maildir.
 struct Binary {
@@ -109,8 +116,9 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     let house = Binary::new();
     house.put("", "jane", OPT_OUT);
     house.put("", "ann", DELETE);
+    house.put("", "eve", UNCLEAR);
     house.read();
-    assert_eq!((house.sent(), house.recovery()), (2, None));
+    assert_eq!((house.sent(), house.recovery()), (3, None));
 
     house.remove_database();
     house.put("", "bob", OPT_OUT);
@@ -119,25 +127,30 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     house.read();
     let why = house.recovery().expect("a new database on a full mailbox");
     assert!(why.contains("has never seen the mailbox box"), "{why}");
-    assert_eq!(house.sent(), 2, "nothing goes out");
+    assert_eq!(house.sent(), 3, "nothing goes out");
     assert_eq!(house.statuses(), [pair("bob", "held"), pair("cat", "held")]);
     assert_eq!(house.run(&["suppressions", "check", "bob@example.org"]).status.code(), Some(1));
 
     // What the lost one had filed gets its rows, and no alarm: it is known that it is not known.
     let said = house.done(&["reconcile"]);
-    assert_eq!(said, "4 mails looked at, 0 unaccounted; 0 requests found among junk\n");
-    assert_eq!(house.list(&["messages", "list"]).len(), 4);
-    // Whether they are done is for a person to find out.
-    assert_eq!(house.list(&["messages", "list", "--disposition", "review"]).len(), 2);
+    assert_eq!(
+        said,
+        "5 mails looked at, 3 recorded that this database did not know, 0 unaccounted; 0 requests found among junk\n"
+    );
+    assert_eq!(house.list(&["messages", "list"]).len(), 5);
+    // Whether they are done is for a person to find out, also of what is not clear.
+    assert_eq!(house.list(&["messages", "list", "--disposition", "review"]).len(), 3);
+    let again: Value = serde_json::from_slice(&house.run(&["reconcile", "--json"]).stdout).unwrap();
+    assert_eq!(again, serde_json::json!({ "seen": 5, "unaccounted": 0, "junk": 0, "recovered": 0 }));
     // So the same bytes once more are nothing new.
     house.put("", "jane", OPT_OUT);
     house.read();
-    assert_eq!((house.list(&["messages", "list"]).len(), house.statuses().len()), (4, 2));
+    assert_eq!((house.list(&["messages", "list"]).len(), house.statuses().len()), (5, 2));
 
     house.done(&["recovery", "end"]);
     house.put("", "dan", OPT_OUT);
     house.read();
-    assert_eq!((house.sent(), house.recovery()), (3, None));
+    assert_eq!((house.sent(), house.recovery()), (4, None));
     assert_eq!(house.statuses()[2], pair("dan", "completed"));
     assert_eq!(house.statuses()[..2], [pair("bob", "held"), pair("cat", "held")]);
     assert_eq!(house.run(&["recovery", "end"]).status.code(), Some(1));
@@ -150,7 +163,7 @@ fn a_lost_database_answers_nothing_before_the_operator_says_so() {
     assert!(done.contains("is completed; the reply is queued"), "{done}");
     assert_eq!(house.run(&["suppressions", "check", "bob@example.org"]).status.code(), Some(0));
     house.read();
-    assert_eq!((house.sent(), house.statuses()[0].clone()), (4, pair("bob", "completed")));
+    assert_eq!((house.sent(), house.statuses()[0].clone()), (5, pair("bob", "completed")));
 }
 
 #[test]
@@ -224,7 +237,10 @@ fn a_backup_is_private_whole_and_says_that_it_is_one() {
     house.put("", "cat", OPT_OUT);
     house.read();
     let why = house.recovery().unwrap();
-    assert!(why.starts_with("restored from the backup of 2"), "{why}");
+    assert!(
+        why.starts_with("restored from the backup of 2") && why.len() == 48 && why.ends_with('Z'),
+        "{why}"
+    );
     assert_eq!(house.sent(), 3);
     house.done(&["recovery", "end"]);
     let held = [pair("ann", "held"), pair("cat", "held"), pair("jane", "completed")];
@@ -492,6 +508,49 @@ fn a_mail_that_was_only_glanced_at_is_read_once_somebody_puts_it_into_the_inbox(
     assert_eq!((house.statuses().len(), house.sent()), (3, 3));
 }
 
+#[test]
+fn letters_to_the_operator_are_counted_apart_from_replies() {
+    let house = Binary::new();
+    let file = house.path("c.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{config}[admin]\nnotify = \"dpo@example.com\"\n")).unwrap();
+    let child =
+        "My son is nine and has an account with you, which we never allowed. What do you hold about him?";
+    house.put("", "ann", child);
+    let said = house.done(&["run", "--once"]);
+    assert!(said.starts_with("1 mail read, 1 reply and 1 letter to the operator sent; "), "{said}");
+    assert_eq!(house.sent(), 2);
+}
+
+#[tokio::test]
+async fn a_recovery_and_the_letter_about_it_are_one_transaction() {
+    let house = support::House::with("[admin]\nnotify = \"dpo@example.com\"\n").await;
+    let mut boxes = privacyd::daemon::mailboxes(house.config()).unwrap();
+    let inbox = &house.config().maildir[0].path;
+    for part in ["new", "cur", "tmp"] {
+        std::fs::create_dir_all(inbox.join(".Held").join(part)).unwrap();
+    }
+    std::fs::write(inbox.join(".Held/new/1"), support::letter("ann@example.org", DELETE)).unwrap();
+    let now = Timestamp::now();
+    house
+        .execute(
+            "CREATE TRIGGER no_letter BEFORE INSERT ON outbox WHEN NEW.template = 'alarm' BEGIN SELECT RAISE(ABORT, 'no'); END",
+        )
+        .await;
+    assert!(house.intake.suspect(&mut boxes[0], now).await.is_err());
+    assert_eq!(house.store.recovery().await.unwrap(), None);
+    house.execute("DROP TRIGGER no_letter").await;
+    for _ in 0..2 {
+        house.intake.suspect(&mut boxes[0], now).await.unwrap();
+    }
+    let why = house.store.recovery().await.unwrap().unwrap().why;
+    assert!(why.ends_with("whose folder Held holds 1 mail"), "{why}");
+    let letters = house.letters().await;
+    let [(to, template, raw)] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((to.as_str(), template.as_str()), ("dpo@example.com", "alarm"), "one");
+    assert!(raw.contains("privacyd recovery end"), "{raw}");
+}
+
 #[tokio::test]
 async fn a_canary_comes_back_or_is_missed() {
     let house = support::House::with("[admin]\nnotify = \"dpo@example.com\"\n").await;
@@ -527,4 +586,264 @@ async fn a_canary_comes_back_or_is_missed() {
     house.deliver(at(400), 3, second.into_bytes()).await;
     let canary = house.store.canary().await.unwrap().unwrap();
     assert_eq!((canary.back_at, canary.is_missed), (Some(at(400)), false));
+}
+
+/// An installation on an IMAP mailbox whose server follows a script.
+struct Marked {
+    house: support::House,
+    mailbox: Mailbox,
+    server: Scripted,
+    _password: tempfile::TempDir,
+}
+
+impl Marked {
+    /// `dialogues` is told how the names of this database's marks begin, and of those of another.
+    async fn new(dialogues: impl FnOnce(&str, &str) -> Vec<Vec<Step>>) -> Self {
+        let house = support::House::new().await;
+        let inbox = data_encoding::BASE32_NOPAD.encode(&Sha256::digest("INBOX")[..5]).to_ascii_lowercase();
+        let own = format!("Ledger-{inbox}-{}-", house.store.ledger_id().await.unwrap());
+        let server = Scripted::start(dialogues(&own, &format!("Ledger-{inbox}-other123-")));
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        std::fs::write(&password, "secret\n").unwrap();
+        let keys = format!(
+            "[admin]\nnotify = \"dpo@example.com\"\n[[imap]]\nname = \"far\"\nhost = \"127.0.0.1\"\nport = {}\n\
+             tls = \"none\"\nusername = \"ann\"\npassword.file = {password:?}\n",
+            server.port
+        );
+        let house = house.reconfigured(&keys).await;
+        house.execute("INSERT INTO mailbox_cursors (mailbox, validity, last_uid) VALUES ('far', 7, 0)").await;
+        let mailbox = privacyd::daemon::mailboxes(house.config()).unwrap().remove(0);
+        Self { house, mailbox, server, _password: folder }
+    }
+
+    async fn look(&mut self) {
+        self.house.intake.suspect(&mut self.mailbox, Timestamp::now()).await.unwrap();
+    }
+
+    async fn mark(&self) -> Mark {
+        self.house.store.mark("far").await.unwrap()
+    }
+
+    async fn why(&self) -> Option<String> {
+        self.house.store.recovery().await.unwrap().map(|recovery| recovery.why)
+    }
+}
+
+fn login() -> Vec<Step> {
+    vec![
+        send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n"),
+        expect("AUTHENTICATE PLAIN"),
+        send("+ \r\n"),
+        expect(""),
+        send("t1 OK welcome\r\n"),
+        expect("CAPABILITY"),
+        send("* CAPABILITY IMAP4rev1 MOVE UIDPLUS\r\n$1 OK\r\n"),
+    ]
+}
+
+fn answered(command: &str, result: &str) -> Vec<Step> {
+    vec![expect(command), send(format!("$1 {result}\r\n"))]
+}
+
+/// The marks that are there.
+fn listed(marks: &[&str]) -> Vec<Step> {
+    let lines: String = marks.iter().map(|mark| format!("* LIST () \"/\" \"{mark}\"\r\n")).collect();
+    vec![expect("LIST \"\" \"Ledger-"), send(format!("{lines}$1 OK listed\r\n"))]
+}
+
+fn quoted(command: &str, names: &[&str]) -> String {
+    names.iter().fold(command.to_owned(), |line, name| format!("{line} \"{name}\""))
+}
+
+#[tokio::test]
+async fn where_the_server_renames_no_mark_a_new_one_is_made_and_the_old_one_removed() {
+    let mut marked = Marked::new(|own, _| {
+        let [first, second] = [1, 2].map(|number| format!("{own}{number}"));
+        vec![
+            [
+                login(),
+                listed(&[]),
+                answered(&quoted("CREATE", &[&first]), "OK"),
+                listed(&[&first]),
+                // Nothing was done since.
+                answered(&quoted("STATUS", &[&first]), "OK"),
+                // A copy was made.
+                listed(&[&first]),
+                answered(&quoted("RENAME", &[&first, &second]), "NO [CANNOT]"),
+                listed(&[&first]),
+                answered(&quoted("CREATE", &[&second]), "OK"),
+                answered(&quoted("DELETE", &[&first]), "OK"),
+                listed(&[&second]),
+                answered(&quoted("STATUS", &[&second]), "OK"),
+            ]
+            .concat(),
+        ]
+    })
+    .await;
+    marked.look().await;
+    marked.look().await;
+    assert_eq!(marked.mark().await, Mark { epoch: 1, ..Mark::default() });
+    marked.house.store.outdate_copies().await.unwrap();
+    marked.look().await;
+    marked.look().await;
+    assert_eq!(marked.mark().await, Mark { epoch: 2, ..Mark::default() });
+    assert_eq!(marked.why().await, None);
+    marked.server.assert_followed();
+    assert_eq!(marked.server.lines().last().unwrap().split(' ').nth(1), Some("STATUS"));
+}
+
+/// Of another database's mark that the server lets nobody remove, the other one will not notice that it is to end.
+#[tokio::test]
+async fn a_mark_of_another_that_cannot_be_removed_is_told_as_such() {
+    let mut marked = Marked::new(|own, other| {
+        let (own, other) = (format!("{own}1"), format!("{other}7"));
+        vec![
+            [
+                login(),
+                listed(&[&other]),
+                listed(&[&other]),
+                answered(&quoted("RENAME", &[&other, &own]), "NO"),
+                listed(&[&other]),
+                answered(&quoted("CREATE", &[&own]), "OK"),
+                answered(&quoted("DELETE", &[&other]), "NO"),
+                listed(&[&other, &own]),
+            ]
+            .concat(),
+        ]
+    })
+    .await;
+    marked.look().await;
+    let why = marked.why().await.unwrap();
+    assert!(why.contains("another database's (other123)") && !why.contains("does not remove"), "{why}");
+    marked.house.store.end_recovery(true, Timestamp::now()).await.unwrap();
+    marked.look().await;
+    let why = marked.why().await.unwrap();
+    assert!(why.contains("another database's (other123)") && why.contains("does not remove"), "{why}");
+    assert_eq!(marked.mark().await.contested_by.as_deref(), Some("other123"));
+    marked.server.assert_followed();
+}
+
+#[tokio::test]
+async fn a_mark_that_another_database_replaces_between_looking_and_writing_is_noticed() {
+    let mut marked = Marked::new(|own, other| {
+        let [first, second] = [1, 2].map(|number| format!("{own}{number}"));
+        let other = format!("{other}1");
+        vec![
+            [
+                login(),
+                listed(&[]),
+                answered(&quoted("CREATE", &[&first]), "OK"),
+                listed(&[&first]),
+                // It has gone when it is to be renamed.
+                listed(&[&first]),
+                answered(&quoted("RENAME", &[&first, &second]), "NO [NONEXISTENT]"),
+                listed(&[&other]),
+                listed(&[&other]),
+                listed(&[&other]),
+            ]
+            .concat(),
+        ]
+    })
+    .await;
+    marked.look().await;
+    marked.house.store.outdate_copies().await.unwrap();
+    marked.look().await;
+    let why = marked.why().await.unwrap();
+    assert!(why.contains("-other123-1 marks the mailbox far as another database's"), "{why}");
+    // It is told once.
+    marked.look().await;
+    marked.server.assert_followed();
+    let letters = marked.house.letters().await;
+    assert_eq!(letters.iter().map(|(_, template, _)| template.as_str()).collect::<Vec<_>>(), ["alarm"]);
+    assert!(letters[0].2.contains("other123"), "{}", letters[0].2);
+}
+
+#[tokio::test]
+async fn two_databases_that_mark_a_mailbox_at_the_same_time_find_each_other() {
+    let mut marked = Marked::new(|own, other| {
+        let (own, other) = (format!("{own}1"), format!("{other}1"));
+        let create = answered(&quoted("CREATE", &[&own]), "OK");
+        vec![[login(), listed(&[]), create, listed(&[&other, &own])].concat()]
+    })
+    .await;
+    marked.look().await;
+    assert!(marked.why().await.unwrap().contains("other123"));
+    marked.server.assert_followed();
+}
+
+/// A mailbox must be read also where the server fails at what a mark needs.
+#[tokio::test]
+async fn a_server_that_fails_at_marks_three_times_is_read_without() {
+    let empty = || {
+        let said = "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 1] next\r\n$1 OK selected\r\n";
+        vec![expect("SELECT \"INBOX\""), send(said)]
+    };
+    let cut = || [login(), vec![expect("LIST \"\"")]].concat();
+    let bad = || [login(), answered("LIST \"\"", "BAD what")].concat();
+    let no = || answered("LIST \"\"", "NO never");
+    let read = || [login(), empty()].concat();
+    for dialogues in [
+        vec![cut(), cut(), cut(), read(), read()],
+        vec![bad(), cut(), bad(), read(), read()],
+        vec![[login(), no(), no(), no(), empty()].concat(), read()],
+    ] {
+        let connections = dialogues.len();
+        let mut marked = Marked::new(|_, _| dialogues).await;
+        marked.look().await;
+        for _ in 0..2 {
+            let passed = marked.house.intake.pass(&mut marked.mailbox, &|| false).await.unwrap();
+            assert!(passed.all_read);
+        }
+        assert_eq!(marked.server.connections(), connections);
+        let lines = marked.server.lines();
+        assert_eq!(lines.iter().filter(|line| line.contains("LIST")).count(), 3, "{lines:?}");
+        assert_eq!((marked.why().await, marked.mark().await), (None, Mark::default()));
+        marked.server.assert_followed();
+    }
+}
+
+/// Twice at the most it is only tried again.
+#[tokio::test]
+async fn a_line_that_breaks_at_a_mark_is_no_reason_to_read_without() {
+    let mut marked = Marked::new(|own, _| {
+        let own = format!("{own}1");
+        let cut = || [login(), vec![expect("LIST \"\"")]].concat();
+        let create = answered(&quoted("CREATE", &[&own]), "OK");
+        vec![cut(), cut(), [login(), listed(&[]), create, listed(&[&own])].concat()]
+    })
+    .await;
+    marked.look().await;
+    assert_eq!(marked.mark().await, Mark { epoch: 1, ..Mark::default() });
+    marked.server.assert_followed();
+}
+
+#[tokio::test]
+async fn a_copy_that_is_made_while_the_mark_is_written_is_an_older_one() {
+    let house = support::House::new().await;
+    let store = &house.store;
+    let stale = async || store.mark("box").await.unwrap().stale;
+    let read = store.number_mark("box", 1).await.unwrap();
+    store.outdate_copies().await.unwrap();
+    store.marked("box", read).await.unwrap();
+    assert_eq!(stale().await, 1, "it has the number that is there");
+    let read = store.number_mark("box", 2).await.unwrap();
+    store.marked("box", read).await.unwrap();
+    assert_eq!(stale().await, 0);
+}
+
+#[tokio::test]
+async fn a_start_has_the_number_grow_once_something_was_done_since_the_start_before() {
+    let house = support::House::new().await;
+    let read = house.store.number_mark("box", 1).await.unwrap();
+    house.store.marked("box", read).await.unwrap();
+    let stale = async |house: &support::House| house.store.mark("box").await.unwrap().stale;
+    let house = house.restarted().await.restarted().await;
+    assert_eq!(stale(&house).await, 0, "as when a timer calls it every minute");
+    house.deliver(Timestamp::now(), 1, support::letter("ann@example.org", DELETE)).await;
+    let house = house.restarted().await.restarted().await;
+    assert_eq!(stale(&house).await, 1);
+    house.execute("UPDATE outbox SET state = 'sent', updated_at = updated_at + 1").await;
+    let house = house.restarted().await.restarted().await;
+    assert_eq!(stale(&house).await, 2, "a copy from before would send it once more");
 }

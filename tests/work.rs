@@ -629,8 +629,9 @@ async fn what_a_system_fails_at_for_good_is_given_to_a_person() {
     let (template, text, letters) = exchange.last().await;
     assert_eq!(
         (exchange.status().await.as_str(), template.as_str(), letters),
-        ("executing", "alarm", told + 1)
+        ("executing", "urgent", told + 1)
     );
+    assert!(text.contains("the system shop has failed for good"), "{text}");
     assert!(
         text.contains("requests done PR-") && !text.contains("jane") && !text.contains("reseller"),
         "{text}"

@@ -13,6 +13,9 @@ use crate::random::random;
 use crate::reply::{CANARY_SUBJECT, Stamp};
 use crate::screen::Automatic;
 
+const MISSED: &str = "The mail to ourselves has not come back in time: replies may not go out, or mail not come in. \
+    See `privacyd status` and the log.";
+
 /// Hexadecimal digits in a token.
 const DIGITS: usize = 32;
 
@@ -36,16 +39,17 @@ impl Intake {
     pub async fn canary(&self, settings: &CanaryConfig, started: Timestamp, now: Timestamp) -> Result<()> {
         let before = now.saturating_sub(settings.within)?;
         if before >= started {
-            let missed = self.store.miss_canaries(before, now).await?;
+            let mut visit = self.store.visit(now).await?;
+            let missed = visit.miss_canaries(before).await?;
             if missed > 0 {
+                self.alarm(&mut visit, MISSED, now).await?;
+                visit.close().await?;
+                self.queued.notify_one();
                 let within_s = settings.within.as_secs();
                 error!(
                     missed,
                     within_s, "the canary has not come back: replies may not go out, or mail not come in"
                 );
-                let what = "The mail to ourselves has not come back in time: replies may not go out, or mail not come in. \
-                            See `privacyd status` and the log.";
-                self.alarm(what, now).await?;
             }
         }
         let last = self.store.canary().await?.and_then(|canary| canary.sent_at);

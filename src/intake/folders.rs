@@ -93,7 +93,7 @@ impl Intake {
         if !is_read {
             return Ok(false);
         }
-        let identity = identity_of(mail);
+        let identity = identity_of(mail, folder);
         let known = visit.known(&[&identity]).await?.pop().flatten();
         let Some(known) = known.filter(|known| known.same_mail && known.folder != folder) else {
             return Ok(false);

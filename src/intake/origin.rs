@@ -50,7 +50,7 @@ impl<'a> Origin<'a> {
                 *decision =
                     Decision::silent(plain(decision), Shelf::Held, "junk: nothing clear is asked in it");
             }
-            Self::Folder(_) if is_recovering && is_a_request(decision) => {
+            Self::Folder(_) if is_recovering && may_ask(decision) => {
                 *decision = Decision::silent(Disposition::Review, Shelf::Held, LOST);
             }
             Self::Folder(_) => {
@@ -65,6 +65,11 @@ impl<'a> Origin<'a> {
 fn is_a_request(decision: &Decision) -> bool {
     let is_clear = |kind: &str, confidence: f64| kind != UNCLEAR || confidence >= JUNK_CONFIDENCE;
     !decision.steps.is_empty() || decision.requests.iter().any(|it| is_clear(&it.kind, it.confidence))
+}
+
+/// Whether anything may be asked in a mail, however unclear: what a lost database has made of it nobody knows.
+fn may_ask(decision: &Decision) -> bool {
+    !decision.steps.is_empty() || matches!(decision.disposition, Disposition::Requests | Disposition::Review)
 }
 
 /// The disposition of a mail that opens nothing.

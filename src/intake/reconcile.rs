@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::origin::Origin;
-use super::{Intake, identity_of, uid};
+use super::{Intake, home_of, identity_of, uid};
 use crate::decide::Shelf;
 use crate::mailbox::{Cursor, Fetched, File, Imap, Mailbox, Maildir, Window};
 use crate::message::MessageId;
+use crate::operator::counted;
 use crate::stop::Stop;
 use crate::store::reconcile::Reconciled;
 
@@ -60,7 +61,7 @@ impl Intake {
         let now = Timestamp::now();
         // What a lost database knew nobody accounts for: that is being recovered from.
         if self.store.recovery().await?.is_some() {
-            all.unaccounted = 0;
+            all.recovered = Some(std::mem::take(&mut all.unaccounted));
         }
         // Also of a look that was broken off: what it has recorded, the next one finds known.
         if all.unaccounted > 0 {
@@ -76,19 +77,24 @@ impl Intake {
         // A copy of the database that was made by other means than ours is told as one after a day.
         self.store.outdate_copies().await?;
         if all.unaccounted == 0 {
-            info!(seen = all.seen, junk = all.junk, "reconciled: 0 unaccounted");
+            info!(seen = all.seen, junk = all.junk, recovered = all.recovered, "reconciled: 0 unaccounted");
         }
         Ok(all)
     }
 
     async fn tell_unaccounted(&self, found: &Reconciled, now: Timestamp) -> Result<()> {
-        let Reconciled { seen, unaccounted, junk } = *found;
+        let Reconciled { seen, unaccounted, junk, .. } = *found;
         error!(seen, unaccounted, junk, "reconciled: mail lay there that no row of the ledger accounted for");
         let what = format!(
-            "{unaccounted} mails lay in the mailboxes that nothing in the ledger accounted for. They are recorded \
-             now; those in the inbox went the usual way, those in folders need a person."
+            "{} in the mailboxes that nothing in the ledger accounted for. All are recorded now: what was in an inbox \
+             went the usual way, what was in a folder needs a person.",
+            counted(unaccounted, "mail lay", "mails lay")
         );
-        self.alarm(&what, now).await
+        let mut visit = self.store.visit(now).await?;
+        self.alarm(&mut visit, &what, now).await?;
+        visit.close().await?;
+        self.queued.notify_one();
+        Ok(())
     }
 
     /// The folders that mail is filed in.
@@ -204,7 +210,8 @@ impl Intake {
             let last = mails.iter().map(|mail| uid(&mail.id)).max();
             let filings = self.account_for(from, origin, cursor.validity, mails, all).await?;
             to_file.extend(filings);
-            self.file_found(imap, from, cursor.validity, std::mem::take(&mut to_file)).await?;
+            let refused = imap.file(&to_file).await?;
+            self.record_filed(from, cursor.validity, &std::mem::take(&mut to_file), &refused).await?;
             if let Some(last_uid) = last {
                 cursor = Cursor { last_uid, ..cursor };
                 self.store.move_cursor(&label, cursor).await?;
@@ -233,6 +240,7 @@ impl Intake {
         if read.validity != validity {
             return Ok(());
         }
+        self.store.forget_accounted(name, validity).await?;
         while !stop.is_asked() {
             let mut uids = imap.next_below().await?;
             if uids.is_empty() {
@@ -248,29 +256,16 @@ impl Intake {
                 let uids: Vec<u32> = mails.iter().map(|mail| uid(&mail.id)).collect();
                 let filings = self.account_for(name, Origin::Inbox, validity, mails, all).await?;
                 self.store.note_accounted(name, validity, &uids).await?;
-                self.file_found(imap, name, validity, filings).await?;
+                let refused = imap.file(&filings).await?;
+                self.record_filed(name, validity, &filings, &refused).await?;
             }
         }
         Ok(())
     }
 
-    async fn file_found(
-        &self,
-        imap: &mut Imap,
-        from: &str,
-        validity: u32,
-        filings: Vec<super::Filing>,
-    ) -> Result<()> {
-        if filings.is_empty() {
-            return Ok(());
-        }
-        let refused = imap.file(&filings).await?;
-        self.record_filed(from, validity, &filings, &refused).await
-    }
-
     /// Whether each of these mails is in the ledger: by its bytes, and one without any by when it came and its size.
-    pub(super) async fn accounted(&self, mails: &[Fetched]) -> Result<Vec<bool>> {
-        let identities: Vec<_> = mails.iter().map(identity_of).collect();
+    pub(super) async fn accounted(&self, home: &str, mails: &[Fetched]) -> Result<Vec<bool>> {
+        let identities: Vec<_> = mails.iter().map(|mail| identity_of(mail, home)).collect();
         let mut known = self.store.accounted(&identities).await?;
         for (mail, known) in mails.iter().zip(&mut known) {
             if !*known && mail.body.bytes().is_empty() && mail.received != Timestamp::UNIX_EPOCH {
@@ -290,7 +285,7 @@ impl Intake {
         all: &mut Reconciled,
     ) -> Result<Vec<super::Filing>> {
         all.seen += mails.len() as u64;
-        let known = self.accounted(&mails).await?;
+        let known = self.accounted(&home_of(mailbox, validity), &mails).await?;
         let unknown: Vec<Fetched> =
             mails.into_iter().zip(known).filter(|(_, known)| !known).map(|(mail, _)| mail).collect();
         if unknown.is_empty() {

@@ -24,6 +24,8 @@ use jiff::Timestamp;
 use tokio_rustls::TlsConnector;
 use tracing::{debug, error, warn};
 
+pub use mark::NoMark;
+
 use super::session::{No, Patience, SMALL, Session, quoted};
 use super::wire::Room;
 use super::{Body, Bounds, Cursor, Fetched, MailId, Window};
@@ -218,11 +220,17 @@ impl Imap {
     /// As there.
     pub async fn file(&mut self, moves: &[(MailId, String)]) -> Result<HashSet<MailId>> {
         let mut folders: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+        // What has its copy since an earlier attempt, which ended before it was out of the inbox.
+        let mut copied = BTreeSet::new();
         for (id, folder) in moves {
             let MailId::Uid(uid) = id else { bail!("A file name is no id in an IMAP folder") };
-            folders.entry(folder).or_default().insert(*uid);
+            if self.leftovers.contains_key(&self.which(*uid)) {
+                copied.insert(*uid);
+            } else {
+                folders.entry(folder).or_default().insert(*uid);
+            }
         }
-        if folders.is_empty() {
+        if moves.is_empty() {
             return Ok(HashSet::new());
         }
         let mut session =
@@ -231,10 +239,12 @@ impl Imap {
         let refused = self.put_into_folders(&mut session, verb, &folders).await?;
         if verb == "UID COPY" {
             // Only what has its copy may go. A process that ends between the two leaves a mail in both
-            // folders, and the next pass copies it once more: a copy too many is the price of none lost.
-            let copied = folders.into_values().flatten().filter(|uid| !refused.contains(uid));
-            self.remove(&mut session, &copied.collect()).await?;
+            // folders, and the next one copies it once more: a copy too many is the price of none lost.
+            let fresh = folders.into_values().flatten().filter(|uid| !refused.contains(uid));
+            self.remove(&mut session, &fresh.collect()).await?;
         }
+        // It counts as filed from here on, whatever the looks to come can do about it.
+        self.forget_leftovers(&copied);
         self.session = Some(session);
         Ok(refused.into_iter().map(MailId::Uid).collect())
     }
@@ -339,33 +349,42 @@ impl Imap {
     }
 
     /// Size and date of every mail in a range of UIDs, in their order.
-    async fn list(&self, session: &mut Session, (first, last): (u32, Option<u32>)) -> Result<Vec<Listed>> {
-        let command = format!("UID FETCH {} (UID RFC822.SIZE INTERNALDATE)", range(first, last));
-        let mut found: BTreeMap<u32, (Option<u64>, Option<Timestamp>)> = BTreeMap::new();
-        session
-            .command(command, LISTING, self.patience.fetch, |response| {
+    async fn list(&self, session: &mut Session, range: (u32, Option<u32>)) -> Result<Vec<Listed>> {
+        let (told, done) = self.ask_about(session, range, &["RFC822.SIZE INTERNALDATE"]).await;
+        done?;
+        Ok(told.into_iter().map(|(uid, told)| told.listed(uid)).collect())
+    }
+
+    /// What the server tells of every mail in a range of UIDs, in their order, when it is asked for these items one after
+    /// the other; also what it has told before it fails.
+    async fn ask_about(
+        &self,
+        session: &mut Session,
+        (first, last): (u32, Option<u32>),
+        items: &[&str],
+    ) -> (BTreeMap<u32, listing::Told>, Result<()>) {
+        let command = |items: &&str| format!("UID FETCH {} (UID {items})", range(first, last));
+        let commands: Vec<String> = items.iter().map(command).collect();
+        let mut told: BTreeMap<u32, listing::Told> = BTreeMap::new();
+        let replies = session
+            .batch(&commands, LISTING, self.patience.fetch, |response| {
                 let Response::Fetch(_, attributes) = response else { return };
                 let Some(uid) = uid_of(attributes).filter(|uid| is_within(*uid, first, last)) else { return };
                 for attribute in attributes {
                     match attribute {
                         AttributeValue::Rfc822Size(size) => {
-                            found.entry(uid).or_default().0 = Some((*size).into())
+                            told.entry(uid).or_default().size = Some((*size).into());
                         }
                         AttributeValue::InternalDate(date) => {
-                            found.entry(uid).or_default().1 = Some(internal_date(date))
+                            told.entry(uid).or_default().received = Some(internal_date(date));
                         }
                         _ => {}
                     }
                 }
             })
-            .await?;
-        let listed = found.into_iter().map(|(uid, (size, date))| Listed {
-            uid,
-            // From 4 GiB on the library cannot read the size.
-            size: size.unwrap_or(u64::MAX),
-            received: date.unwrap_or(Timestamp::UNIX_EPOCH),
-        });
-        Ok(listed.collect())
+            .await;
+        let done = replies.and_then(|replies| Ok(replies.into_iter().collect::<Result<(), No>>()?));
+        (told, done)
     }
 
     /// Fetches the first of the listed mails. Mails that are gone by now are left out.
@@ -406,17 +425,25 @@ impl Imap {
 
     /// Asks alone for a mail that came without a body; `None` when it is gone.
     async fn fetch_again(&mut self, session: &mut Session, mail: &Listed) -> Result<Option<(u64, Body)>> {
-        match self.fetch(session, &[*mail]).await?.remove(&mail.uid) {
-            Some(Some(bytes)) => Ok(Some(self.arrived(mail, bytes))),
-            // There are servers that leave out what they cannot give.
-            None if !self.is_named(session, mail.uid).await? => Ok(None),
-            None | Some(None) => {
+        match self.fetch_alone(session, mail).await? {
+            Some((_, Body::Missing)) => {
                 self.note_failure(mail.uid);
                 if self.is_wanted(mail) {
                     bail!("The server gives no body for the mail with UID {}", mail.uid);
                 }
                 Ok(Some((mail.size, Body::Missing)))
             }
+            answered => Ok(answered),
+        }
+    }
+
+    /// A mail that is asked for alone; `None` when it is gone, [`Body::Missing`] when it is there and has no body.
+    async fn fetch_alone(&mut self, session: &mut Session, mail: &Listed) -> Result<Option<(u64, Body)>> {
+        match self.fetch(session, &[*mail]).await?.remove(&mail.uid) {
+            Some(Some(bytes)) => Ok(Some(self.arrived(mail, bytes))),
+            // There are servers that leave out what they cannot give.
+            None if !self.is_named(session, mail.uid).await? => Ok(None),
+            None | Some(None) => Ok(Some((mail.size, Body::Missing))),
         }
     }
 
@@ -632,11 +659,21 @@ impl Imap {
 
     /// Tries once more to take out of the inbox what has its copy, but not for ever.
     async fn remove_leftovers(&mut self, session: &mut Session) -> Result<()> {
-        self.leftovers.retain(|_, tries| *tries < ATTEMPTS);
         let inbox = &self.settings.inbox;
-        let here = self.leftovers.keys().filter(|(folder, ..)| folder == inbox);
-        let uids: BTreeSet<u32> = here.map(|(.., uid)| *uid).collect();
-        self.remove(session, &uids).await
+        let here =
+            self.leftovers.iter().filter(|((folder, ..), tries)| folder == inbox && **tries < ATTEMPTS);
+        let uids: BTreeSet<u32> = here.map(|((.., uid), _)| *uid).collect();
+        self.remove(session, &uids).await?;
+        // Where the connection ends at it, that it has its copy is still to be known when it is filed.
+        self.forget_leftovers(&uids);
+        Ok(())
+    }
+
+    /// Forgets those of these mails that were asked for often enough.
+    fn forget_leftovers(&mut self, uids: &BTreeSet<u32>) {
+        let inbox = &self.settings.inbox;
+        self.leftovers
+            .retain(|(folder, _, uid), tries| folder != inbox || !uids.contains(uid) || *tries < ATTEMPTS);
     }
 }
 

@@ -580,7 +580,11 @@ async fn a_mail_that_cannot_be_listed_is_passed_by_in_the_end() {
     let broken = |first: u32, last: u32| {
         list_but_77(&format!("UID FETCH {first}:{last} (UID RFC"), &(first..=last).collect::<Vec<_>>())
     };
-    let alone = || [begin(), broken(77, 77)].concat();
+    let size = || {
+        let told = "* 7 FETCH (UID 77 RFC822.SIZE 5)\r\n$1 OK listed\r\n";
+        vec![expect("UID FETCH 77:77 (UID RFC822.SIZE)"), send(told)]
+    };
+    let date = || list_but_77("UID FETCH 77:77 (UID INTERNALDATE)", &[77]);
     let wider = [(78, 78), (79, 80), (81, 84), (85, 92), (93, 108), (109, 140), (141, 204), (205, 310)]
         .map(|(first, last)| read(first, last));
     let server = Scripted::start([
@@ -588,8 +592,9 @@ async fn a_mail_that_cannot_be_listed_is_passed_by_in_the_end() {
         // Parts of the 300, of which 18 are the sixteenth.
         [begin(), read(11, 28), read(29, 46), read(47, 64), broken(65, 82)].concat(),
         [begin(), (65..77).flat_map(|uid| read(uid, uid)).collect(), broken(77, 77)].concat(),
-        alone(),
-        alone(),
+        // Size and date are asked for apart; what was told of them is known.
+        [begin(), size(), date()].concat(),
+        [begin(), date()].concat(),
         // It is not listed any more; then more and more at once.
         [begin(), bodies("UID FETCH 77 ", &[77]), wider.concat()].concat(),
     ]);
@@ -617,10 +622,16 @@ async fn a_mail_that_cannot_be_listed_is_passed_by_in_the_end() {
 
 #[tokio::test]
 async fn what_cannot_be_listed_and_is_not_named_is_gone() {
-    let broken = || [login("MOVE"), select(1, Some(12)), vec![expect("UID FETCH 11:11 (UID RFC")]].concat();
+    let broken = |items: &str| {
+        [login("MOVE"), select(1, Some(12)), vec![expect(&format!("UID FETCH 11:11 (UID {items})"))]].concat()
+    };
     let gone = [bodies("UID FETCH 11 ", &[]), named(11, false), vec![expect("LOGOUT")]].concat();
-    let server =
-        Scripted::start([broken(), broken(), broken(), [login("MOVE"), select(1, Some(12)), gone].concat()]);
+    let server = Scripted::start([
+        broken("RFC822.SIZE INTERNALDATE"),
+        broken("RFC822.SIZE"),
+        broken("INTERNALDATE"),
+        [login("MOVE"), select(1, Some(12)), gone].concat(),
+    ]);
     let mut house = house(&server);
     for _ in 0..ATTEMPTS {
         house.pass(SEEN).await.unwrap_err();
@@ -895,7 +906,7 @@ async fn what_is_copied_counts_as_filed_also_where_it_cannot_be_taken_out_of_the
         [login("UIDPLUS"), copied(), answer("UID STORE 1:2 ", "BAD what")].concat(),
         broken(),
         broken(),
-        [login("UIDPLUS"), again()].concat(),
+        [login("UIDPLUS"), again(), vec![expect("LOGOUT")]].concat(),
     ]);
     let mut house = house(&server);
     house.imap.look(SEEN).await.unwrap();
@@ -903,6 +914,35 @@ async fn what_is_copied_counts_as_filed_also_where_it_cannot_be_taken_out_of_the
     house.imap.look(SEEN).await.unwrap_err();
     house.imap.look(SEEN).await.unwrap_err();
     house.imap.look(SEEN).await.unwrap();
+    // They are still to be filed by the ledger, and have their copies.
+    assert_eq!(house.imap.file(&to("A", [1, 2])).await.unwrap(), HashSet::new());
+    house.imap.close().await;
+    server.assert_followed();
+    assert_eq!(server.lines().iter().filter(|line| line.contains("UID COPY")).count(), 1);
+    assert_eq!(house.imap.leftovers.len(), 0);
+}
+
+/// A line that breaks again and again just when a mail is listed alone costs it neither its date nor its size.
+#[tokio::test]
+async fn a_mail_that_is_listed_alone_over_a_bad_line_keeps_what_was_told_of_it() {
+    let begin = || [login("MOVE"), select(1, Some(12))].concat();
+    let fetched = |line: &str| format!("* 1 FETCH (UID 11 {line})\r\n$1 OK listed\r\n");
+    let date = "INTERNALDATE \" 1-Jan-2026 10:00:00 +0100\"";
+    let server = Scripted::start([
+        [begin(), vec![expect("(UID RFC822.SIZE INTERNALDATE)")]].concat(),
+        [begin(), vec![expect("(UID RFC822.SIZE)")]].concat(),
+        [begin(), vec![expect("(UID INTERNALDATE)"), send(fetched(date)), expect("(UID RFC822.SIZE)")]]
+            .concat(),
+        [begin(), bodies("UID FETCH 11 ", &[11])].concat(),
+    ]);
+    let mut house = house(&server);
+    for _ in 0..ATTEMPTS {
+        house.pass(SEEN).await.unwrap_err();
+    }
+    house.imap.look(SEEN).await.unwrap();
+    let mails = house.imap.next_window().await.unwrap().mails;
+    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    assert_eq!((mail.received, &mail.body), ("2026-01-01T09:00:00Z".parse().unwrap(), &hello()));
     server.assert_followed();
 }
 

@@ -16,7 +16,7 @@ use std::fmt;
 use anyhow::{Result, bail};
 use sha2::{Digest, Sha256};
 
-pub use imap::Imap;
+pub use imap::{Imap, NoMark};
 pub use maildir::Maildir;
 pub use session::LoginRefused;
 

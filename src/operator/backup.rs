@@ -133,8 +133,12 @@ pub(super) async fn reconcile(config: &Config, is_json: bool) -> Result<ExitCode
     if is_json {
         print_json(&json!(found))?;
     } else {
+        let recovered = match found.recovered {
+            Some(recovered) => format!("{recovered} recorded that this database did not know, "),
+            None => String::new(),
+        };
         print(&format!(
-            "{} looked at, {} unaccounted; {} found among junk",
+            "{} looked at, {recovered}{} unaccounted; {} found among junk",
             counted(found.seen, "mail", "mails"),
             found.unaccounted,
             counted(found.junk, "request", "requests")

@@ -71,7 +71,8 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .disable_statement_logging();
         let mut copy = options.connect().await?;
-        recovery::begin(&mut copy, &format!("restored from the backup of {now}"), now).await?;
+        let why = format!("restored from the backup of {}", now.strftime("%Y-%m-%dT%H:%M:%SZ"));
+        recovery::begin(&mut copy, &why, now.as_second()).await?;
         sqlx::Connection::close(copy).await?;
         // SQLite does not wait for the disk when it vacuums into a file.
         File::open(file)?.sync_all()?;

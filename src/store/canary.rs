@@ -58,26 +58,26 @@ impl Store {
         batch.run(&mut visit.tx).await.context("Cannot queue a canary")?;
         audit::commit(visit.tx).await
     }
+}
 
+impl Visit {
     /// How many of the mails to ourselves from before `before` have not come back, and were not missed until
     /// now.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn miss_canaries(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
+    pub async fn miss_canaries(&mut self, before: Timestamp) -> Result<u64> {
         let done = sqlx::query(
             "UPDATE canaries SET alarmed_at = ? WHERE back_at IS NULL AND alarmed_at IS NULL AND sent_at <= ?",
         )
-        .bind(now.as_second())
+        .bind(self.now)
         .bind(before.as_second())
-        .execute(&self.write)
+        .execute(&mut *self.tx)
         .await
         .context("Cannot look for missing canaries")?;
         Ok(done.rows_affected())
     }
-}
 
-impl Visit {
     /// A mail to ourselves with `token` has come back; answers whether it was one, and the first time.
     ///
     /// # Errors

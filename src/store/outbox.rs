@@ -14,11 +14,11 @@ use sqlx::{Sqlite, Transaction};
 use tokio::sync::oneshot;
 
 use super::bounces::undelivered;
-use super::visit::Batch;
+use super::visit::{Batch, Visit};
 use super::{Store, audit};
 use crate::mailer::{Letter, Outcome};
 use crate::outbox::next_attempt;
-use crate::reply::Outgoing;
+use crate::reply::{ALARM, Outgoing, URGENT};
 
 /// Replies that were claimed for one attempt each.
 #[derive(Debug, Default)]
@@ -38,6 +38,8 @@ pub struct Claimed {
     pub reference: String,
     /// The template it was made from, for the log.
     pub template: String,
+    /// Whether it answers no mail: a letter to the operator, or to ourselves.
+    pub is_own: bool,
     /// When it was queued.
     pub created: Timestamp,
     /// Attempts so far, this one counted.
@@ -63,7 +65,7 @@ pub(super) struct Turn {
     done: oneshot::Sender<Result<(Vec<Settled>, Claim)>>,
 }
 
-type Row = (i64, String, Vec<u8>, String, String, String, i64, u32);
+type Row = (i64, String, Vec<u8>, String, String, String, bool, i64, u32);
 
 impl Store {
     /// Marks replies that a dead process was transmitting as unknown; answers how many.
@@ -125,33 +127,6 @@ impl Store {
         Ok(Some(held))
     }
 
-    /// Queues a letter to the operator that answers no mail.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn queue_to_operator(&self, letter: &Outgoing, now: Timestamp) -> Result<()> {
-        let mut visit = self.visit(now).await?;
-        let mut batch = Batch::default();
-        batch.reply(None, letter, 1, now.as_second())?;
-        batch.run(&mut visit.tx).await.context("Cannot queue a letter to the operator")?;
-        audit::commit(visit.tx).await
-    }
-
-    /// Alarms to the operator that were queued in the hour before `now`, of the latest letters.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub async fn alarms_of_the_hour(&self, now: Timestamp) -> Result<u32> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM (SELECT template, created_at FROM outbox ORDER BY id DESC LIMIT 1000)
-             WHERE template = 'alarm' AND created_at > ? - 3600",
-        )
-        .bind(now.as_second())
-        .fetch_one(&self.read)
-        .await
-        .context("Cannot count the alarms of the hour")
-    }
-
     /// Says whether letters to the operator alone are due in this process, as long as nobody knows whether this
     /// database is as new as the mailboxes.
     pub fn hold_back(&self, holds_back: bool) {
@@ -204,6 +179,35 @@ impl Store {
             Err(error) => refuse(turns, &error),
         }
         answer.await.context("The settling broke off")?
+    }
+}
+
+impl Visit {
+    /// Queues a letter to the operator that answers no mail.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn queue_to_operator(&mut self, letter: &Outgoing) -> Result<()> {
+        let mut batch = Batch::default();
+        batch.reply(None, letter, 1, self.now)?;
+        batch.run(&mut self.tx).await.context("Cannot queue a letter to the operator")
+    }
+
+    /// Alarms to the operator that were queued in the last hour, of the latest letters.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn alarms_of_the_hour(&mut self) -> Result<u32> {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM (SELECT template, created_at FROM outbox ORDER BY id DESC LIMIT 1000)
+             WHERE template IN (?, ?) AND created_at > ? - 3600",
+        )
+        .bind(ALARM)
+        .bind(URGENT)
+        .bind(self.now)
+        .fetch_one(&mut *self.tx)
+        .await
+        .context("Cannot count the alarms of the hour")
     }
 }
 
@@ -304,7 +308,7 @@ async fn claim(
          WHERE id IN (SELECT id FROM outbox WHERE state IN ('queued', 'deferred') AND next_attempt_at <= $1
                         AND (message_id IS NULL OR NOT $3 AND NOT EXISTS (SELECT 1 FROM recovery))
                       ORDER BY next_attempt_at LIMIT $2)
-         RETURNING id, recipient, raw, rfc_message_id, reference, template, created_at, attempts",
+         RETURNING id, recipient, raw, rfc_message_id, reference, template, message_id IS NULL, created_at, attempts",
     )
     .bind(now.as_second())
     .bind(i64::try_from(most).unwrap_or(i64::MAX))
@@ -315,10 +319,11 @@ async fn claim(
 }
 
 fn claimed(
-    (id, recipient, raw, message_id, reference, template, created, attempts): Row,
+    (id, recipient, raw, message_id, reference, template, is_own, created, attempts): Row,
 ) -> (Letter, Claimed) {
     let created = Timestamp::from_second(created).unwrap_or(Timestamp::UNIX_EPOCH);
-    (Letter { id, recipient, raw, message_id }, Claimed { id, reference, template, created, attempts })
+    let letter = Letter { id, recipient, raw, message_id };
+    (letter, Claimed { id, reference, template, is_own, created, attempts })
 }
 
 /// The row's next state after one attempt.

@@ -20,6 +20,9 @@ pub struct Reconciled {
     pub unaccounted: u64,
     /// Requests that were found among junk.
     pub junk: u64,
+    /// In place of those without a row, while a recovery lasts: how many got theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<u64>,
 }
 
 /// The latest such look.
@@ -113,14 +116,6 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn note_accounted(&self, mailbox: &str, validity: u32, uids: &[u32]) -> Result<()> {
-        let mut tx = self.begin().await?;
-        // Where the numbers have changed, the old ones lead nowhere.
-        sqlx::query("DELETE FROM accounted_copies WHERE mailbox = ? AND validity <> ?")
-            .bind(mailbox)
-            .bind(validity)
-            .execute(&mut *tx)
-            .await
-            .context("Cannot forget old numbers")?;
         sqlx::query(
             "INSERT INTO accounted_copies (mailbox, validity, uid)
              SELECT ?, ?, value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING",
@@ -128,10 +123,25 @@ impl Store {
         .bind(mailbox)
         .bind(validity)
         .bind(serde_json::to_string(uids)?)
-        .execute(&mut *tx)
+        .execute(&self.write)
         .await
-        .context("Cannot record what is accounted for")?;
-        tx.commit().await.context("Cannot commit what is accounted for")
+        .context("Cannot record what is accounted for")
+        .map(drop)
+    }
+
+    /// Forgets what was accounted for under another validity than this: where the numbers have changed, the old ones lead
+    /// nowhere.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn forget_accounted(&self, mailbox: &str, validity: u32) -> Result<()> {
+        sqlx::query("DELETE FROM accounted_copies WHERE mailbox = ? AND validity <> ?")
+            .bind(mailbox)
+            .bind(validity)
+            .execute(&self.write)
+            .await
+            .context("Cannot forget old numbers")
+            .map(drop)
     }
 
     /// Records how far a folder is accounted for.
@@ -188,6 +198,7 @@ impl Store {
                 seen: seen.unsigned_abs(),
                 unaccounted: unaccounted.unsigned_abs(),
                 junk: junk.unsigned_abs(),
+                recovered: None,
             },
         }))
     }
@@ -211,7 +222,10 @@ mod tests {
             store.note_accounted("box", 1, &[9_001]).await.unwrap();
             store.note_accounted("other", 2, &[9_001]).await.unwrap();
             assert_eq!(unknown("box", 1).await, [9_002]);
+            store.forget_accounted("box", 1).await.unwrap();
+            assert_eq!(unknown("box", 1).await, [9_002], "these are good still");
             store.note_accounted("box", 2, &[9_002]).await.unwrap();
+            store.forget_accounted("box", 2).await.unwrap();
             assert_eq!(unknown("box", 1).await, [9_001, 9_002], "numbers that lead nowhere are forgotten");
 
             let bind = |query: super::super::plans::Explain<'static>| query.bind("box").bind(1).bind("[1]");

@@ -36,13 +36,26 @@ pub struct Ended {
 pub struct Mark {
     /// Its number.
     pub epoch: i64,
-    /// Whether it is to grow.
-    pub is_stale: bool,
+    /// How many things have happened since because of which it is to grow.
+    #[sqlx(rename = "is_stale")]
+    pub stale: i64,
     /// Whose mark was found there instead.
     pub contested_by: Option<String>,
     /// Whether the operator has ended a recovery since, and with it said that the mailbox is this database's.
     pub is_settled: bool,
 }
+
+const OUTDATE: &str = "UPDATE ledger_marks SET is_stale = is_stale + 1";
+
+/// Notes how far the database has come, if it has come further: by the rows that were ever made, and by what became of
+/// replies, of tasks and of notices.
+const STATE: &str = "INSERT INTO meta (name, value)
+    SELECT 'come_to', CAST(format('%d %d %d %d %d %d',
+        (SELECT sum(seq) FROM sqlite_sequence WHERE name <> 'reconciliations'),
+        (SELECT max(updated_at) FROM outbox WHERE state IN ('sent', 'bounced', 'unknown')),
+        (SELECT max(updated_at) FROM tasks), (SELECT max(asked_at) FROM tasks), (SELECT total(attempts) FROM tasks),
+        (SELECT count(*) FROM notice_recipients WHERE state IN ('queued', 'deferred'))) AS BLOB) WHERE true
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value";
 
 /// Requests that are held with one statement.
 const SOME: usize = 200;
@@ -67,7 +80,7 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn begin_recovery(&self, why: &str, now: Timestamp) -> Result<bool> {
-        begin(&self.write, why, now).await
+        begin(&self.write, why, now.as_second()).await
     }
 
     /// Ends the recovery that lasts, if one does. What was open when it began may have been carried out and
@@ -135,50 +148,35 @@ impl Store {
         Ok(known.unwrap_or_default())
     }
 
-    /// Records which number the mark of a mailbox is about to have.
+    /// Records which number the mark of a mailbox is about to have; answers how stale the one before was by then, for
+    /// [`Store::marked`].
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn number_mark(&self, mailbox: &str, epoch: i64) -> Result<()> {
-        sqlx::query(
+    pub async fn number_mark(&self, mailbox: &str, epoch: i64) -> Result<i64> {
+        sqlx::query_scalar(
             "INSERT INTO ledger_marks (mailbox, epoch) VALUES (?, ?)
-             ON CONFLICT (mailbox) DO UPDATE SET epoch = excluded.epoch",
+             ON CONFLICT (mailbox) DO UPDATE SET epoch = excluded.epoch RETURNING is_stale",
         )
         .bind(mailbox)
         .bind(epoch)
-        .execute(&self.write)
+        .fetch_one(&self.write)
         .await
         .context("Cannot record whose the mailbox is")
-        .map(drop)
     }
 
-    /// Records that a mailbox bears the mark with its number.
+    /// Records that a mailbox bears the mark with its number, and that alone. `stale` is what [`Store::number_mark`] has
+    /// answered: a copy that was made since has the same number, and still has it grow.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn marked(&self, mailbox: &str) -> Result<()> {
+    pub async fn marked(&self, mailbox: &str, stale: i64) -> Result<()> {
         sqlx::query(
-            "UPDATE ledger_marks SET is_stale = 0, contested_by = NULL, contested_in = NULL WHERE mailbox = ?",
+            "UPDATE ledger_marks SET is_stale = max(is_stale - ?, 0), contested_by = NULL, contested_in = NULL
+             WHERE mailbox = ?",
         )
+        .bind(stale)
         .bind(mailbox)
-        .execute(&self.write)
-        .await
-        .context("Cannot record whose the mailbox is")
-        .map(drop)
-    }
-
-    /// Records whose mark was found in a mailbox. The operator decides about it with the end of the recovery that lasts.
-    ///
-    /// # Errors
-    /// The database does not work.
-    pub async fn contest(&self, mailbox: &str, by: &str) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO ledger_marks (mailbox, contested_by, contested_in)
-             VALUES (?, ?, (SELECT id FROM recoveries WHERE ended_at IS NULL))
-             ON CONFLICT (mailbox) DO UPDATE SET contested_by = excluded.contested_by, contested_in = excluded.contested_in",
-        )
-        .bind(mailbox)
-        .bind(by)
         .execute(&self.write)
         .await
         .context("Cannot record whose the mailbox is")
@@ -190,11 +188,25 @@ impl Store {
     /// # Errors
     /// The database does not work.
     pub async fn outdate_copies(&self) -> Result<()> {
-        sqlx::query("UPDATE ledger_marks SET is_stale = 1")
+        sqlx::query(OUTDATE)
             .execute(&self.write)
             .await
             .context("Cannot record that copies are older from now on")
             .map(drop)
+    }
+
+    /// The same at a start, if anything was recorded, sent or carried out since the start before.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn outdate_copies_of_before(&self) -> Result<()> {
+        let context = || "Cannot record that copies are older from now on";
+        let mut tx = self.begin().await?;
+        let changed = sqlx::query(STATE).execute(&mut *tx).await.with_context(context)?;
+        if changed.rows_affected() > 0 {
+            sqlx::query(OUTDATE).execute(&mut *tx).await.with_context(context)?;
+        }
+        tx.commit().await.with_context(context)
     }
 
     /// When the latest mails of the ledger came, by their servers' clocks: the last of these times.
@@ -216,10 +228,10 @@ impl Store {
 pub(super) async fn begin<'e>(
     executor: impl sqlx::Executor<'e, Database = Sqlite>,
     why: &str,
-    now: Timestamp,
+    at: i64,
 ) -> Result<bool> {
     let done = sqlx::query("INSERT INTO recoveries (began_at, why) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(now.as_second())
+        .bind(at)
         .bind(why)
         .execute(executor)
         .await
@@ -237,6 +249,47 @@ impl Visit {
             .fetch_one(&mut *self.tx)
             .await
             .context("Cannot read whether this is a recovery")
+    }
+
+    /// Begins a recovery; answers whether none lasted already.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn begin_recovery(&mut self, why: &str) -> Result<bool> {
+        begin(&mut *self.tx, why, self.now).await
+    }
+
+    /// Adds to why the recovery that lasts was begun.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn add_to_recovery(&mut self, why: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE recoveries SET why = why || '; ' || $1 WHERE ended_at IS NULL AND instr(why, $1) = 0",
+        )
+        .bind(why)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot record why the recovery lasts")
+        .map(drop)
+    }
+
+    /// Records whose mark was found in a mailbox. The operator decides about it with the end of the recovery that lasts.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn contest(&mut self, mailbox: &str, by: &str) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO ledger_marks (mailbox, contested_by, contested_in)
+             VALUES (?, ?, (SELECT id FROM recoveries WHERE ended_at IS NULL))
+             ON CONFLICT (mailbox) DO UPDATE SET contested_by = excluded.contested_by, contested_in = excluded.contested_in",
+        )
+        .bind(mailbox)
+        .bind(by)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot record whose the mailbox is")
+        .map(drop)
     }
 
     async fn hold_what_was_open(&mut self, began: i64) -> Result<Ended> {

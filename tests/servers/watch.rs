@@ -184,10 +184,14 @@ fn a_lost_database_answers_nothing() -> Outcome {
     house.dovecot.deliver("privacy", &letter("bob", OPT_OUT));
     house.run(&["run", "--once"]);
     let why = recovery(&house).unwrap();
-    assert!(why.contains("has never seen the mailbox privacy, whose folder Opt-out holds 1 mails"), "{why}");
+    assert!(why.contains("has never seen the mailbox privacy, whose folder Opt-out holds 1 mail"), "{why}");
+    assert!(why.contains("marks the mailbox privacy as another database's"), "{why}");
     assert_eq!((statuses(&house), house.list(&["outbox", "list"]).len()), (vec![pair("bob", "held")], 0));
     let (said, _) = house.run(&["reconcile"]);
-    assert_eq!(said, "2 mails looked at, 0 unaccounted; 0 requests found among junk\n");
+    assert_eq!(
+        said,
+        "2 mails looked at, 1 recorded that this database did not know, 0 unaccounted; 0 requests found among junk\n"
+    );
     house.run(&["recovery", "end"]);
     house.dovecot.deliver("privacy", &letter("cat", OPT_OUT));
     house.run(&["run", "--once"]);
@@ -252,9 +256,21 @@ fn a_copy_from_before_is_told_by_its_number() -> Outcome {
     let house = House::of(&Options::default(), "");
     house.run(&["run", "--once"]);
     let (database, copy) = (house.path("privacyd.db"), house.path("copy.db"));
+    let marks = || -> Vec<String> {
+        let names = std::fs::read_dir(house.dovecot.maildir("privacy")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.contains("Ledger-")).collect()
+    };
+    let first = marks();
+    assert_eq!(first.len(), 1);
     std::fs::copy(&database, &copy)?;
     house.run(&["run", "--once"]);
-    assert_eq!(recovery(&house), None);
+    assert_eq!((recovery(&house), marks()), (None, first.clone()), "nothing was done");
+    // What a person has done is something: the copy knows nothing of it.
+    house.run(&["suppressions", "add", "ann@example.org"]);
+    house.run(&["run", "--once"]);
+    assert_eq!((recovery(&house), marks().len()), (None, 1));
+    assert_ne!(marks(), first);
     std::fs::copy(&copy, &database)?;
     house.dovecot.deliver("privacy", &letter("jane", OPT_OUT));
     house.run(&["run", "--once"]);

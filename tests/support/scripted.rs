@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 /// One step of a dialogue.
+#[allow(dead_code, reason = "each test uses its own part")]
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Reads a line, which must contain this text; the connection is closed when it does not.

@@ -13,7 +13,7 @@ use imap_proto::{MailboxDatum, Response, ResponseCode, StatusAttribute};
 use tracing::{info, warn};
 
 use super::super::{Found, Mark};
-use super::{ATTEMPTS, Filing, Imap, Listed, Pass, SMALL, Session, quoted};
+use super::{ATTEMPTS, Body, Filing, Imap, Listed, Pass, SMALL, Session, quoted};
 
 /// Mails that are looked at in one folder in one pass, at the most.
 const MOST: usize = 100;
@@ -240,21 +240,22 @@ impl Imap {
         let mut bodies = self.fetch(session, &wanted).await?;
         let mut mails = Vec::with_capacity(wanted.len());
         for mail in wanted {
-            let mut bytes = bodies.remove(&mail.uid).flatten();
-            if bytes.is_none() {
-                bytes = self.fetch(session, &[mail]).await?.remove(&mail.uid).flatten();
-            }
-            if let Some(bytes) = bytes {
-                let (size, body) = self.arrived(&mail, bytes);
-                let id = super::MailId::Uid(mail.uid);
-                mails.push(super::Fetched { id, size, received: mail.received, body });
-                continue;
-            }
-            let is_gone = self.numbers(session, (mail.uid, Some(mail.uid))).await?.is_empty();
-            if is_last && !is_gone {
-                warn!(mailbox = %self.settings.name, folder, mail.uid = mail.uid, "a mail that was put into the folder cannot be fetched and is passed over: use requests reclassify");
-            } else if !is_gone {
-                bail!("The server gives no body for the mail with UID {} in a folder", mail.uid);
+            let answered = match bodies.remove(&mail.uid).flatten() {
+                Some(bytes) => Some(self.arrived(&mail, bytes)),
+                None => self.fetch_alone(session, &mail).await?,
+            };
+            match answered {
+                None => {}
+                Some((_, Body::Missing)) if is_last => {
+                    warn!(mailbox = %self.settings.name, folder, mail.uid = mail.uid, "a mail that was put into the folder cannot be fetched and is passed over: use requests reclassify");
+                }
+                Some((_, Body::Missing)) => {
+                    bail!("The server gives no body for the mail with UID {} in a folder", mail.uid);
+                }
+                Some((size, body)) => {
+                    let id = super::MailId::Uid(mail.uid);
+                    mails.push(super::Fetched { id, size, received: mail.received, body });
+                }
             }
         }
         Ok((mails, uid_next))

@@ -1,6 +1,7 @@
 //! Listings that fail. One mail of which the server says what the library cannot read (`INTERNALDATE NIL` makes it
 //! panic) spoils the listing of all its neighbours, and so does one at which the server itself breaks off. What failed is
-//! listed in parts from the next pass on, until that mail stands alone; it is then taken as it comes.
+//! listed in parts from the next pass on, until that mail stands alone. Its size and its date are then asked for apart,
+//! and it is taken with what is known of them.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -15,6 +16,24 @@ use super::{ATTEMPTS, Imap, LIST_WIDTH, Listed, Session};
 /// that is to blame is found in eight passes.
 const PARTS: u32 = 16;
 
+/// What a server has told of a mail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub size: Option<u64>,
+    pub received: Option<Timestamp>,
+}
+
+impl Told {
+    pub(super) fn listed(self, uid: u32) -> Listed {
+        Listed {
+            uid,
+            // From 4 GiB on the library cannot read the size; as when it is not known, only the beginning is fetched.
+            size: self.size.unwrap_or(u64::MAX),
+            received: self.received.unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
+}
+
 /// What is known of the listings of a folder of which one has failed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Narrow {
@@ -26,6 +45,8 @@ pub(super) struct Narrow {
     last: u32,
     /// How often it failed when it was one UID.
     failed_alone: u8,
+    /// What was told of that one all the same.
+    told: Told,
 }
 
 impl Narrow {
@@ -33,12 +54,24 @@ impl Narrow {
     fn after(before: Option<Self>, first: u32, last: Option<u32>) -> Self {
         let Some(last) = last else {
             // Nobody knows how long an open range is. The next look asks for its end.
-            return Self { first, width: u32::MAX / PARTS, last: first, failed_alone: 0 };
+            let told = Told::default();
+            return Self { first, width: u32::MAX / PARTS, last: first, failed_alone: 0, told };
         };
         let length = last.saturating_sub(first).saturating_add(1);
-        let earlier = before.filter(|narrow| narrow.last == last).map_or(0, |narrow| narrow.failed_alone);
-        let failed_alone = if length == 1 { earlier.saturating_add(1) } else { 0 };
-        Self { first, width: (length / PARTS).max(1), last, failed_alone }
+        let earlier = before.filter(|narrow| length == 1 && narrow.last == last);
+        let (failed, told) =
+            earlier.map_or_else(Default::default, |narrow| (narrow.failed_alone, narrow.told));
+        let failed_alone = if length == 1 { failed.saturating_add(1) } else { 0 };
+        Self { first, width: (length / PARTS).max(1), last, failed_alone, told }
+    }
+
+    /// The same, with more that was told of its one mail.
+    fn having(self, more: Option<Told>) -> Self {
+        let Told { size, received } = more.unwrap_or_default();
+        Self {
+            told: Told { size: self.told.size.or(size), received: self.told.received.or(received) },
+            ..self
+        }
     }
 
     /// How many UIDs are listed at once from `next` on.
@@ -56,13 +89,6 @@ impl Narrow {
     }
 }
 
-impl Listed {
-    /// A mail of which nothing is known but that it may be there. It counts as too large to be fetched whole.
-    pub(super) fn unknown(uid: u32) -> Self {
-        Self { uid, size: u64::MAX, received: Timestamp::UNIX_EPOCH }
-    }
-}
-
 impl Imap {
     /// Whether a listing of the folder that is read has failed, and its mails are listed in parts.
     pub(super) fn is_narrowed(&self, validity: u32) -> bool {
@@ -77,33 +103,43 @@ impl Imap {
         let most = narrow.map_or(u32::MAX, |narrow| narrow.most_from(next));
         let Some((first, last)) = self.pass.next_range(most) else { return Ok(None) };
         let mailbox = &self.settings.name;
-        if last == Some(first)
-            && narrow.is_some_and(|narrow| narrow.last == first && narrow.failed_alone >= ATTEMPTS)
-        {
+        let alone = narrow.filter(|narrow| last == Some(first) && narrow.last == first);
+        if let Some(Narrow { told, failed_alone: ATTEMPTS.., .. }) = alone {
+            let (size, date) = (told.size.is_some(), told.received.is_some());
             warn!(
                 mailbox,
                 mail.uid = first,
-                "a mail cannot be listed: it is taken without its size and its date"
+                size,
+                date,
+                "a mail cannot be listed: it is taken with what is known of it"
             );
-            return Ok(Some(vec![Listed::unknown(first)]));
+            return Ok(Some(vec![told.listed(first)]));
         }
-        let listed = self.list(session, (first, last)).await;
-        let narrow = match &listed {
-            Ok(_) => narrow.and_then(|narrow| narrow.passed(last)),
+        let items = match alone.map_or(0, |narrow| narrow.failed_alone) {
+            0 => &["RFC822.SIZE INTERNALDATE"][..],
+            // What the server cannot say of it, or the line has cut off, must not hide the rest.
+            1 => &["RFC822.SIZE", "INTERNALDATE"],
+            _ => &["INTERNALDATE", "RFC822.SIZE"],
+        };
+        let (told, done) = self.ask_about(session, (first, last), items).await;
+        let narrow = match &done {
+            Ok(()) => narrow.and_then(|narrow| narrow.passed(last)),
             Err(_) => {
                 warn!(
                     mailbox,
                     first, last, "mails could not be listed: fewer are listed at once the next time"
                 );
                 self.stumbled = true;
-                Some(Narrow::after(narrow, first, last))
+                let after = Narrow::after(narrow, first, last);
+                Some(after.having(told.get(&first).copied().filter(|_| last == Some(first))))
             }
         };
         match narrow {
             Some(narrow) => drop(self.narrowed.insert(place, narrow)),
             None => drop(self.narrowed.remove(&place)),
         }
-        let listed = listed?;
+        done?;
+        let listed = told.into_iter().map(|(uid, told)| told.listed(uid)).collect();
         Ok(Some(match last.filter(|_| self.pass.is_chosen) {
             Some(last) => all_of(first..=last, listed),
             None => listed,
@@ -114,7 +150,7 @@ impl Imap {
 /// These mails, in their order, also those that a listing has left out.
 fn all_of(uids: RangeInclusive<u32>, listed: Vec<Listed>) -> Vec<Listed> {
     let listed: HashMap<u32, Listed> = listed.into_iter().map(|mail| (mail.uid, mail)).collect();
-    uids.map(|uid| listed.get(&uid).copied().unwrap_or_else(|| Listed::unknown(uid))).collect()
+    uids.map(|uid| listed.get(&uid).copied().unwrap_or_else(|| Told::default().listed(uid))).collect()
 }
 
 #[cfg(test)]
