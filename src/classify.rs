@@ -15,8 +15,9 @@ use serde::Serialize;
 use crate::concept::{Concepts, Mention};
 use crate::learned::{self, Feature, Learned};
 use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
-use crate::patterns::{Patterns, Shelf};
+use crate::patterns::Patterns;
 use crate::request::{Action, Strength, Table, Verb, of_phrase};
+use crate::shelf::Shelf;
 use crate::text::{fold, sentences};
 use crate::tongue::{Heard, Tongues};
 

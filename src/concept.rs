@@ -5,7 +5,7 @@
 //! there ("lösch*", "*newsletter*"). Words of scripts that put no blanks between them are found wherever they stand.
 //! Letters in eighteen languages look alike then, and what was learned from one is known of all: see [`crate::learned`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -23,12 +23,22 @@ const MOST_PLACES: usize = 400;
 /// One language's file: how each concept is said.
 pub type ConceptFile = BTreeMap<String, Vec<String>>;
 
+/// The same with the entries of a concept in one text, between [`SEPARATOR`]s: there are tens of thousands.
+pub type Packed = BTreeMap<String, Box<str>>;
+
+const SEPARATOR: &str = "\0";
+
+/// `file` in less room.
+pub fn packed(file: ConceptFile) -> Packed {
+    file.into_iter().map(|(name, entries)| (name, entries.join(SEPARATOR).into())).collect()
+}
+
 /// The concepts of all languages.
 pub struct Concepts {
     names: Vec<String>,
     /// By the language's index in [`crate::request::Table::languages`]: its file, and what finds its words, made
     /// for the first line that may be in this language.
-    languages: Vec<(Arc<ConceptFile>, OnceLock<Option<Vocabulary>>)>,
+    languages: Vec<(Arc<Packed>, OnceLock<Option<Vocabulary>>)>,
 }
 
 /// A concept in a line: where, counted in words, and which.
@@ -42,8 +52,12 @@ pub struct Mention {
 
 /// One language's words, to be looked for.
 struct Vocabulary {
-    /// By first word: what it begins.
-    entries: Vec<Vec<Entry>>,
+    /// In the order of their first words.
+    entries: Box<[Entry]>,
+    /// For each first word where its entries begin.
+    begins: Box<[usize]>,
+    /// The words behind the first ones, of all entries, with their `*`.
+    rest: Box<str>,
     /// Finds the first words.
     finder: AhoCorasick,
 }
@@ -51,8 +65,8 @@ struct Vocabulary {
 struct Entry {
     concept: u8,
     word: Shape,
-    /// The words behind it.
-    rest: Vec<(String, Shape)>,
+    /// Where the words behind it are.
+    rest: Range<u32>,
 }
 
 /// Where a word may go on.
@@ -64,7 +78,7 @@ struct Shape {
 
 impl Concepts {
     /// Those of `files`, by the index of their languages among `languages`.
-    pub fn new(files: &[(usize, Arc<ConceptFile>)], languages: usize) -> Self {
+    pub fn new(files: &[(usize, Arc<Packed>)], languages: usize) -> Self {
         let mut concepts = Self {
             names: names(files.iter().map(|(_, file)| file.as_ref())),
             languages: (0..languages).map(|_| Default::default()).collect(),
@@ -108,7 +122,7 @@ impl Concepts {
 }
 
 /// The names of all concepts in `files`, in order: the first [`MOST_CONCEPTS`].
-pub fn names<'a>(files: impl Iterator<Item = &'a ConceptFile>) -> Vec<String> {
+pub fn names<'a, T: 'a>(files: impl Iterator<Item = &'a BTreeMap<String, T>>) -> Vec<String> {
     let names: BTreeSet<&String> = files.flat_map(BTreeMap::keys).collect();
     names.into_iter().take(MOST_CONCEPTS).cloned().collect()
 }
@@ -136,35 +150,44 @@ fn distinct(mentions: &[Mention]) -> usize {
 
 impl Vocabulary {
     /// What finds the words of `file`; `None` when there are none, or too many.
-    fn new(file: &ConceptFile, names: &[String]) -> Option<Self> {
-        let mut first: Vec<String> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut by_first: Vec<Vec<Entry>> = Vec::new();
+    fn new(file: &Packed, names: &[String]) -> Option<Self> {
+        let mut by_first: Vec<(String, Entry)> = Vec::new();
+        let mut rest = String::new();
         for (name, entries) in file {
             let Some(concept) = names.binary_search(name).ok().and_then(|place| u8::try_from(place).ok())
             else {
                 continue;
             };
-            for entry in entries {
+            for entry in entries.split(SEPARATOR) {
                 let mut words = shapes(entry).into_iter();
                 let Some((stem, word)) = words.next() else { continue };
-                let place = *places.entry(stem.clone()).or_insert_with(|| {
-                    first.push(stem);
-                    by_first.push(Vec::new());
-                    by_first.len() - 1
-                });
-                if let Some(list) = by_first.get_mut(place) {
-                    list.push(Entry { concept, word, rest: words.collect() });
-                }
+                let begin = u32::try_from(rest.len()).ok()?;
+                words.for_each(|(stem, shape)| shape.write(&stem, &mut rest));
+                let rest = begin..u32::try_from(rest.len()).ok()?;
+                by_first.push((stem, Entry { concept, word, rest }));
             }
         }
+        by_first.sort_by(|one, other| one.0.cmp(&other.0));
+        let is_same = |one: &(String, Entry), other: &(String, Entry)| one.0 == other.0;
+        let first = by_first.chunk_by(is_same).filter_map(<[_]>::first).map(|(stem, _)| stem);
         let finder = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&first)
+            .build(first)
             .ok()
-            .filter(|_| !first.is_empty())?;
-        Some(Self { entries: by_first, finder })
+            .filter(|_| !by_first.is_empty())?;
+        let begin =
+            |begin: &mut usize, same: &[(String, Entry)]| Some(std::mem::replace(begin, *begin + same.len()));
+        let begins = by_first.chunk_by(is_same).scan(0, begin).collect();
+        let entries = by_first.into_iter().map(|(_, entry)| entry).collect();
+        Some(Self { entries, begins, rest: rest.into(), finder })
+    }
+
+    /// The entries that begin with this first word.
+    fn entries(&self, first: usize) -> &[Entry] {
+        let Some(begin) = self.begins.get(first) else { return &[] };
+        let end = self.begins.get(first + 1).copied().unwrap_or(self.entries.len());
+        self.entries.get(*begin..end).unwrap_or_default()
     }
 
     /// The concepts in `line`, in their order.
@@ -174,13 +197,14 @@ impl Vocabulary {
         for hit in self.finder.find_overlapping_iter(line) {
             let begins = !line.get(..hit.start()).is_some_and(ends_in_word);
             let ends = !line.get(hit.end()..).is_some_and(begins_in_word);
-            let Some(entries) = self.entries.get(hit.pattern().as_usize()) else { continue };
             let fits =
                 |entry: &&Entry| (entry.word.open_before || begins) && (entry.word.open_behind || ends);
-            for entry in entries.iter().filter(fits) {
+            for entry in self.entries(hit.pattern().as_usize()).iter().filter(fits) {
                 let words = words.get_or_insert_with(|| words_of(line));
                 let word = words.partition_point(|range| range.end <= hit.start());
-                if is_followed_by(line, words.get(word + 1..).unwrap_or_default(), &entry.rest) {
+                let rest =
+                    self.rest.get(entry.rest.start as usize..entry.rest.end as usize).unwrap_or_default();
+                if is_followed_by(line, words.get(word + 1..).unwrap_or_default(), rest) {
                     found.push(Mention { word, concept: entry.concept });
                 }
             }
@@ -194,6 +218,20 @@ impl Vocabulary {
     }
 }
 
+impl Shape {
+    /// A word without its `*`, and where it may go on.
+    fn read(word: &str) -> (&str, Self) {
+        let shape = Self { open_before: word.starts_with('*'), open_behind: word.ends_with('*') };
+        (word.trim_matches('*'), shape)
+    }
+
+    /// Puts `stem` behind `words` as it is read.
+    fn write(self, stem: &str, words: &mut String) {
+        let star = |is_open: bool| if is_open { "*" } else { "" };
+        words.extend([star(self.open_before), stem, star(self.open_behind), " "]);
+    }
+}
+
 /// The words of an entry, folded, and where each may go on.
 fn shapes(entry: &str) -> Vec<(String, Shape)> {
     let folded = fold(entry);
@@ -204,8 +242,7 @@ fn shapes(entry: &str) -> Vec<(String, Shape)> {
     folded
         .split(|c: char| !is_of_word(c) && c != '*')
         .filter_map(|word| {
-            let stem = word.trim_matches('*');
-            let shape = Shape { open_before: word.starts_with('*'), open_behind: word.ends_with('*') };
+            let (stem, shape) = Shape::read(word);
             (!stem.is_empty()).then(|| (stem.to_owned(), shape))
         })
         .collect()
@@ -247,17 +284,18 @@ fn words_of(line: &str) -> Vec<Range<usize>> {
 }
 
 /// Whether `words` of `line` begin with those of `rest`.
-fn is_followed_by(line: &str, words: &[Range<usize>], rest: &[(String, Shape)]) -> bool {
-    rest.len() <= words.len()
-        && rest.iter().zip(words).all(|((stem, shape), range)| {
-            let word = line.get(range.clone()).unwrap_or_default();
-            match (shape.open_before, shape.open_behind) {
-                (false, false) => word == stem,
-                (false, true) => word.starts_with(stem.as_str()),
-                (true, false) => word.ends_with(stem.as_str()),
-                (true, true) => word.contains(stem.as_str()),
-            }
-        })
+fn is_followed_by(line: &str, words: &[Range<usize>], rest: &str) -> bool {
+    let mut words = words.iter();
+    rest.split_ascii_whitespace().all(|wanted| {
+        let (stem, shape) = Shape::read(wanted);
+        let Some(word) = words.next().and_then(|range| line.get(range.clone())) else { return false };
+        match (shape.open_before, shape.open_behind) {
+            (false, false) => word == stem,
+            (false, true) => word.starts_with(stem),
+            (true, false) => word.ends_with(stem),
+            (true, true) => word.contains(stem),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -267,7 +305,7 @@ mod tests {
     fn find(entries: &[&str], line: &str) -> Vec<usize> {
         let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
         let file = ConceptFile::from([("it".to_owned(), entries)]);
-        let vocabulary = Vocabulary::new(&file, &["it".to_owned()]);
+        let vocabulary = Vocabulary::new(&packed(file), &["it".to_owned()]);
         let found = vocabulary.map(|vocabulary| vocabulary.find(&fold(line))).unwrap_or_default();
         found.into_iter().map(|mention| mention.word).collect()
     }

@@ -87,7 +87,10 @@ pub fn marked(words: &Words, pattern: &str) -> Option<String> {
 pub const MARKS: std::ops::RangeInclusive<char> = '\u{e000}'..='\u{e0ff}';
 
 /// `pattern` with what `with` says, by name and content, in the place of each class; `None` when there is none in it.
-fn replace_classes(
+///
+/// # Errors
+/// The first `<name>` that is no class.
+pub fn replace_classes(
     words: &Words,
     pattern: &str,
     with: impl Fn(&str, &str) -> String,

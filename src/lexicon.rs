@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::language::{LanguageFile, Words};
 use crate::literals::{Candidate, Collector, Found, Literals};
-use crate::patterns::{Shelf, Source};
 use crate::request::{Strength, Table};
+use crate::shelf::{Classes, Shelf, Source, effort};
 
 /// Of one phrase no more than so many places are looked at, and of a mail no more than
 /// [`MOST_PLACES`]: a mail that repeats itself says nothing new.
@@ -129,13 +129,13 @@ impl Lexicon {
     pub fn new(table: &Table, index: usize, sources: &mut Vec<Source>) -> Option<Self> {
         let (code, language) = table.languages.get(index)?;
         let first = sources.len();
-        let words = Arc::new(language.words.clone());
+        let classes = Arc::new(Classes::new(language.words.clone()));
         let of_kind = |kind: usize| {
             table.phrases.iter().filter(move |phrase| phrase.language == index && phrase.kind == kind)
         };
         let mut phrases = Vec::new();
         for phrase in (0..table.types.len()).flat_map(of_kind) {
-            sources.push(Source { text: Arc::clone(&phrase.text), words: Arc::clone(&words) });
+            sources.push(Source { text: Arc::clone(&phrase.text), classes: Arc::clone(&classes) });
             phrases.push(Phrase {
                 kind: phrase.kind,
                 strength: phrase.strength,
@@ -145,7 +145,7 @@ impl Lexicon {
                 denies: OnceLock::new(),
             });
         }
-        let guards = Guards::new(language, &words, first, sources);
+        let guards = Guards::new(language, &classes, first, sources);
         let count = sources.len() - first;
         Some(Self { code: code.clone(), phrases, guards, first, count, literals: OnceLock::new() })
     }
@@ -161,7 +161,8 @@ impl Lexicon {
     fn collect(&self, shelf: &Shelf) -> Literals {
         let sources = shelf.phrases(self.first..self.first + self.count);
         let no_words = Words::new();
-        let mut collector = Collector::new(sources.first().map_or(&no_words, |source| &source.words));
+        let mut collector =
+            Collector::new(sources.first().map_or(&no_words, |source| source.classes.words()));
         for (place, source) in sources.iter().enumerate() {
             collector.add(&source.text, place < self.phrases.len() || self.guards.is_of_mail(place));
         }
@@ -176,9 +177,7 @@ impl Lexicon {
         part: &[u8],
         may: impl Fn(usize) -> bool,
     ) -> bool {
-        places.clone().any(|place| {
-            may(place) && shelf.engine(self.first + place).is_some_and(|engine| engine.is_match(part))
-        })
+        places.clone().any(|place| may(place) && shelf.is_match(self.first + place, part))
     }
 
     /// Whether the pattern of the phrase at `index` speaks of a denial, which then is part of the wish ("no more
@@ -305,21 +304,20 @@ impl<'a> Search<'a> {
             }
             return;
         };
-        finds.read = finds.read.saturating_add(scope.len());
+        finds.read = finds.read.saturating_add(effort(scope.len()));
         if finds.is_too_much() {
             return;
         }
-        let Some(engine) = shelf.engine(lexicon.first + place) else { return };
         let order = (self.order, place);
         let known = finds.hits.iter().position(|hit| hit.order == order);
         let seen = known.and_then(|known| finds.hits.get(known)).map_or(0, |hit| hit.seen);
         let most = PLACES_EACH.saturating_sub(seen).min(MOST_PLACES - finds.places);
         let bytes = text.as_bytes().get(scope.clone()).unwrap_or_default();
-        for found in engine.places(bytes, most) {
+        for found in shelf.places(lexicon.first + place, bytes, most) {
             let found = scope.start + found.start..scope.start + found.end;
             let may = |guard: usize| u32::try_from(guard).is_ok_and(|it| may(self.literals, &self.found, it));
             let guard = lexicon.against(shelf, text, found.clone(), place, may);
-            finds.read = finds.read.saturating_add(GUARDS * sentence(text.as_bytes(), &found).len());
+            finds.read = finds.read.saturating_add(GUARDS * effort(sentence(text.as_bytes(), &found).len()));
             finds.add((phrase, &lexicon.code), order, found, guard);
         }
     }
@@ -347,9 +345,8 @@ impl<'a> Finds<'a> {
     fn has(&self, shelf: &Shelf, text: &str, which: impl Fn(&Guards) -> Option<&Range<usize>>) -> bool {
         self.guards.iter().any(|(lexicon, place, scope)| {
             which(&lexicon.guards).is_some_and(|guards| guards.contains(place))
-                && shelf.engine(lexicon.first + place).is_some_and(|engine| {
-                    engine.is_match(text.as_bytes().get(scope.clone()).unwrap_or_default())
-                })
+                && shelf
+                    .is_match(lexicon.first + place, text.as_bytes().get(scope.clone()).unwrap_or_default())
         })
     }
 
@@ -434,11 +431,11 @@ impl<'a> Finds<'a> {
 
 impl Guards {
     /// Puts the guards of `language` behind `sources`, where its own patterns begin at `first`.
-    fn new(language: &LanguageFile, words: &Arc<Words>, first: usize, sources: &mut Vec<Source>) -> Self {
+    fn new(language: &LanguageFile, classes: &Arc<Classes>, first: usize, sources: &mut Vec<Source>) -> Self {
         let guards = &language.guards;
         let mut take = |patterns: &[String]| {
             let from = sources.len() - first;
-            let source = |text: &String| Source { text: text.as_str().into(), words: Arc::clone(words) };
+            let source = |text: &String| Source { text: text.as_str().into(), classes: Arc::clone(classes) };
             sources.extend(patterns.iter().map(source));
             from..sources.len() - first
         };

@@ -21,10 +21,11 @@
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
-//!   and [`literals`] (compiled when they are needed, and those left out that cannot match), [`tongue`] (in which
-//!   languages a sentence may be), [`concept`] (what a sentence speaks of, in any language) and [`learned`] (what that
-//!   speaks for), [`lexicon`] (the phrases of a language, found), [`classify`] (what is asked), [`code`] and [`answer`]
-//!   (what proves that a request is the sender's own), [`bounce`] (what became of our own mail).
+//!   (compiled when they are needed), [`literals`] (which of the phrases a sentence cannot match) and [`shelf`] (whether
+//!   it matches another, and where), [`tongue`] (in which languages a sentence may be), [`concept`] (what a sentence
+//!   speaks of, in any language) and [`learned`] (what that speaks for), [`lexicon`] (the phrases of a language, found),
+//!   [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own), [`bounce`]
+//!   (what became of our own mail).
 //!   [`correction`] (pure): what of somebody's data is to be changed into what, read from their own words.
 //! * [`verify`] (effect): DKIM signatures, checked with keys from the DNS where our servers say nothing.
 //! * [`clock`] (pure): legal clocks, law by law, their explanation, and when [`intake`] warns of them.
@@ -84,6 +85,7 @@ pub mod patterns;
 pub mod request;
 pub mod screen;
 pub mod sender;
+pub mod shelf;
 pub mod text;
 pub mod token;
 pub mod tongue;

@@ -65,7 +65,7 @@ pub struct Literals {
     /// For each literal how many words end in it.
     breaks: Vec<u32>,
     /// For each literal the patterns that are to be thought of when it is found.
-    calls: Vec<Box<[u32]>>,
+    calls: Lists,
     /// Patterns to be thought of in any case.
     always: Vec<u32>,
     /// For each pattern the chains of which it needs one. Nothing is known of a pattern without any.
@@ -73,7 +73,14 @@ pub struct Literals {
     /// For each pattern over how many ends of lines it may reach.
     lines: Vec<u32>,
     /// For each choice its literals, in order.
-    choices: Vec<Box<[u32]>>,
+    choices: Lists,
+}
+
+/// Lists of numbers, one behind the other: on its own each would take more room than what is in it.
+#[derive(Debug)]
+struct Lists {
+    ends: Box<[usize]>,
+    numbers: Box<[u32]>,
 }
 
 /// A choice that a pattern needs, behind another one.
@@ -169,7 +176,7 @@ impl<'a> Collector<'a> {
     /// The finder of all that was collected.
     pub fn finish(self) -> Literals {
         let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
-        let mut choices = vec![Box::default(); self.choices.len()];
+        let mut choices = vec![Vec::new(); self.choices.len()];
         let mut worths = vec![(0, 0); self.choices.len()];
         for (choice, place) in self.choices {
             if let Some(slot) = worths.get_mut(place as usize) {
@@ -182,7 +189,7 @@ impl<'a> Collector<'a> {
             let mut literals: Vec<u32> = literals.collect();
             literals.sort_unstable();
             if let Some(slot) = choices.get_mut(place as usize) {
-                *slot = literals.into_boxed_slice();
+                *slot = literals;
             }
         }
         let mut literals = vec![Vec::new(); places.len()];
@@ -194,7 +201,7 @@ impl<'a> Collector<'a> {
         let finder = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .dense_depth(3)
+            .dense_depth(1)
             .build(&literals)
             .ok();
         let breaks = literals.iter().map(|literal| breaks(literal)).collect();
@@ -220,8 +227,8 @@ impl<'a> Collector<'a> {
                 }
             }
         }
-        let calls = calls.into_iter().map(Vec::into_boxed_slice).collect();
         let Self { needs, lines, .. } = self;
+        let (calls, choices) = (Lists::new(&calls), Lists::new(&choices));
         Literals { finder, breaks, calls, always, needs, lines, choices }
     }
 }
@@ -234,7 +241,7 @@ fn number(place: usize) -> u32 {
 impl Literals {
     /// Of a text of which no line has been looked at.
     pub fn nothing(&self) -> Found {
-        let last = vec![0; self.calls.len()];
+        let last = vec![0; self.breaks.len()];
         Found { last, line: 0, seen: Vec::new(), lines: Vec::new(), offset: 0, breaks: 0 }
     }
 
@@ -253,7 +260,7 @@ impl Literals {
             let Some(last) = found.last.get_mut(literal) else { continue };
             if *last != found.line {
                 *last = found.line;
-                called.extend(self.calls.get(literal).into_iter().flatten());
+                called.extend(self.calls.get(literal));
             }
         }
         found.breaks += breaks(line.get(from..).unwrap_or_default()) + 1;
@@ -295,7 +302,7 @@ impl Literals {
     }
 
     fn literals(&self, link: &Link) -> &[u32] {
-        self.choices.get(link.choice as usize).map_or(&[], |literals| literals)
+        self.choices.get(link.choice as usize)
     }
 
     /// Whether `seen` has one literal of every link, each behind the one before and no further than its gap.
@@ -322,6 +329,23 @@ impl Literals {
             ends = Some(next);
         }
         true
+    }
+}
+
+impl Lists {
+    fn new(lists: &[Vec<u32>]) -> Self {
+        let end = |end: &mut usize, list: &Vec<u32>| {
+            *end += list.len();
+            Some(*end)
+        };
+        Self { ends: lists.iter().scan(0, end).collect(), numbers: lists.concat().into() }
+    }
+
+    /// That at `place`; an empty one where there is none.
+    fn get(&self, place: usize) -> &[u32] {
+        let begin = place.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
+        let end = self.ends.get(place).copied();
+        begin.zip(end).and_then(|(begin, end)| self.numbers.get(begin..end)).unwrap_or_default()
     }
 }
 

@@ -4,38 +4,25 @@
 //! [`check`] sees at the start that each compiles and how large it may become, and what is never asked for
 //! takes no more room than its text.
 //!
-//! ## Why not `regex::Regex` and `regex::RegexSet`
+//! ## Why not `regex::RegexSet`
 //! A set ([`Patterns`]) only ever asks which patterns match, never where. `RegexSet` prepares for the other
 //! question too: a reversed automaton, and a search for literals, for each set and each thread that reads
-//! mail. A pattern alone ([`Shelf`]) is searched for in one sentence that has its words already, and mostly is
-//! not there: what tells where it is is compiled when it has been found once, without the literals and captures
-//! that a `Regex` carries along. Neither can say how much it takes, so neither can be held within bounds. These
-//! are the same crate's parts.
+//! mail. These are the same crate's parts. Phrases, of which there are too many, are searched for one by one:
+//! [`crate::shelf`].
 
-use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures, pikevm::PikeVM};
-use regex_automata::util::iter::Searcher;
-use regex_automata::util::syntax;
-use regex_automata::{Input, MatchKind, PatternSet, meta};
+use regex_automata::{Input, MatchKind, PatternSet};
 use regex_syntax::hir::{Hir, HirKind};
-
-use crate::language::{Words, expand};
-use crate::text::pattern;
 
 /// Bytes that one thread's states of one automaton may take before they are thrown away and built anew.
 const CACHE: usize = 1 << 18;
 
 /// A pattern that repeats itself into more states than this is refused. The largest built-in one has a tenth.
 const MOST_STATES: usize = 50_000;
-
-/// Bytes that the patterns of a [`Shelf`] may take together.
-const MOST_BYTES: usize = 16 << 20;
 
 /// The syntax tree of a pattern made by [`crate::text::pattern`], if it can be compiled.
 ///
@@ -91,8 +78,6 @@ struct Set {
     /// As many as there ever were searches at once. The engine's own pool keeps some for each of the threads
     /// that come and go.
     caches: Mutex<Vec<Cache>>,
-    /// What all of it takes.
-    bytes: AtomicUsize,
 }
 
 impl Patterns {
@@ -132,18 +117,14 @@ impl Set {
         let config =
             DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
-        let bytes = AtomicUsize::new(nfa.memory_usage());
-        Some(Self { nfa, dfa, caches: Mutex::default(), bytes })
+        Some(Self { nfa, dfa, caches: Mutex::default() })
     }
 
     /// A search with a cache that nobody else has.
     fn with_cache<T>(&self, search: impl FnOnce(&mut Cache) -> T) -> T {
         let free = locked(&self.caches).pop();
-        let before = free.as_ref().map_or(0, Cache::memory_usage);
         let mut cache = free.unwrap_or_else(|| self.dfa.create_cache());
         let found = search(&mut cache);
-        // It may be less than before: to subtract is to add what wraps around.
-        self.bytes.fetch_add(cache.memory_usage().wrapping_sub(before), Ordering::Relaxed);
         locked(&self.caches).push(cache);
         found
     }
@@ -178,151 +159,12 @@ impl Set {
     }
 }
 
-/// A phrase as it is written, and the classes of words that it may name.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// The phrase.
-    pub text: Arc<str>,
-    /// The classes.
-    pub words: Arc<Words>,
-}
-
-impl Source {
-    /// Its pattern; `None` where it names a class that is not there, which a phrase that was checked does not.
-    pub fn pattern(&self) -> Option<String> {
-        Some(pattern(&expand(&self.words, &self.text).ok()?))
-    }
-}
-
-/// Patterns searched for one by one, by their place. Together they take no more than so much: when more are
-/// needed, those are let go that have not been asked for since that happened last, and compiled again when they
-/// are.
-pub struct Shelf {
-    phrases: Vec<Source>,
-    kept: Mutex<HashMap<usize, Kept>>,
-}
-
-struct Kept {
-    engine: Arc<Engine>,
-    is_used: bool,
-}
-
-/// One compiled pattern.
-pub struct Engine {
-    phrase: Source,
-    /// Whether it matches.
-    set: Set,
-    /// And where.
-    finder: OnceLock<Option<Finder>>,
-}
-
-struct Finder {
-    regex: meta::Regex,
-    /// As many as there ever were searches at once.
-    caches: Mutex<Vec<meta::Cache>>,
-}
-
-impl Shelf {
-    /// The patterns of these phrases, which [`check`] has let pass.
-    pub fn new(phrases: Vec<Source>) -> Self {
-        Self { phrases, kept: Mutex::default() }
-    }
-
-    /// The phrases at these places.
-    pub fn phrases(&self, places: Range<usize>) -> &[Source] {
-        self.phrases.get(places).unwrap_or_default()
-    }
-
-    /// The pattern at `place`; `None` where there is none.
-    pub fn engine(&self, place: usize) -> Option<Arc<Engine>> {
-        if let Some(kept) = locked(&self.kept).get_mut(&place) {
-            kept.is_used = true;
-            return Some(Arc::clone(&kept.engine));
-        }
-        let phrase = self.phrases.get(place)?.clone();
-        let set = Set::compile(std::iter::once(phrase.pattern()?.as_str()))?;
-        let engine = Arc::new(Engine { phrase, set, finder: OnceLock::new() });
-        let mut kept = locked(&self.kept);
-        if taken(&kept) > MOST_BYTES {
-            kept.retain(|_, kept| std::mem::take(&mut kept.is_used));
-            // They are asked for in turn: to let go some each time would be to compile all the time.
-            if taken(&kept) > MOST_BYTES / 2 {
-                kept.clear();
-            }
-        }
-        kept.insert(place, Kept { engine: Arc::clone(&engine), is_used: true });
-        Some(engine)
-    }
-}
-
-/// Bytes.
-fn taken(kept: &HashMap<usize, Kept>) -> usize {
-    kept.values().map(|kept| kept.engine.bytes()).sum()
-}
-
-impl Engine {
-    /// Whether it matches somewhere in `text`.
-    pub fn is_match(&self, text: &[u8]) -> bool {
-        self.set.is_match(text)
-    }
-
-    /// Its first places in `text`, `most` of them; none overlaps another.
-    pub fn places(&self, text: &[u8], most: usize) -> Vec<Range<usize>> {
-        if !self.is_match(text) {
-            return Vec::new();
-        }
-        let finder = self.finder.get_or_init(|| Finder::compile(&self.phrase.pattern()?));
-        finder.as_ref().map(|finder| finder.places(text, most)).unwrap_or_default()
-    }
-
-    fn bytes(&self) -> usize {
-        let finder = self.finder.get().and_then(Option::as_ref).map_or(0, Finder::bytes);
-        self.set.bytes.load(Ordering::Relaxed) + finder
-    }
-}
-
-impl Finder {
-    /// `None` where the pattern was not checked.
-    fn compile(source: &str) -> Option<Self> {
-        let config = meta::Config::new()
-            .utf8_empty(false)
-            .auto_prefilter(false)
-            .which_captures(WhichCaptures::Implicit)
-            .nfa_size_limit(None)
-            .hybrid_cache_capacity(4 * CACHE)
-            .onepass(false)
-            .backtrack(false);
-        let syntax = syntax::Config::new().unicode(false).utf8(false).multi_line(true);
-        let regex = meta::Regex::builder().configure(config).syntax(syntax).build(source).ok()?;
-        Some(Self { regex, caches: Mutex::default() })
-    }
-
-    fn places(&self, text: &[u8], most: usize) -> Vec<Range<usize>> {
-        let free = locked(&self.caches).pop();
-        let mut cache = free.unwrap_or_else(|| self.regex.create_cache());
-        let mut search = Searcher::new(Input::new(text));
-        let next = || search.advance(|input| Ok(self.regex.search_with(&mut cache, input)));
-        let found = std::iter::from_fn(next).take(most).map(|found| found.range()).collect();
-        locked(&self.caches).push(cache);
-        found
-    }
-
-    fn bytes(&self) -> usize {
-        self.regex.memory_usage() + locked(&self.caches).iter().map(meta::Cache::memory_usage).sum::<usize>()
-    }
-}
-
-impl fmt::Debug for Shelf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shelf({})", self.phrases.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::text::pattern;
 
     const PHRASES: [&str; 6] = [
         "delete (my|our) data",
@@ -337,19 +179,10 @@ mod tests {
         Patterns::new(PHRASES.iter().map(|phrase| pattern(phrase)))
     }
 
-    fn source(phrase: &str) -> Source {
-        Source { text: phrase.into(), words: Arc::default() }
-    }
-
-    fn shelf() -> Shelf {
-        Shelf::new(PHRASES.iter().map(|phrase| source(phrase)).collect())
-    }
-
     #[test]
     fn nothing_matches_an_empty_set() {
         let none = Patterns::new(std::iter::empty());
         assert!(!none.is_match(b"text") && none.matches(b"text").is_empty());
-        assert!(Shelf::new(Vec::new()).engine(0).is_none());
     }
 
     #[test]
@@ -359,45 +192,12 @@ mod tests {
         assert!(check("(").is_err());
     }
 
-    #[test]
-    fn a_shelf_that_is_full_goes_on() {
-        let sources = (0..400).map(|n| source(&format!(r"w{n}( \w+){{0,200}} end"))).collect();
-        let shelf = Shelf::new(sources);
-        for n in 0..400 {
-            let text = format!("a w{n} b c end");
-            let engine = shelf.engine(n).expect("a sound pattern");
-            assert_eq!(engine.places(text.as_bytes(), 9).first(), Some(&(2..text.len())));
-        }
-        let kept = locked(&shelf.kept);
-        assert!(kept.len() < 400, "{} kept", kept.len());
-        assert!(taken(&kept) < 2 * MOST_BYTES);
-    }
-
-    #[test]
-    fn what_a_set_takes_is_known_also_when_a_cache_is_thrown_away() {
-        let set =
-            Set::compile([pattern(r"(a|b)( \w){0,200} end").as_str()].into_iter()).expect("a sound pattern");
-        let (mut before, mut was_thrown_away, mut state) = (0, false, 1_u32);
-        for _ in 0..40 {
-            let words = (0..400).flat_map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                [b"abcd"[(state >> 16) as usize % 4], b' ']
-            });
-            set.is_match(&words.collect::<Vec<u8>>());
-            let cached: usize = locked(&set.caches).iter().map(Cache::memory_usage).sum();
-            assert_eq!(set.bytes.load(Ordering::Relaxed), set.nfa.memory_usage() + cached);
-            was_thrown_away |= cached < before;
-            before = cached;
-        }
-        assert!(was_thrown_away);
-    }
-
     proptest! {
         #[test]
-        fn all_ways_say_what_each_pattern_says(
+        fn a_set_says_what_each_pattern_says(
             text in "((delete|my|our|data|stop|un-sub|unsubscribe|no more|email|a|b|c|ubung|x)( |\n|-)){0,12}"
         ) {
-            let (set, shelf) = (set(), shelf());
+            let set = set();
             let mut alone = Vec::new();
             for (index, phrase) in PHRASES.iter().enumerate() {
                 let one = regex::bytes::RegexBuilder::new(&pattern(phrase))
@@ -405,11 +205,7 @@ mod tests {
                     .multi_line(true)
                     .build()
                     .expect("a sound pattern");
-                let places: Vec<_> = one.find_iter(text.as_bytes()).map(|found| found.range()).collect();
-                let engine = shelf.engine(index).expect("a sound pattern");
-                prop_assert_eq!(engine.is_match(text.as_bytes()), !places.is_empty());
-                prop_assert_eq!(engine.places(text.as_bytes(), usize::MAX), places.clone());
-                if !places.is_empty() {
+                if one.is_match(text.as_bytes()) {
                     alone.push(index);
                 }
             }

@@ -346,7 +346,7 @@ impl Replies {
                 languages.push(language.to_owned());
             }
         }
-        let replies = Self {
+        let mut replies = Self {
             engine,
             known,
             company: company.clone(),
@@ -356,6 +356,11 @@ impl Replies {
             fallback_language: fallback_language.to_owned(),
         };
         replies.check(table, &files, folder.unwrap_or(Path::new("templates")))?;
+        // Compiled they take many times the room, and few of them are ever sent.
+        let texts: BTreeMap<String, String> =
+            files.into_iter().map(|(path, (_, text))| (path, text)).collect();
+        replies.engine.set_loader(move |path| Ok(texts.get(path).cloned()));
+        replies.engine.clear_templates();
         Ok(replies)
     }
 

@@ -6,6 +6,7 @@
 //! takes the place of the built-in one. So is `rules/laws.toml`, the table of legal clocks (see
 //! [`crate::clock`]): how long a request may take is a matter of the laws that apply, not of its type.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use rust_embed::RustEmbed;
 use serde::Deserialize;
 
 use crate::clock::Laws;
-use crate::concept::{self, ConceptFile, MOST_CONCEPTS};
+use crate::concept::{self, ConceptFile, MOST_CONCEPTS, Packed};
 use crate::config::{FileError, folder_name_is_sound, line_of, parse_toml};
 use crate::correction;
 use crate::decide::UNCLEAR;
@@ -275,7 +276,7 @@ pub struct Table {
     /// The legal clocks, by law: `laws.toml`.
     pub laws: Laws,
     /// What the languages' words express, by the language's index: `concepts/<language>.toml`.
-    pub concepts: Vec<(usize, Arc<ConceptFile>)>,
+    pub concepts: Vec<(usize, Arc<Packed>)>,
     /// What was learned of the types: `learned.csv`.
     pub learned: Learned,
 }
@@ -458,7 +459,7 @@ impl Table {
 struct RuleFile {
     /// The name to show.
     shown: String,
-    text: String,
+    text: Cow<'static, str>,
     /// Whether its patterns need no check: those of the built-in files are checked by a test, for to check
     /// them at every start would take longer than all that `classify` does.
     is_sound: bool,
@@ -467,7 +468,10 @@ struct RuleFile {
 /// The built-in files by their path.
 fn built_in() -> BTreeMap<String, RuleFile> {
     let file = |path: &str| {
-        let text = String::from_utf8_lossy(&BuiltIn::get(path)?.data).into_owned();
+        let text = match BuiltIn::get(path)?.data {
+            Cow::Borrowed(data) => String::from_utf8_lossy(data),
+            Cow::Owned(data) => Cow::Owned(String::from_utf8_lossy(&data).into_owned()),
+        };
         Some(RuleFile { shown: format!("built-in rules/{path}"), text, is_sound: true })
     };
     BuiltIn::iter().filter_map(|path| Some((path.to_string(), file(&path)?))).collect()
@@ -491,7 +495,7 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, RuleFil
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if (name.ends_with(".toml") || name == LEARNED) && path.is_file() {
             let text = std::fs::read_to_string(&path).map_err(|error| fail(&path, &error))?;
-            let file = RuleFile { shown: path.display().to_string(), text, is_sound: false };
+            let file = RuleFile { shown: path.display().to_string(), text: text.into(), is_sound: false };
             files.insert(format!("{prefix}{name}"), file);
         }
     }
@@ -505,7 +509,7 @@ fn resolve_concepts(
     languages: &[(String, LanguageFile)],
     learned: &Learned,
     known: &[String],
-) -> Result<Vec<(usize, Arc<ConceptFile>)>, FileError> {
+) -> Result<Vec<(usize, Arc<Packed>)>, FileError> {
     let mut names = BTreeSet::new();
     let mut resolved = Vec::new();
     for (code, concepts, RuleFile { shown, text, is_sound }) in files {
@@ -538,7 +542,7 @@ fn resolve_concepts(
             );
             return wrong(&[name], message);
         }
-        resolved.push((language, Arc::new(concepts)));
+        resolved.push((language, Arc::new(concept::packed(concepts))));
     }
     Ok(resolved)
 }

@@ -483,9 +483,14 @@ const BEHIND: &str = r"(?:$|[\x00-\x09\x0b-/:-@\[-^`{-\x7f])";
 /// stays small without Unicode tables. An umlaut meets all that people make of it: `ö` is ö, oe and o.
 pub fn pattern(phrase: &str) -> String {
     let folded = unbound_pattern(phrase);
-    if folded.contains(is_unspaced) {
+    bound(&folded, &folded)
+}
+
+/// `folded`, bound to word ends by the script of `expanded`: the same with its classes of words written out.
+pub fn bound(folded: &str, expanded: &str) -> String {
+    if expanded.contains(is_unspaced) {
         format!("(?:{folded})")
-    } else if folded.contains(|c| is_greek(c) || is_cyrillic(c)) {
+    } else if expanded.contains(|c| is_greek(c) || is_cyrillic(c)) {
         format!("{BEFORE}(?:{folded}){BEHIND}")
     } else {
         format!(r"\b{{start-half}}(?:{folded})\b{{end-half}}")

@@ -5,13 +5,14 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 31] = [
+const PURE: [&str; 32] = [
     "concept",
     "learned",
     "correction",
     "bounce",
     "patterns",
     "literals",
+    "shelf",
     "lexicon",
     "tongue",
     "copy",
