@@ -1,4 +1,3 @@
--- What is being carried out is stopped by a denial as well.
+-- What will be and what is being carried out is looked for together, by other indexes.
 
 DROP INDEX requests_approved;
-CREATE INDEX requests_imminent ON requests (kind, subject) WHERE status IN ('approved', 'executing');

@@ -8,8 +8,8 @@ use crate::language::LanguageFile;
 use crate::patterns::Patterns;
 use crate::text::{fold, pattern, sentences};
 
-/// So many words may stand beside numbers in what is taken for data: "phone", "my customer number is".
-const MOST_BESIDE_NUMBERS: usize = 4;
+/// So many words may stand beside numbers in a line of a list of data: "phone", "my customer number is", "name Jane Doe".
+const MOST_IN_A_LINE: usize = 4;
 
 /// An answer to our question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Said {
     Yes,
     /// The same, and something that may be the data we asked for.
     YesAndData,
+    /// The same in a list of which not every word is understood: good for nothing but what data was asked for.
+    YesAndList,
     /// They never asked for it.
     No,
     /// They asked, and take it back.
@@ -37,6 +39,7 @@ pub struct Answers {
     polite: Patterns,
     data: Patterns,
     closing: Patterns,
+    thanks: Patterns,
 }
 
 impl Answers {
@@ -54,6 +57,7 @@ impl Answers {
             polite: set(|language| &language.answer.polite),
             data: set(|language| &language.answer.data),
             closing: set(|language| &language.answer.closing),
+            thanks: set(|language| &language.answer.thanks),
         }
     }
 
@@ -62,9 +66,15 @@ impl Answers {
         match self.read(rest) {
             Said::Unclear if self.is_courtesy(rest) => Said::Nothing,
             // What looks like data is no change that was understood.
-            Said::YesAndData => Said::Unclear,
+            Said::YesAndData | Said::YesAndList => Said::Unclear,
             said => said,
         }
+    }
+
+    /// Whether there is nothing in `words` but thanks. Other courtesy has room for more: "Hi, please wait".
+    pub fn is_thanks(&self, words: &str) -> bool {
+        let text = sentences(&fold(words));
+        !text.is_empty() && text.lines().all(|line| self.thanks.is_match(line.as_bytes()))
     }
 
     /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
@@ -87,15 +97,17 @@ impl Answers {
         }
         let text = fold(own_words);
         // "Yes. 10115" is two sentences; elsewhere a full stop before a digit ends none.
-        match self.read_sentences(&sentences(&text.replacen(". ", ".\n\n", 1))) {
-            Said::Unclear if self.read_sentences(&sentences(&listed(&text))) == Said::YesAndData => {
-                Said::YesAndData
-            }
+        match self.read_sentences(&sentences(&text.replacen(". ", ".\n\n", 1)), false) {
+            Said::Unclear => match self.read_sentences(&sentences(&listed(&text)), true) {
+                Said::YesAndData => Said::YesAndList,
+                _ => Said::Unclear,
+            },
             said => said,
         }
     }
 
-    fn read_sentences(&self, text: &str) -> Said {
+    /// The same of sentences, each in a line; or, in a list, of lines that are short beside their numbers.
+    fn read_sentences(&self, text: &str, is_list: bool) -> Said {
         let lines: Vec<&str> = text.lines().collect();
         let is = |set: &Patterns, line: &str| set.is_match(line.as_bytes());
         let any = |set: &Patterns| lines.iter().any(|line| is(set, line));
@@ -121,11 +133,13 @@ impl Answers {
             if is(&self.yes, line) || is(&self.polite, line) || is_name {
                 continue;
             }
-            let has_digit = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit());
-            let is_number = has_digit(line)
-                && !line.contains('?')
-                && line.split_whitespace().filter(|word| !has_digit(word)).count() <= MOST_BESIDE_NUMBERS;
-            if !is(&self.data, line) && !is_number {
+            let is_number = |word: &&str| word.bytes().any(|byte| byte.is_ascii_digit());
+            let is_data = !line.contains('?')
+                && match is_list {
+                    false => line.split_whitespace().any(|word| is_number(&word)),
+                    true => line.split_whitespace().filter(|word| !is_number(word)).count() <= MOST_IN_A_LINE,
+                };
+            if !is(&self.data, line) && !is_data {
                 return Said::Unclear;
             }
             data = true;
@@ -238,6 +252,11 @@ mod tests {
                 "Yes. My number is 470 011 and my postcode 10115X",
                 "Ja.\nMeine Kundennummer ist 4711",
                 "Yes. 10115x, tel. 0049",
+            ],
+        );
+        check(
+            Said::YesAndList,
+            &[
                 "YES\n\nphone: +49 30 1234567\npostcode: 10115",
                 "YES.\nPhone: +49 30 1234567",
                 "Yes, my phone is +49 30 1234567",
@@ -248,6 +267,7 @@ mod tests {
                 "Ja\nPostleitzahl: 10115",
                 "Oui, mon numéro est 0612345678",
                 "はい、電話番号は0312345678です",
+                "Yes, but keep order 4711",
             ],
         );
         check(
@@ -263,7 +283,6 @@ mod tests {
                 "ok who is this",
                 "What happens to my orders if I say yes?",
                 "My customer number is 4711.",
-                "Yes. But please do not delete my order 4711",
                 "Yes, but keep the invoice 4711 of my last order",
                 // Receipts confirm something too.
                 "We confirm the receipt of your e-mail. Our team will get back to you.",
@@ -309,6 +328,20 @@ mod tests {
         for text in ["Wait", "Hello,\nmy birthday is wrong too.", "Jane"] {
             assert!(!answers.is_courtesy(text), "{text:?}");
             assert_eq!(answers.read_besides(text), Said::Unclear, "{text:?}");
+        }
+        for words in
+            ["Thank you very much!", "Thanks\n", "Vielen Dank.", "ありがとうございます。", "Спасибо большое"]
+        {
+            assert!(answers.is_thanks(words), "{words:?}");
+        }
+        for words in [
+            "",
+            "Hi\nplease keep my account",
+            "Thanks but don't erase me yet",
+            "Danke aber bitte noch warten",
+            "PS",
+        ] {
+            assert!(!answers.is_thanks(words), "{words:?}");
         }
         assert_eq!(answers.read_besides("Yes.\n\nThanks"), Said::Yes);
         assert_eq!(answers.read_besides("No"), Said::No);

@@ -23,7 +23,7 @@ const MOST_PLACES: usize = 400;
 /// One language's file: how each concept is said.
 pub type ConceptFile = BTreeMap<String, Vec<String>>;
 
-/// The same with the entries of a concept in one text, between [`SEPARATOR`]s: there are tens of thousands.
+/// The same with the entries of a concept in one text, between separators: there are tens of thousands.
 pub type Packed = BTreeMap<String, Box<str>>;
 
 const SEPARATOR: &str = "\0";

@@ -18,7 +18,7 @@ use crate::evidence::{Evidence, Proof};
 use crate::ladder::{Bearing, Change, Earlier, Status, Step, WHOSE, bearing, begin, stops_of, waits_already};
 use crate::lexicon::ABOUT_ANOTHER;
 use crate::message::MessageId;
-use crate::request::{Action, RequestType, Table};
+use crate::request::{Action, RequestType, Table, Verb};
 use crate::screen::Automatic;
 use crate::sender::{Address, NoSender};
 use crate::token::Token;
@@ -570,12 +570,16 @@ fn asked(
         };
         let new: Vec<Finding> = reading.verdict.asked().iter().filter(is_new).cloned().collect();
         let appeal = appeal(&bearing.appealed, table, policy, received);
+        // It waits for whoever says what else there is in its mail.
+        let destroys = |finding: &Finding| {
+            table.kind(&finding.kind).and_then(|kind| kind.verb).is_some_and(Verb::destroys)
+        };
         if !new.is_empty() {
             let candidates: Vec<Finding> =
                 reading.verdict.candidates().iter().filter(is_new).cloned().collect();
             let new = match reading.verdict.why() {
                 // Whoever looks again at what was denied reads the rest as well.
-                Some(why) if !candidates.is_empty() && appeal.is_none() => {
+                Some(why) if appeal.is_none() && (!candidates.is_empty() || new.iter().any(destroys)) => {
                     Verdict::Partly { asked: new, why, candidates }
                 }
                 _ => Verdict::Requests(new),

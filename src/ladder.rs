@@ -314,9 +314,9 @@ pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy, received:
     }
     if !live.is_empty() {
         // What it says to the question, it does not say to them; but it may stop them.
-        others.retain(|request| stops(request, letter));
+        others.retain(|request| stops(request, letter, case_file));
     }
-    by_thread(&mut bearing, letter, &others);
+    by_thread(&mut bearing, letter, &others, case_file);
     let mut stopped = stops_of(letter, case_file, received);
     stopped.retain(|step| bearing.about.iter().all(|known| known.id != step.request));
     if !stopped.is_empty() {
@@ -364,7 +364,7 @@ fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: b
     }
     // An answer without a word of its own, to whatever; a subject may be one.
     let is_empty = letter.own_words.trim().is_empty() && reading.verdict == Verdict::Nothing;
-    if is_empty || matches!(letter.said, Said::Yes | Said::YesAndData) {
+    if is_empty || matches!(letter.said, Said::Yes | Said::YesAndData | Said::YesAndList) {
         return false;
     }
     let speaks_of_one = |finding: &Finding| finding.kind == FOLLOW_UP;
@@ -400,6 +400,9 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
             Said::YesAndData if asked_for_data && !contradicts(request) => {
                 approval(request, letter, case_file, policy)
             }
+            Said::YesAndList if request.proof_needed > 2 && !contradicts(request) => {
+                approval(request, letter, case_file, policy)
+            }
             Said::No => (Change::Withdraw { fraud: true }, "says that they never asked for it".to_owned()),
             Said::NeverMind => (Change::Withdraw { fraud: false }, "takes it back".to_owned()),
             // The form that came with the question, filled in.
@@ -407,7 +410,7 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
                 approval(request, letter, case_file, policy)
             }
             Said::Nothing => (Change::Note, "the question came back without a word".to_owned()),
-            Said::Unclear | Said::YesAndData => {
+            Said::Unclear | Said::YesAndData | Said::YesAndList => {
                 (Change::Note, "an answer that is neither yes nor no: a person must read it".to_owned())
             }
         };
@@ -495,12 +498,12 @@ fn take_run(given: &mut [String], value: &str) -> bool {
 /// An answer to a mail of ours, from the address that went to, without a code that is still good. It can take
 /// a request back that waits for proof; whatever else it says, a person reads. Of what was denied any word is an
 /// appeal: our letter has said that a person looks at it again and answers.
-fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
+fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_file: &CaseFile) {
     let asks = letter.reading.as_ref().is_some_and(|it| !it.verdict.asked().is_empty());
     let sender = letter.from.as_ref().ok().map(Address::normalised);
     for request in thread {
         if request.subject.is_some() && request.subject != sender {
-            by_another(bearing, letter, request, asks);
+            by_another(bearing, letter, request, asks, case_file);
             continue;
         }
         if request.status == Status::Denied && !matches!(letter.said, Said::Nothing | Said::NeverMind) {
@@ -510,7 +513,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
         let is_waiting = request.status == Status::AwaitingProof;
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
-                let change = if stops(request, letter) { Change::Hold } else { Change::Note };
+                let change = if stops(request, letter, case_file) { Change::Hold } else { Change::Note };
                 (change, "a further mail, but what proves the sender contradicts itself")
             }
             Said::No if is_waiting => (Change::Withdraw { fraud: true }, "says that they never asked for it"),
@@ -529,7 +532,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
             Said::No | Said::NeverMind if !request.status.is_closed() => {
                 (Change::Note, "seems to be taken back: a person must read it before anything is done")
             }
-            _ if stops(request, letter) => {
+            _ if stops(request, letter, case_file) => {
                 // What it asks for besides is opened and filed; only what it says of this one is not certain.
                 bearing.loose |= asks;
                 bearing.unclear |= !asks;
@@ -542,7 +545,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
             }
             said if is_waiting => {
                 // Perhaps only the code was lost; perhaps there is more in it.
-                bearing.unclear |= !matches!(said, Said::Yes | Said::YesAndData);
+                bearing.unclear |= !matches!(said, Said::Yes | Said::YesAndData | Said::YesAndList);
                 bearing.ask_again(request, "an answer came without its code");
                 continue;
             }
@@ -566,8 +569,8 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier]) {
 /// An answer from where the sender of `request` wished our mails, which is another address than theirs: it takes
 /// nothing back and is asked nothing, but what it would stop waits for a person. What it asks for besides is its
 /// own.
-fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: bool) {
-    let change = if stops(request, letter) { Change::Hold } else { Change::Note };
+fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: bool, case_file: &CaseFile) {
+    let change = if stops(request, letter, case_file) { Change::Hold } else { Change::Note };
     bearing.loose |= asks;
     bearing.unclear |= !asks;
     let settled = bearing.settled.len();
@@ -578,27 +581,26 @@ fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: b
 
 /// Whether a reply stops `request`: what needed a proof, and has it. "Wait, I need my invoices first", "Stop!" and
 /// "just unsubscribe me instead" must not be read the day after; a yes, thanks and a reminder leave it as it is. What
-/// is begun goes on also when its sender only asks something.
-fn stops(request: &Earlier, letter: &Letter) -> bool {
-    let is_reminder = match letter.reading.as_ref().map(|reading| &reading.verdict) {
+/// is begun goes on also when its sender only asks something, or when it leaves all as it was.
+fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile) -> bool {
+    let reading = letter.reading.as_ref();
+    let is_against = reading.is_some_and(|reading| speaks_against(request, reading));
+    let is_reminder = match reading.map(|reading| &reading.verdict) {
         Some(Verdict::Requests(found)) => found.iter().all(|finding| finding.kind == FOLLOW_UP),
         _ => false,
     };
     let goes_on = match letter.said {
         _ if letter.evidence.proof == Proof::Conflict => false,
-        Said::Yes | Said::YesAndData | Said::Nothing => true,
+        Said::Yes | Said::YesAndData | Said::YesAndList => true,
+        Said::Nothing => letter.own_words.is_empty() || !is_against,
         Said::No | Said::NeverMind => false,
-        Said::Unclear => {
-            is_reminder && !letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading))
-        }
+        Said::Unclear => is_reminder && !is_against,
     };
-    let only_asks = || {
-        letter.own_words.contains(['?', '？'])
-            && !letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading))
-    };
+    let is_final =
+        || case_file.imminent.iter().chain(&case_file.imminent_named).any(|it| it.id == request.id);
     let is_stoppable = match request.status {
         Status::Approved => true,
-        Status::Executing => !only_asks(),
+        Status::Executing => is_against || is_final() && !letter.own_words.contains(['?', '？']),
         _ => false,
     };
     is_stoppable && request.proof_needed > 1 && !goes_on

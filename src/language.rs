@@ -226,6 +226,9 @@ pub struct AnswerWords {
     pub polite: Vec<String>,
     /// What somebody names who was asked for some of the data we hold.
     pub data: Vec<String>,
+    /// Thanks, and nothing more: no word to a question.
+    #[serde(default)]
+    pub thanks: Vec<String>,
     /// With which a letter ends; only a name comes after it.
     pub closing: Vec<String>,
 }

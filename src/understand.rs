@@ -160,7 +160,7 @@ impl Reader {
             (false, true) => (Said::Unclear, changes), // nobody was asked
             (true, true) => match self.answers.read(own_words) {
                 // "Thank you" is no word to the question.
-                Said::Unclear if self.answers.is_courtesy(own_words) => (Said::Nothing, changes),
+                Said::Unclear if self.answers.is_thanks(own_words) => (Said::Nothing, changes),
                 said => (said, changes),
             },
             (false, false) if self.answers.is_courtesy(&rest) => (Said::Unclear, changes),

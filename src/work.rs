@@ -91,6 +91,7 @@ impl Work {
     /// The store does not work; what was committed stands, and orders that were given may be given again.
     pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
         self.intake.store.truncate_due_log().await?;
+        self.intake.store.lose_answers().await?;
         let told = self.disclose(now).await?;
         if !self.intake.store.has_work(&self.names_of(|_| true), now).await? {
             return Ok(told);

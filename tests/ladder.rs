@@ -541,6 +541,8 @@ async fn a_copy_of_the_data_needs_data_points_as_well() {
         ("Yes. Postcode 10115 X, phone +49 (30) 12345-67", 3),
         ("Yes. My number is 470 011 and my postcode 10115X", 3),
         ("Yes. My name is Jane", 2),
+        ("YES\n\nphone: +49 (30) 12345-67\npostcode: 10115 X", 3),
+        ("Yes, my phone is +49 30 1234567 and my number is 470011", 3),
         // A part of a number is none, one text counts once, and whoever names them all has named none.
         ("Yes. My number is 94700112 and my postcode 10115X", 2),
         ("Yes. My postcode is 10115 X", 2),
@@ -562,6 +564,16 @@ async fn a_copy_of_the_data_needs_data_points_as_well() {
             "{words}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_list_of_data_proves_what_asks_for_data_and_nothing_else() {
+    let mut x = Exchange::with("[proof]\ndata_points = [\"postcode\", \"phone\"]\n").await;
+    x.mail(0, "jane@example.org", "Data", "", &format!("{COPY} {DELETE}")).await;
+    let (subject, fields, quoted) = x.letter().await.reply_fields();
+    x.mail(1, "jane@example.org", &subject, &fields, &format!("Yes, but keep order 4711{quoted}")).await;
+    let states: Vec<(String, String)> = x.requests().await.into_iter().map(|row| (row.0, row.1)).collect();
+    assert_eq!(states, [("access".into(), "approved".into()), ("deletion".into(), "awaiting_proof".into())]);
 }
 
 #[tokio::test]

@@ -289,7 +289,14 @@ async fn an_erasure_begins_only_as_far_as_the_mailboxes_were_read() {
 
 #[tokio::test]
 async fn any_reply_but_a_yes_stops_what_has_not_begun() {
-    for words in ["Wait, I need my invoices first!", "Who did this??"] {
+    for words in [
+        "Wait, I need my invoices first!",
+        "Who did this??",
+        "Hi\nplease keep my account",
+        "Thanks but don't erase me yet",
+        "Dear Sirs,\nstop the deletion!",
+        "Danke aber bitte noch warten",
+    ] {
         let mut exchange = Exchange::with(LOCAL).await;
         exchange.approved("jane@example.org", DELETE, "Yes").await;
         exchange.answer(hours(2), words).await;
@@ -299,8 +306,22 @@ async fn any_reply_but_a_yes_stops_what_has_not_begun() {
     }
     let mut exchange = Exchange::with(LOCAL).await;
     exchange.approved("jane@example.org", DELETE, "Yes").await;
+    exchange.answer(hours(2), "Thank you very much!").await;
     exchange.answer(hours(2), "Yes, please!").await;
     assert_eq!(exchange.work(hours(48)).await, 1);
+}
+
+#[tokio::test]
+async fn an_erasure_waits_until_a_person_has_said_what_else_its_mail_asks_for() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    let words =
+        "Please delete all my personal data. Notify third parties to whom you have sold or shared it.";
+    exchange.approved("jane@example.org", words, "Yes").await;
+    let found = [("deletion", "approved"), ("unclear", "held")];
+    assert_eq!(exchange.requests().await, found.map(|(kind, status)| (kind.to_owned(), status.to_owned())));
+    assert_eq!((exchange.work(hours(100)).await, exchange.contacts().await), (0, 2));
+    exchange.hand_on("unclear", hours(101), Verb::Withdraw).await.unwrap();
+    assert_eq!((exchange.work(hours(101)).await, exchange.contacts().await), (1, 1));
 }
 
 #[tokio::test]

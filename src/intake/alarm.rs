@@ -1,5 +1,6 @@
 //! Letters to the operator about what is wrong with the installation itself, and about requests that need a person now.
-//! Each is queued in the transaction of what it tells of: whenever the process ends, both stand or neither does.
+//! Each is queued in the transaction of what it tells of, so that both stand or neither does; but for that of mails that
+//! nobody accounted for, which tells of a whole look.
 
 use anyhow::Result;
 use jiff::Timestamp;

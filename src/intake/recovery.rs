@@ -30,12 +30,15 @@ impl Intake {
             None => self.loss(mailbox).await?,
             Some(_) => None,
         };
-        if let Mailbox::Imap(imap) = mailbox {
-            self.keep_mark(imap, lost.as_deref(), now).await?;
-        }
+        let kept = match mailbox {
+            Mailbox::Imap(imap) => self.keep_mark(imap, lost.as_deref(), now).await,
+            Mailbox::Maildir(_) => Ok(()),
+        };
+        // Whatever became of the mark: what is lost is lost.
         if let Some(why) = lost {
             self.begin_recovery(&why, now).await?;
         }
+        kept?;
         if let Some(recovery) = self.store.recovery().await? {
             error!(
                 mailbox = mailbox.name(),

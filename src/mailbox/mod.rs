@@ -46,7 +46,7 @@ impl MailId {
     pub fn for_log(&self) -> String {
         let is_agents = |name: &str| {
             let time = name.split_once('.').map_or("", |(time, _)| time);
-            !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit()) && !name.contains('@')
+            time.len() > 8 && time.bytes().all(|b| b.is_ascii_digit()) && !name.contains('@')
         };
         match self {
             Self::File(name) if !is_agents(name) => {

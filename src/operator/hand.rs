@@ -174,7 +174,9 @@ pub enum Refusal {
     )]
     AtHand(String, String),
     /// A system has an order, and nobody knows what it has done.
-    #[error("The request {0} is at work in {1}: wait until that has answered, it is being asked")]
+    #[error(
+        "The request {0} is at work in {1}: wait until that has answered, it is being asked (if privacyd does not run, start it)"
+    )]
     Asked(String, String),
     /// What is done already would make it untrue.
     #[error("The request {0} cannot be declined any more, {1} its part: {2}")]
@@ -658,7 +660,7 @@ impl Hand<'_> {
                     return Err(Refusal::Unproven(self.reference()).into());
                 }
                 visit.erase(self.case().id, subject, key).await?;
-            } else if !self.grip.tasks.iter().any(Open::is_done) {
+            } else if !self.grip.tasks.iter().any(|task| task.is_done() || task.is_lost) {
                 // What systems have erased cannot be denied any more; our own record is kept.
                 return Err(Refusal::OnHold(self.reference()).into());
             }

@@ -99,6 +99,7 @@ pub async fn import_from(
         let parsed = match read {
             _ if reader.get_ref().quotes.is_open_in(begin..reader.position().byte()) => Err(SWALLOWS),
             Err(_) => Err(MISSHAPEN),
+            Ok(_) if swallows(&record, column) => Err(SWALLOWS),
             Ok(_) => record.get(column).unwrap_or_default().parse::<Address>().map_err(|_| NO_ADDRESS),
         };
         match parsed {
@@ -126,6 +127,17 @@ pub async fn import_from(
     done.add(store.upsert_contacts(&batch, Timestamp::now()).await?);
     done.updated = seen - done.new - done.erased;
     Ok(done)
+}
+
+/// Whether a field of several lines holds one that could be a contact of its own: a mark that was not closed may be ended
+/// by another at the end of a line.
+fn swallows(record: &csv::StringRecord, column: usize) -> bool {
+    let is_contact = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        fields.len() == record.len()
+            && fields.get(column).is_some_and(|field| field.trim().parse::<Address>().is_ok())
+    };
+    record.iter().any(|field| field.lines().skip(1).any(is_contact))
 }
 
 /// A file of CSV, whose quotation marks are looked at on the way: the reader behind takes whatever they make of it.
@@ -208,6 +220,13 @@ impl Quotes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_contact_in_a_field_of_another_is_named() {
+        let record = |field: &str| csv::StringRecord::from(vec!["a@example.org", field]);
+        assert!(swallows(&record("Jane\nb@example.org,Bob\nc@example.org,Carl"), 0));
+        assert!(!swallows(&record("Jane\nask b@example.org, or Bob\nc@example.org"), 0));
+    }
 
     /// Where marks are open in a text, read in pieces of three bytes.
     fn open_in(text: &str) -> Vec<u64> {

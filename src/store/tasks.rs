@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Store;
 use super::tombstones::{EMPTY_LETTERS, tombstone};
 use super::visit::{Batch, RESTRICTION, SUPPRESS, Visit};
-use crate::decide::UNCLEAR;
+use crate::decide::{FOLLOW_UP, UNCLEAR};
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
@@ -250,20 +250,26 @@ impl Store {
         Ok(marked.rows_affected() > 0)
     }
 
-    /// Records of every task that is being asked that its answer is lost: to be called before anything is asked, by the
-    /// only process that does.
+    /// Records of every task that is being asked that its answer is lost: to be called while nothing is, by the only
+    /// process that asks.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn lose_answers(&self) -> Result<()> {
-        sqlx::query(
-            "UPDATE tasks SET asked_at = NULL, outcome = ? WHERE asked_at IS NOT NULL AND state = 'waiting'",
+        let are_any: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND asked_at IS NOT NULL)",
         )
-        .bind(LOST)
-        .execute(&self.write)
+        .fetch_one(&self.read)
         .await
-        .context("Cannot record which answers of systems are lost")
-        .map(drop)
+        .context("Cannot read which systems were asked")?;
+        if are_any {
+            sqlx::query("UPDATE tasks SET asked_at = NULL, outcome = ? WHERE state = 'waiting' AND asked_at IS NOT NULL")
+                .bind(LOST)
+                .execute(&self.write)
+                .await
+                .context("Cannot record which answers of systems are lost")?;
+        }
+        Ok(())
     }
 
     /// Takes what was erased out of the write-ahead log as well; answers whether that is done. While somebody reads
@@ -376,7 +382,7 @@ impl Visit {
                 AND NOT EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id AND e.id < r.id
                     AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?3)))
                 AND NOT (?5 AND (EXISTS (SELECT 1 FROM requests e WHERE e.message_id = r.message_id
-                        AND e.closed_at IS NULL AND e.kind = ?9)
+                        AND e.status = 'held' AND e.kind IN (?9, ?10))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?4))
                         AND (e.status <> 'awaiting_proof' OR EXISTS (SELECT 1 FROM messages a
@@ -397,6 +403,7 @@ impl Visit {
         .bind(verb.name())
         .bind(serde_json::to_string(at_work)?)
         .bind(UNCLEAR)
+        .bind(FOLLOW_UP)
         .fetch_all(&mut *self.tx)
         .await
         .context("Cannot read which requests may be begun")?;
@@ -451,8 +458,8 @@ impl Visit {
     /// The database does not work.
     pub async fn open_tasks(&mut self, request: i64) -> Result<Vec<Open>> {
         let rows: Vec<(i64, String, String, bool, bool)> = sqlx::query_as(
-            "SELECT id, source, state, asked_at IS NOT NULL, state = 'waiting' AND outcome = ? FROM tasks
-             WHERE request_id = ? ORDER BY id",
+            "SELECT id, source, state, asked_at IS NOT NULL, state IN ('waiting', 'by_hand') AND instr(outcome, ?1) = 1 FROM tasks
+             WHERE request_id = ?2 ORDER BY id",
         )
         .bind(LOST)
         .bind(request)
@@ -501,12 +508,16 @@ impl Visit {
         let mut batch = Batch::default();
         batch
             .add(
-                "UPDATE tasks SET state = ?, attempts = attempts + ?, next_attempt_at = ?, outcome = ?, data = ?,
-                    asked_at = NULL, updated_at = ? WHERE id = ? AND state IN ('waiting', 'by_hand');",
+                "UPDATE tasks SET state = ?, attempts = attempts + ?, next_attempt_at = ?,
+                    outcome = iif(? AND instr(outcome, ?) = 1, ? || '; ', '') || ?, data = ?, asked_at = NULL, updated_at = ? WHERE id = ? AND state IN ('waiting', 'by_hand');",
             )?
             .bind(ended.map_or("waiting", TaskState::name))?
             .bind(i64::from(matches!(teller, Teller::System { .. })))?
             .bind(next.map_or(self.now, Timestamp::as_second))?
+            // What it may have done before is not known either.
+            .bind(matches!(ended, None | Some(TaskState::ByHand)))?
+            .bind(LOST)?
+            .bind(LOST)?
             .bind(outcome)?
             .bind(data)?
             .bind(self.now)?
