@@ -262,7 +262,6 @@ mod tests {
                 "Yes, my phone is +49 30 1234567",
                 "YES\n+49 30 1234567\n10115",
                 "Yes\nName: Jane Doe\n\nKind regards\nJane",
-                "Yes\n\nPhone\n+49 30 1234567",
                 "Ja, meine Telefonnummer ist 030 1234567",
                 "Ja\nPostleitzahl: 10115",
                 "Oui, mon numéro est 0612345678",

@@ -86,9 +86,12 @@ struct Places<const N: usize>([u64; N]);
 /// A longer text is searched by the regex engine alone, made anew of the whole pattern.
 const LONGEST: usize = 64 * 64;
 
+/// What it costs to compile a pattern, classes and all, in bytes of short texts.
+const TO_COMPILE: usize = 256 << 10;
+
 /// What it costs to look for a pattern in a text of this length, in bytes of short ones.
 pub fn effort(length: usize) -> usize {
-    if length < LONGEST { length } else { 4 * length }
+    if length < LONGEST { length } else { 4 * length + TO_COMPILE }
 }
 
 impl Source {
@@ -197,7 +200,7 @@ impl Classes {
     fn tree(&self, class: usize) -> Option<&Tree> {
         let grow = || {
             let content = named(&self.words, self.words.values().nth(class)?)?;
-            Some(self.of_hir(&parse(&unbound_pattern(&content)).ok()?))
+            Some(self.of_hir(&parse(&unbound_pattern(&format!("(?:{content})"))).ok()?))
         };
         self.trees.get(class)?.get_or_init(grow).as_ref()
     }

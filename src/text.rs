@@ -295,15 +295,20 @@ fn tidy(text: &str) -> String {
     tidy
 }
 
+/// In bytes. Longer ones are lists, programs' or made to be slow: pattern by pattern they cost more than several of half
+/// the length.
+const LONGEST_SENTENCE: usize = 3000;
+
 /// Folded text as sentences, each on a line of its own; a question keeps its mark.
 ///
-/// A line break inside a paragraph is a blank. A full stop after an abbreviation ("art. 17",
+/// A line break inside a paragraph is a blank. What is longer than any sentence ends at a blank. A full stop after an abbreviation ("art. 17",
 /// "z. B.") or before a digit ends nothing. Next to a letter of a script without blanks, a blank is
 /// none: there it is a wrapped line, or somebody's taste ("GDPR 第 17 条").
 pub fn sentences(folded: &str) -> String {
     let mut sentences = String::with_capacity(folded.len());
     for paragraph in paragraphs(folded) {
         let mut word_start = 0;
+        let mut sentence_start = sentences.len();
         let mut last = ' ';
         let mut chars = paragraph.char_indices().peekable();
         while let Some((at, c)) = chars.next() {
@@ -324,6 +329,7 @@ pub fn sentences(folded: &str) -> String {
                 '。' => true,
                 // The Greek semicolon.
                 '·' => is_greek(last),
+                ' ' => sentences.len().saturating_sub(sentence_start) > LONGEST_SENTENCE,
                 _ => false,
             };
             let is_fresh = sentences.is_empty() || sentences.ends_with('\n');
@@ -342,6 +348,7 @@ pub fn sentences(folded: &str) -> String {
                     sentences.push('?');
                 }
                 close_sentence(&mut sentences);
+                sentence_start = sentences.len();
             } else if !is_void {
                 sentences.push(c);
             }

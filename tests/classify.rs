@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 const DELETION: &str = "From: Jane <jane@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
-                        Please delete my data. Please do not unsubscribe me from the newsletter.\n";
+                        Please delete all my personal data. Please do not unsubscribe me from the newsletter.\n";
 const PLAIN: &str = "From: Joe <joe@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
                      The blue teapot is lovely.\n";
 
@@ -40,7 +40,7 @@ fn each_phrase_is_explained_with_its_sentence() {
     has("mails/1.eml: requests\n");
     has("  deletion 1.00 (acts from 0.70): deletion/en/certain/");
     has("    0.95 deletion/en/certain/");
-    has(": \"please delete my data\"\n");
+    has(": \"please delete all my personal data\"\n");
     has(" (negated): \"please do not unsubscribe me from the newsletter\"\n");
 }
 
