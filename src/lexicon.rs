@@ -314,6 +314,9 @@ impl<'a> Search<'a> {
         let most = PLACES_EACH.saturating_sub(seen).min(MOST_PLACES - finds.places);
         let bytes = text.as_bytes().get(scope.clone()).unwrap_or_default();
         for found in shelf.places(lexicon.first + place, bytes, most) {
+            if finds.is_too_much() {
+                return;
+            }
             let found = scope.start + found.start..scope.start + found.end;
             let may = |guard: usize| u32::try_from(guard).is_ok_and(|it| may(self.literals, &self.found, it));
             let guard = lexicon.against(shelf, text, found.clone(), place, may);

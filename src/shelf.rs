@@ -20,7 +20,7 @@ use regex_syntax::hir::{
 };
 
 use crate::language::{Words, expand, replace_classes};
-use crate::patterns::parse;
+use crate::patterns::{Patterns, parse};
 use crate::text::{bound, pattern, unbound_pattern};
 
 /// The classes of words of a language.
@@ -138,7 +138,7 @@ impl Shelf {
             0..256 => phrase.classes.is_match::<4>(tree, text),
             256..1024 => phrase.classes.is_match::<16>(tree, text),
             1024..LONGEST => phrase.classes.is_match::<64>(tree, text),
-            _ => phrase.pattern().and_then(|it| whole(&it)).is_some_and(|regex| regex.is_match(text)),
+            _ => Patterns::new(phrase.pattern().into_iter()).is_match(text),
         }
     }
 
