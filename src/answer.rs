@@ -130,7 +130,9 @@ impl Answers {
                 && index > 0
                 && words(line) <= 2
                 && line.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
-            if is(&self.yes, line) || is(&self.polite, line) || is_name {
+            // Where a language has polite forms that take anything, data may be in one.
+            let is_named = is_list && is(&self.data, line);
+            if !is_named && (is(&self.yes, line) || is(&self.polite, line) || is_name) {
                 continue;
             }
             let is_number = |word: &&str| word.bytes().any(|byte| byte.is_ascii_digit());

@@ -39,7 +39,7 @@ use crate::config::{Folders, ProofConfig};
 use crate::copy::Withheld;
 use crate::correction::Edit;
 use crate::decide::{
-    Answer, CaseFile, Decision, Disposition, EXPIRED, Letter, OfTheDay, Policy, REMINDER, Shelf,
+    Answer, CONFIRMED, CaseFile, Decision, Disposition, EXPIRED, Letter, OfTheDay, Policy, REMINDER, Shelf,
     Understanding, answer_to, decide,
 };
 use crate::ladder::{Change, Earlier, Status, Step};
@@ -918,7 +918,11 @@ fn told<'a>(decision: &'a Decision, references: &'a [String], answer: &Answer) -
         status: planned.status,
         proof_needed: planned.proof_needed,
     });
-    let earlier = decision.about.iter().filter(|_| answer.subject.is_none()).map(told_of);
+    // Who is told that they have confirmed has confirmed that.
+    let is_told = |earlier: &&Earlier| {
+        answer.subject.is_none() && (answer.template != CONFIRMED || earlier.status != Status::AwaitingProof)
+    };
+    let earlier = decision.about.iter().filter(is_told).map(told_of);
     new.chain(earlier).collect()
 }
 

@@ -391,6 +391,7 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
     // What looks like data is not understood word by word.
     let contradicts =
         |request: &Earlier| letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading));
+    let is_data = || is_list_of_data(&letter.own_words, &case_file.data_points);
     for request in live {
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
@@ -400,7 +401,7 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
             Said::YesAndData if asked_for_data && !contradicts(request) => {
                 approval(request, letter, case_file, policy)
             }
-            Said::YesAndList if request.proof_needed > 2 && !contradicts(request) => {
+            Said::YesAndList if (request.proof_needed > 2 || is_data()) && !contradicts(request) => {
                 approval(request, letter, case_file, policy)
             }
             Said::No => (Change::Withdraw { fraud: true }, "says that they never asked for it".to_owned()),
@@ -434,6 +435,23 @@ fn approval(request: &Earlier, letter: &Letter, case_file: &CaseFile, policy: &P
             format!("{yes}, with {named} of the data we hold: enough for categories only"),
         )
     }
+}
+
+/// Whether each line of a yes with a list, and what stands behind a comma in it, begins with the name of one of these data
+/// points, or is a number: then nothing else is said in it.
+fn is_list_of_data(words: &str, data_points: &[(String, String)]) -> bool {
+    const MOST_BEHIND_NAME: usize = 4;
+    let names: Vec<String> = data_points.iter().map(|(name, _)| fold(name).replace('_', " ")).collect();
+    let is_named = |part: &str| {
+        let part =
+            ["and ", "my ", "the "].iter().fold(part, |part, word| part.strip_prefix(word).unwrap_or(part));
+        let behind = names.iter().find_map(|name| part.strip_prefix(name.as_str()));
+        behind.is_some_and(|behind| behind.split_whitespace().count() <= MOST_BEHIND_NAME)
+    };
+    let text = fold(words);
+    let parts = text.split(['\n', ',', '、', '，']).map(str::trim).filter(|part| !part.is_empty());
+    // The first is the yes.
+    parts.skip(1).all(|part| is_named(part) || !part.contains(char::is_alphabetic))
 }
 
 /// How many of these data points stand at the beginning of `words`, each in a text of its own: a word, or some

@@ -567,13 +567,35 @@ async fn a_copy_of_the_data_needs_data_points_as_well() {
 }
 
 #[tokio::test]
-async fn a_list_of_data_proves_what_asks_for_data_and_nothing_else() {
-    let mut x = Exchange::with("[proof]\ndata_points = [\"postcode\", \"phone\"]\n").await;
-    x.mail(0, "jane@example.org", "Data", "", &format!("{COPY} {DELETE}")).await;
-    let (subject, fields, quoted) = x.letter().await.reply_fields();
-    x.mail(1, "jane@example.org", &subject, &fields, &format!("Yes, but keep order 4711{quoted}")).await;
-    let states: Vec<(String, String)> = x.requests().await.into_iter().map(|row| (row.0, row.1)).collect();
-    assert_eq!(states, [("access".into(), "approved".into()), ("deletion".into(), "awaiting_proof".into())]);
+async fn a_list_of_data_proves_all_that_was_asked_where_nothing_else_is_said_in_it() {
+    for (words, deletion) in [
+        ("Yes, but keep order 4711", "awaiting_proof"),
+        ("YES\n\npostcode: 10115\nphone: +49 30 1234567", "approved"),
+        ("Yes, my phone is +49 30 1234567\n10115", "approved"),
+    ] {
+        let mut x = Exchange::with("[proof]\ndata_points = [\"postcode\", \"phone\"]\n").await;
+        let fields = serde_json::from_str(r#"{"postcode": "10115", "phone": "+49 30 1234567"}"#).unwrap();
+        x.house
+            .store
+            .upsert_contacts(&[("jane@example.org".parse().unwrap(), fields)], start())
+            .await
+            .unwrap();
+        x.mail(0, "jane@example.org", "Data", "", &format!("{COPY} {DELETE}")).await;
+        let (subject, fields, quoted) = x.letter().await.reply_fields();
+        x.mail(1, "jane@example.org", &subject, &fields, &format!("{words}{quoted}")).await;
+        let states: Vec<(String, String)> =
+            x.requests().await.into_iter().map(|row| (row.0, row.1)).collect();
+        assert_eq!(
+            states,
+            [("access".into(), "approved".into()), ("deletion".into(), deletion.into())],
+            "{words}"
+        );
+        // Nobody is told to have confirmed what they have not.
+        let (letter, rows) = (x.letter().await, x.house.store.requests(None, 9).await.unwrap());
+        let reference = &rows.iter().find(|row| row.kind == "deletion").unwrap().reference;
+        assert_eq!(letter.template, "confirmed");
+        assert_eq!(letter.raw.contains(reference.as_str()), deletion == "approved", "{}", letter.raw);
+    }
 }
 
 #[tokio::test]

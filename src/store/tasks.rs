@@ -386,7 +386,8 @@ impl Visit {
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.closed_at IS NULL AND e.kind IN (SELECT value FROM json_each(?4))
                         AND (e.status <> 'awaiting_proof' OR EXISTS (SELECT 1 FROM messages a
-                            WHERE a.id = e.message_id AND a.sender = e.subject AND a.proof IN ('dmarc', 'dkim'))))
+                            WHERE a.id = e.message_id AND a.sender = e.subject AND a.proof IN ('dmarc', 'dkim'))
+                            OR EXISTS (SELECT 1 FROM request_events p WHERE p.request_id = e.id AND p.event = 'subject')))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?8)))
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template IN ('copy', 'categories')
