@@ -301,9 +301,9 @@ const LONGEST_SENTENCE: usize = 3000;
 
 /// Folded text as sentences, each on a line of its own; a question keeps its mark.
 ///
-/// A line break inside a paragraph is a blank. What is longer than any sentence ends at a blank. A full stop after an abbreviation ("art. 17",
-/// "z. B.") or before a digit ends nothing. Next to a letter of a script without blanks, a blank is
-/// none: there it is a wrapped line, or somebody's taste ("GDPR 第 17 条").
+/// A line break inside a paragraph is a blank. A full stop after an abbreviation ("art. 17",
+/// "z. B.") or before a digit ends nothing; what is longer than any sentence ends at a blank. Next to a letter of a
+/// script without blanks, a blank is none: there it is a wrapped line, or somebody's taste ("GDPR 第 17 条").
 pub fn sentences(folded: &str) -> String {
     let mut sentences = String::with_capacity(folded.len());
     for paragraph in paragraphs(folded) {

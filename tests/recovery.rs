@@ -11,7 +11,7 @@ use privacyd::config::CanaryConfig;
 use privacyd::mailbox::Mailbox;
 use privacyd::store::Store;
 use privacyd::store::recovery::{Ended, Mark};
-use scripted::{Scripted, Step, expect, send};
+use scripted::{Scripted, Step, expect, login, send};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -630,18 +630,6 @@ impl Marked {
     }
 }
 
-fn login() -> Vec<Step> {
-    vec![
-        send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n"),
-        expect("AUTHENTICATE PLAIN"),
-        send("+ \r\n"),
-        expect(""),
-        send("t1 OK welcome\r\n"),
-        expect("CAPABILITY"),
-        send("* CAPABILITY IMAP4rev1 MOVE UIDPLUS\r\n$1 OK\r\n"),
-    ]
-}
-
 fn answered(command: &str, result: &str) -> Vec<Step> {
     vec![expect(command), send(format!("$1 {result}\r\n"))]
 }
@@ -662,7 +650,7 @@ async fn where_the_server_renames_no_mark_a_new_one_is_made_and_the_old_one_remo
         let [first, second] = [1, 2].map(|number| format!("{own}{number}"));
         vec![
             [
-                login(),
+                login("MOVE UIDPLUS"),
                 listed(&[]),
                 answered(&quoted("CREATE", &[&first]), "OK"),
                 listed(&[&first]),
@@ -700,7 +688,7 @@ async fn a_mark_of_another_that_cannot_be_removed_is_told_as_such() {
         let (own, other) = (format!("{own}1"), format!("{other}7"));
         vec![
             [
-                login(),
+                login("MOVE UIDPLUS"),
                 listed(&[&other]),
                 listed(&[&other]),
                 answered(&quoted("RENAME", &[&other, &own]), "NO"),
@@ -731,7 +719,7 @@ async fn a_mark_that_another_database_replaces_between_looking_and_writing_is_no
         let other = format!("{other}1");
         vec![
             [
-                login(),
+                login("MOVE UIDPLUS"),
                 listed(&[]),
                 answered(&quoted("CREATE", &[&first]), "OK"),
                 listed(&[&first]),
@@ -764,7 +752,7 @@ async fn two_databases_that_mark_a_mailbox_at_the_same_time_find_each_other() {
     let mut marked = Marked::new(|own, other| {
         let (own, other) = (format!("{own}1"), format!("{other}1"));
         let create = answered(&quoted("CREATE", &[&own]), "OK");
-        vec![[login(), listed(&[]), create, listed(&[&other, &own])].concat()]
+        vec![[login("MOVE UIDPLUS"), listed(&[]), create, listed(&[&other, &own])].concat()]
     })
     .await;
     marked.look().await;
@@ -779,14 +767,14 @@ async fn a_server_that_fails_at_marks_three_times_is_read_without() {
         let said = "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 1] next\r\n$1 OK selected\r\n";
         vec![expect("SELECT \"INBOX\""), send(said)]
     };
-    let cut = || [login(), vec![expect("LIST \"\"")]].concat();
-    let bad = || [login(), answered("LIST \"\"", "BAD what")].concat();
+    let cut = || [login("MOVE UIDPLUS"), vec![expect("LIST \"\"")]].concat();
+    let bad = || [login("MOVE UIDPLUS"), answered("LIST \"\"", "BAD what")].concat();
     let no = || answered("LIST \"\"", "NO never");
-    let read = || [login(), empty()].concat();
+    let read = || [login("MOVE UIDPLUS"), empty()].concat();
     for dialogues in [
         vec![cut(), cut(), cut(), read(), read()],
         vec![bad(), cut(), bad(), read(), read()],
-        vec![[login(), no(), no(), no(), empty()].concat(), read()],
+        vec![[login("MOVE UIDPLUS"), no(), no(), no(), empty()].concat(), read()],
     ] {
         let connections = dialogues.len();
         let mut marked = Marked::new(|_, _| dialogues).await;
@@ -808,9 +796,9 @@ async fn a_server_that_fails_at_marks_three_times_is_read_without() {
 async fn a_line_that_breaks_at_a_mark_is_no_reason_to_read_without() {
     let mut marked = Marked::new(|own, _| {
         let own = format!("{own}1");
-        let cut = || [login(), vec![expect("LIST \"\"")]].concat();
+        let cut = || [login("MOVE UIDPLUS"), vec![expect("LIST \"\"")]].concat();
         let create = answered(&quoted("CREATE", &[&own]), "OK");
-        vec![cut(), cut(), [login(), listed(&[]), create, listed(&[&own])].concat()]
+        vec![cut(), cut(), [login("MOVE UIDPLUS"), listed(&[]), create, listed(&[&own])].concat()]
     })
     .await;
     marked.look().await;

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::SecretSource;
 use crate::mailbox::session::Wait;
 use crate::mailbox::{LoginRefused, Mark};
-use scripted::{Scripted, Step, expect, send};
+use scripted::{Scripted, Step, expect, login, send};
 
 #[path = "../../tests/support/scripted.rs"]
 mod scripted;
@@ -81,19 +81,6 @@ fn to(folder: &str, uids: impl IntoIterator<Item = u32>) -> Vec<(MailId, String)
 }
 
 // ---- with a script
-
-/// The dialogue up to the login, on which every script begins.
-fn login(capabilities: &str) -> Vec<Step> {
-    vec![
-        send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n"),
-        expect("AUTHENTICATE PLAIN"),
-        send("+ \r\n"),
-        expect(""),
-        send("t1 OK welcome\r\n"),
-        expect("CAPABILITY"),
-        send(format!("* CAPABILITY IMAP4rev1 {capabilities}\r\n$1 OK\r\n")),
-    ]
-}
 
 fn select(exists: u32, uid_next: Option<u32>) -> Vec<Step> {
     let next = uid_next.map(|uid| format!("* OK [UIDNEXT {uid}] next\r\n")).unwrap_or_default();

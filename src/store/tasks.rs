@@ -459,8 +459,9 @@ impl Visit {
     /// The database does not work.
     pub async fn open_tasks(&mut self, request: i64) -> Result<Vec<Open>> {
         let rows: Vec<(i64, String, String, bool, bool)> = sqlx::query_as(
-            "SELECT id, source, state, asked_at IS NOT NULL, state IN ('waiting', 'by_hand') AND instr(outcome, ?1) = 1 FROM tasks
-             WHERE request_id = ?2 ORDER BY id",
+            "SELECT id, source, state, asked_at IS NOT NULL,
+                state IN ('waiting', 'by_hand') AND instr(outcome, ?1) = 1
+             FROM tasks WHERE request_id = ?2 ORDER BY id",
         )
         .bind(LOST)
         .bind(request)
@@ -510,7 +511,9 @@ impl Visit {
         batch
             .add(
                 "UPDATE tasks SET state = ?, attempts = attempts + ?, next_attempt_at = ?,
-                    outcome = iif(? AND instr(outcome, ?) = 1, ? || '; ', '') || ?, data = ?, asked_at = NULL, updated_at = ? WHERE id = ? AND state IN ('waiting', 'by_hand');",
+                    outcome = iif(? AND instr(outcome, ?) = 1, ? || '; ', '') || ?, data = ?,
+                    asked_at = NULL, updated_at = ?
+                 WHERE id = ? AND state IN ('waiting', 'by_hand');",
             )?
             .bind(ended.map_or("waiting", TaskState::name))?
             .bind(i64::from(matches!(teller, Teller::System { .. })))?

@@ -1,5 +1,5 @@
 //! A TCP server that follows a script, for what real servers do not do on demand. It knows no
-//! protocol: it expects lines, sends bytes, closes, or falls silent.
+//! protocol but how IMAP begins: it expects lines, sends bytes, closes, or falls silent.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test house may panic")]
 
@@ -31,6 +31,20 @@ pub fn expect(text: &str) -> Step {
 /// [`Step::Send`]; the text has its own line ends.
 pub fn send(text: impl AsRef<[u8]>) -> Step {
     Step::Send(text.as_ref().to_vec())
+}
+
+/// The dialogue of IMAP up to the login, on which every script of it begins.
+#[allow(dead_code, reason = "each test uses its own part")]
+pub fn login(capabilities: &str) -> Vec<Step> {
+    vec![
+        send("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n"),
+        expect("AUTHENTICATE PLAIN"),
+        send("+ \r\n"),
+        expect(""),
+        send("t1 OK welcome\r\n"),
+        expect("CAPABILITY"),
+        send(format!("* CAPABILITY IMAP4rev1 {capabilities}\r\n$1 OK\r\n")),
+    ]
 }
 
 /// A running server. Its thread ends with the test process.
