@@ -71,10 +71,13 @@ impl Answers {
         }
     }
 
-    /// Whether there is nothing in `words` but thanks. Other courtesy has room for more: "Hi, please wait".
+    /// Whether there is nothing in `words` but thanks, and a closing. Other courtesy has room for more: "Hi, please wait".
     pub fn is_thanks(&self, words: &str) -> bool {
         let text = sentences(&fold(words));
-        !text.is_empty() && text.lines().all(|line| self.thanks.is_match(line.as_bytes()))
+        let is = |set: &Patterns, line: &str| set.is_match(line.as_bytes());
+        let signed = text.rsplit_once('\n').filter(|(_, last)| is(&self.closing, last));
+        let thanks = signed.map_or(text.as_str(), |(thanks, _)| thanks);
+        !thanks.is_empty() && thanks.lines().all(|line| is(&self.thanks, line))
     }
 
     /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
@@ -330,9 +333,13 @@ mod tests {
             assert!(!answers.is_courtesy(text), "{text:?}");
             assert_eq!(answers.read_besides(text), Said::Unclear, "{text:?}");
         }
-        for words in
-            ["Thank you very much!", "Thanks\n", "Vielen Dank.", "ありがとうございます。", "Спасибо большое"]
-        {
+        for words in [
+            "Thank you very much!",
+            "Thanks\n\nKind regards\nJane",
+            "Vielen Dank.",
+            "ありがとうございます。",
+            "Спасибо большое",
+        ] {
             assert!(answers.is_thanks(words), "{words:?}");
         }
         for words in [
@@ -341,6 +348,8 @@ mod tests {
             "Thanks but don't erase me yet",
             "Danke aber bitte noch warten",
             "PS",
+            "Kind regards",
+            "Thanks\n\nKind regards\nJane\n\nPS: please wait!",
         ] {
             assert!(!answers.is_thanks(words), "{words:?}");
         }

@@ -294,6 +294,7 @@ impl Daemon {
         if let Err(error) = store.truncate_log().await {
             error!("what was erased may still be in the write-ahead log: {error:#}");
         }
+        store.lose_answers().await?;
         let interrupted = store.flag_interrupted(Timestamp::now()).await?;
         if interrupted > 0 {
             error!(

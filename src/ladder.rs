@@ -21,7 +21,7 @@ use crate::classify::{Finding, OF_ANOTHER, OF_TRADE, Reading, Verdict};
 use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy, RESTRICTION};
 use crate::evidence::Proof;
 use crate::lexicon::REPORTED;
-use crate::request::{Action, RequestType};
+use crate::request::RequestType;
 use crate::sender::Address;
 use crate::text::fold;
 
@@ -227,7 +227,7 @@ pub enum Change {
 /// mail names an address besides its sender's: the word of one person must not open another's data.
 pub fn begin(kind: &RequestType, proof: Proof, names_another: bool) -> (Status, Option<&'static str>) {
     let ready = if kind.action.completes() { Status::Completed } else { Status::Approved };
-    let opts_out = matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds);
+    let opts_out = kind.action.opts_out();
     match kind.proof {
         // Somebody may have tampered with it. An opt-out is done all the same.
         _ if proof == Proof::Conflict && !opts_out => {
@@ -398,10 +398,9 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
                 (Change::Note, "a code came, but what proves the sender contradicts itself".to_owned())
             }
             Said::Yes => approval(request, letter, case_file, policy),
-            Said::YesAndData if asked_for_data && !contradicts(request) => {
-                approval(request, letter, case_file, policy)
-            }
-            Said::YesAndList if (request.proof_needed > 2 || is_data()) && !contradicts(request) => {
+            Said::YesAndData | Said::YesAndList
+                if asked_for_data && (request.proof_needed > 2 || is_data()) && !contradicts(request) =>
+            {
                 approval(request, letter, case_file, policy)
             }
             Said::No => (Change::Withdraw { fraud: true }, "says that they never asked for it".to_owned()),
@@ -437,21 +436,30 @@ fn approval(request: &Earlier, letter: &Letter, case_file: &CaseFile, policy: &P
     }
 }
 
-/// Whether each line of a yes with a list, and what stands behind a comma in it, begins with the name of one of these data
-/// points, or is a number: then nothing else is said in it.
+/// Whether a yes with data says nothing else: every part of it but one, the yes, is numbers alone, or begins with the name
+/// of one of these data points and gives a number or what we hold. "Keep order 4711" is neither.
 fn is_list_of_data(words: &str, data_points: &[(String, String)]) -> bool {
-    const MOST_BEHIND_NAME: usize = 4;
-    let names: Vec<String> = data_points.iter().map(|(name, _)| fold(name).replace('_', " ")).collect();
+    let has_digit = |word: &&str| word.bytes().any(|byte| byte.is_ascii_digit());
+    let gives_value = |behind: &str, value: &str| {
+        let is_set_apart = behind.starts_with(|sign: char| !sign.is_alphanumeric());
+        let others = behind.split(|sign: char| !sign.is_alphanumeric()).filter(|word| !word.is_empty());
+        let others = others.filter(|word| !has_digit(word)).count();
+        is_set_apart
+            && (tokens(behind).concat() == tokens(value).concat() || has_digit(&behind) && others <= 1)
+    };
     let is_named = |part: &str| {
         let part =
             ["and ", "my ", "the "].iter().fold(part, |part, word| part.strip_prefix(word).unwrap_or(part));
-        let behind = names.iter().find_map(|name| part.strip_prefix(name.as_str()));
-        behind.is_some_and(|behind| behind.split_whitespace().count() <= MOST_BEHIND_NAME)
+        let gives = |(name, value): &(String, String)| {
+            let behind = part.strip_prefix(fold(name).replace('_', " ").as_str());
+            behind.is_some_and(|behind| gives_value(behind, value))
+        };
+        data_points.iter().any(gives)
     };
     let text = fold(words);
-    let parts = text.split(['\n', ',', '、', '，']).map(str::trim).filter(|part| !part.is_empty());
-    // The first is the yes.
-    parts.skip(1).all(|part| is_named(part) || !part.contains(char::is_alphabetic))
+    let ends = ['\n', ',', '.', '!', ';', '、', '，', '。'];
+    let parts = text.split(ends).map(str::trim).filter(|part| !part.is_empty());
+    parts.filter(|part| part.contains(char::is_alphabetic) && !is_named(part)).count() == 1
 }
 
 /// How many of these data points stand at the beginning of `words`, each in a text of its own: a word, or some

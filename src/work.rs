@@ -90,8 +90,9 @@ impl Work {
     /// # Errors
     /// The store does not work; what was committed stands, and orders that were given may be given again.
     pub async fn pass(&self, now: Timestamp, read: Option<Timestamp>, stop: &Stop) -> Result<u64> {
-        self.intake.store.truncate_due_log().await?;
+        // Whatever ended the last pass.
         self.intake.store.lose_answers().await?;
+        self.intake.store.truncate_due_log().await?;
         let told = self.disclose(now).await?;
         if !self.intake.store.has_work(&self.names_of(|_| true), now).await? {
             return Ok(told);

@@ -230,6 +230,24 @@ async fn a_no_cancels_and_is_flagged_and_a_never_mind_cancels() {
 }
 
 #[tokio::test]
+async fn a_yes_with_more_to_it_approves_no_erasure() {
+    for words in [
+        "Yes. But wait until Friday",
+        "Yes! Keep my account please",
+        "YES. Just unsubscribe me instead",
+        "Yes. Keep order 4711",
+    ] {
+        let mut x = Exchange::new().await;
+        x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+        let (subject, fields, quoted) = x.letter().await.reply_fields();
+        x.mail(1, "jane@example.org", &subject, &fields, &format!("{words}{quoted}")).await;
+        let rows = x.requests().await;
+        let deletion = rows.iter().find(|row| row.0 == "deletion").unwrap();
+        assert_eq!(deletion.1, "awaiting_proof", "{words}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_answer_approves_nothing() {
     let mut x = Exchange::new().await;
     x.mail(0, "jane@example.org", "Data", "", DELETE).await;
@@ -570,6 +588,12 @@ async fn a_copy_of_the_data_needs_data_points_as_well() {
 async fn a_list_of_data_proves_all_that_was_asked_where_nothing_else_is_said_in_it() {
     for (words, deletion) in [
         ("Yes, but keep order 4711", "awaiting_proof"),
+        ("Yes. But please do not delete my order 4711", "awaiting_proof"),
+        ("Yes. But please keep the 3 invoices of 2023 until my tax return is done", "awaiting_proof"),
+        ("Yes. Keep my invoices", "awaiting_proof"),
+        ("Keep order 4711. Yes\nphone: +49 30 1234567", "awaiting_proof"),
+        ("Yes, phone 4711 must stay open", "awaiting_proof"),
+        ("Yes. 10115", "approved"),
         ("YES\n\npostcode: 10115\nphone: +49 30 1234567", "approved"),
         ("Yes, my phone is +49 30 1234567\n10115", "approved"),
     ] {
