@@ -16,7 +16,7 @@ use crate::concept::{Concepts, Mention};
 use crate::learned::{self, Feature, Learned};
 use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
 use crate::patterns::Patterns;
-use crate::request::{Action, Strength, Table, Verb, of_phrase};
+use crate::request::{Strength, Table, Verb, of_phrase};
 use crate::shelf::Shelf;
 use crate::text::{fold, sentences};
 use crate::tongue::{Heard, Tongues};
@@ -292,7 +292,7 @@ impl Classifier {
                 urgent: kind.urgent,
                 is_final: kind.verb.is_some_and(Verb::is_final),
                 destroys: kind.verb.is_some_and(Verb::destroys),
-                opts_out: matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds),
+                opts_out: kind.action.opts_out(),
                 any_mood: kind.any_mood,
                 no_trade: kind.no_trade,
                 over: kind.over.clone(),
@@ -657,8 +657,12 @@ impl Classifier {
     fn is_clear_alone(&self, rest: &mut [Found]) -> bool {
         let [Found { index, finding, .. }] = rest else { return false };
         let Some(kind) = self.kinds.get(*index).filter(|kind| kind.is_final) else { return false };
-        finding.acts_from = kind.threshold * LONE_CERTAIN;
-        finding.is_certain() && finding.confidence >= finding.acts_from
+        let needed = kind.threshold * LONE_CERTAIN;
+        let is_clear = finding.is_certain() && finding.confidence >= needed;
+        if is_clear {
+            finding.acts_from = needed;
+        }
+        is_clear
     }
 
     /// Whether what is not sure is so likely that what is certain beside it may not be all.

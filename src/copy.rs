@@ -47,7 +47,8 @@ impl Withheld {
     /// Whether a field of this name is.
     pub fn is(&self, name: &str) -> bool {
         let name = spaced(name);
-        self.words.iter().any(|word| stands_in(word, &name))
+        let squeezed = squeezed(&name);
+        self.words.iter().any(|word| stands_in(word, &name, &squeezed))
     }
 
     /// Of the whole name alone: what is left out must be told, but for this.
@@ -56,14 +57,14 @@ impl Withheld {
     }
 }
 
-/// Whether a word stands in a field's name, both with a blank on each side.
-fn stands_in(word: &str, name: &str) -> bool {
-    let (bare, squeezed) = (squeezed(word), squeezed(name));
+/// Whether a word stands in a field's name, both with a blank on each side; `squeezed_name` is that without any.
+fn stands_in(word: &str, name: &str, squeezed_name: &str) -> bool {
+    let bare = squeezed(word);
     // Names are written together too: "bankaccountnumber". A short word may stand in another by chance, "ssn" in
     // "business name", and so may a short end: "account no" in "accountnotes".
     let ends_long = word.split_whitespace().next_back().is_some_and(|it| it.chars().count() > 2);
     let is_long = bare.chars().count() >= 6 && ends_long;
-    name.contains(word) || squeezed == bare || is_long && squeezed.contains(&bare)
+    name.contains(word) || squeezed_name == bare || is_long && squeezed_name.contains(&bare)
 }
 
 /// Spaced words without their blanks.

@@ -806,8 +806,7 @@ fn follow(
     policy: &Policy,
     received: Timestamp,
 ) -> Decision {
-    let opts_out =
-        |planned: &Planned| matches!(planned.action, Action::SuppressMarketing | Action::SuppressAds);
+    let opts_out = |planned: &Planned| planned.action.opts_out();
     match verdict {
         Verdict::Requests(asked) => {
             let mut decision = open(asked, letter, table, policy, received);

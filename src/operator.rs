@@ -584,9 +584,8 @@ fn must_be_a_type(kind: &str, config: &Config) -> Result<()> {
     if kind == UNCLEAR || table.kind(kind).is_some() {
         return Ok(());
     }
-    let known: Vec<&str> = table.types.iter().map(|kind| kind.name.as_str()).collect();
-    Err(Mistake(format!("There is no request type {kind:?}; there are {}, {UNCLEAR}", known.join(", ")))
-        .into())
+    let known: Vec<&str> = table.types.iter().map(|kind| kind.name.as_str()).chain([UNCLEAR]).collect();
+    Err(Mistake(hand::Refusal::NoType(kind.to_owned(), known.join(", ")).to_string()).into())
 }
 
 /// The outcome of a task in words: what is kept is stored as a list.

@@ -46,6 +46,11 @@ impl Action {
     pub fn completes(self) -> bool {
         !matches!(self, Self::Open | Self::Disclose)
     }
+
+    /// Whether it is an opt-out: done at once, and without a proof.
+    pub fn opts_out(self) -> bool {
+        matches!(self, Self::SuppressMarketing | Self::SuppressAds)
+    }
 }
 
 /// What the company's systems do for an approved request of a type.
@@ -583,7 +588,7 @@ fn check_row(name: &str, row: &TypeFile, file: &str, text: &str) -> Result<(), F
         let message = format!("verb: {:?} needs action = \"open\" and a proof of {least} to 3", verb.name());
         return wrong(&["verb"], message);
     }
-    if row.proof > 0 && matches!(row.action, Action::SuppressMarketing | Action::SuppressAds) {
+    if row.proof > 0 && row.action.opts_out() {
         return wrong(
             &["proof"],
             "proof: an opt-out may not ask for proof (11 CCR 7060(b)); set it to 0".into(),

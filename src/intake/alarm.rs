@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{Intake, composed};
 use crate::random::random;
-use crate::reply::{Stamp, Urgent};
+use crate::reply::{Outgoing, Stamp, Urgent};
 use crate::store::visit::Visit;
 
 /// Alarms in an hour after which none about a request is sent.
@@ -23,10 +23,7 @@ impl Intake {
     pub(super) async fn alarm(&self, visit: &mut Visit, what: &str, now: Timestamp) -> Result<()> {
         let Some(to) = &self.notify else { return Ok(()) };
         let stamp = Stamp { unique: random()?, now };
-        match composed("an alarm", || self.replies.alarm(to, what, stamp)) {
-            Some(letter) => visit.queue_to_operator(&letter).await,
-            None => Ok(()),
-        }
+        queue(visit, composed("an alarm", || self.replies.alarm(to, what, stamp))).await
     }
 
     /// The same about requests that need a person now, of which anybody can cause many: not more than so many in an hour.
@@ -50,9 +47,13 @@ impl Intake {
             return Ok(());
         }
         let stamp = Stamp { unique: random()?, now };
-        match composed("an alarm about a request", || self.replies.urgent(to, urgent, stamp)) {
-            Some(letter) => visit.queue_to_operator(&letter).await,
-            None => Ok(()),
-        }
+        queue(visit, composed("an alarm about a request", || self.replies.urgent(to, urgent, stamp))).await
+    }
+}
+
+async fn queue(visit: &mut Visit, letter: Option<Outgoing>) -> Result<()> {
+    match letter {
+        Some(letter) => visit.queue_to_operator(&letter).await,
+        None => Ok(()),
     }
 }

@@ -350,7 +350,7 @@ impl Imap {
 
     /// Size and date of every mail in a range of UIDs, in their order.
     async fn list(&self, session: &mut Session, range: (u32, Option<u32>)) -> Result<Vec<Listed>> {
-        let (told, done) = self.ask_about(session, range, &["RFC822.SIZE INTERNALDATE"]).await;
+        let (told, done) = self.ask_about(session, range, listing::BOTH).await;
         done?;
         Ok(told.into_iter().map(|(uid, told)| told.listed(uid)).collect())
     }

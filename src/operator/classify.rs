@@ -19,7 +19,7 @@ use crate::decide::{
 };
 use crate::evidence::{Evidence, Proof};
 use crate::message::Message;
-use crate::request::{Action, Table};
+use crate::request::Table;
 use crate::sender::Address;
 use crate::token::Token;
 use crate::understand::Reader;
@@ -236,10 +236,8 @@ fn besides(letter: &Letter, decision: &Decision) -> Vec<Finding> {
         // Whether an opt-out is also meant for the address that the mail names.
         Verdict::Requests(asked) if decision.requests.iter().any(|planned| planned.kind == UNCLEAR) => {
             let opts_out = |finding: &&Finding| {
-                decision.requests.iter().any(|planned| {
-                    planned.kind == finding.kind
-                        && matches!(planned.action, Action::SuppressMarketing | Action::SuppressAds)
-                })
+                let mut planned = decision.requests.iter();
+                planned.any(|planned| planned.kind == finding.kind && planned.action.opts_out())
             };
             asked.iter().filter(opts_out).cloned().collect()
         }

@@ -23,7 +23,7 @@ use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, begin};
 use crate::random::random;
 use crate::reply::{DENIED, More, Outgoing, Replies, Stamp, Thread, Told};
-use crate::request::{self, Action, RequestType, Table};
+use crate::request::{self, RequestType, Table};
 use crate::sender::Address;
 use crate::source::{Kept, Outcome, Report, TaskState};
 use crate::store::Store;
@@ -640,8 +640,7 @@ impl Hand<'_> {
         let how = "a person has carried it out";
         if let Some(kind) = self.done_at_once() {
             // Whoever it was done for, it is not the sender of that mail.
-            let is_for_sender = matches!(kind.action, Action::SuppressMarketing | Action::SuppressAds);
-            if is_for_sender && self.grip.names_another {
+            if kind.action.opts_out() && self.grip.names_another {
                 return Err(Refusal::Whose(self.reference()).into());
             }
             return self.carry_out(visit, kind, how, false).await;

@@ -12,6 +12,9 @@ use tracing::warn;
 
 use super::{ATTEMPTS, Imap, LIST_WIDTH, Listed, Session};
 
+/// Everything that a listing tells, in one question.
+pub(super) const BOTH: &[&str] = &["RFC822.SIZE INTERNALDATE"];
+
 /// A range that failed is listed in so many parts the next time: however far apart the mails of a folder are, the one
 /// that is to blame is found in eight passes.
 const PARTS: u32 = 16;
@@ -116,7 +119,7 @@ impl Imap {
             return Ok(Some(vec![told.listed(first)]));
         }
         let items = match alone.map_or(0, |narrow| narrow.failed_alone) {
-            0 => &["RFC822.SIZE INTERNALDATE"][..],
+            0 => BOTH,
             // What the server cannot say of it, or the line has cut off, must not hide the rest.
             1 => &["RFC822.SIZE", "INTERNALDATE"],
             _ => &["INTERNALDATE", "RFC822.SIZE"],
