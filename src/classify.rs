@@ -9,12 +9,15 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
-use crate::concept::{Concepts, Mention};
+use crate::concept::{self, Concepts, Mention, Vocabulary};
 use crate::learned::{self, Feature, Learned};
 use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
+use crate::literals::Literals;
+use crate::needles::{Needles, Sights};
 use crate::patterns::Patterns;
 use crate::request::{Strength, Table, Verb, of_phrase};
 use crate::shelf::Shelf;
@@ -178,6 +181,18 @@ pub struct Classifier {
     learned: Learned,
     reply_prefix: Patterns,
     forward_prefix: Patterns,
+    /// Made for the first mail.
+    index: OnceLock<Index>,
+}
+
+/// What finds the words of all languages.
+struct Index {
+    /// By language.
+    literals: Vec<Literals>,
+    vocabularies: Vec<Vocabulary>,
+    /// Their sets: for each language its literals, and behind all of these for each its vocabulary. `None` when they are
+    /// too many.
+    needles: Option<Needles>,
 }
 
 /// Phrases that were found and do not count, each with the reason.
@@ -316,6 +331,7 @@ impl Classifier {
             learned: table.learned.clone(),
             reply_prefix: prefix(&format!("{forwards}|{replies}")),
             forward_prefix: prefix(forwards),
+            index: OnceLock::new(),
         }
     }
 
@@ -331,8 +347,8 @@ impl Classifier {
     pub fn read(&self, subject: &str, folded: &str) -> Reading {
         let (text, subject_lines) = self.text(subject, folded);
         let heard = self.tongues.listen(&text);
-        let impression = self.impression(&text, subject_lines, &heard);
-        let mut finds = self.finds(&text, &heard);
+        let (mentions, mut finds) = self.look_through(&text, &heard);
+        let impression = self.impression(&text, subject_lines, mentions, &heard);
         let mut hits = std::mem::take(&mut finds.hits);
         let mut lost = self.give_words_to_one(&mut hits);
         lost.extend(self.leave_trade_out(&mut hits, || finds.is_about_trade(&self.shelf, &text)));
@@ -376,28 +392,67 @@ impl Classifier {
     /// What is learned from a mail and judged by, see [`crate::learned`]. Takes what [`Self::read`] takes.
     pub fn features(&self, subject: &str, folded: &str) -> Vec<Feature> {
         let (text, subject_lines) = self.text(subject, folded);
-        let lines = self.concepts.read(&text, &self.tongues.listen(&text));
+        let (lines, _) = self.look_through(&text, &self.tongues.listen(&text));
         learned::features(&lines, &text, subject_lines)
     }
 
-    /// Every phrase in `text` (one sentence a line), once a phrase, with its places.
-    fn finds(&self, text: &str, heard: &Heard<'_>) -> Finds<'_> {
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| {
+            let mut needles = Needles::default();
+            let (literals, words): (Vec<Literals>, Vec<Vec<Vec<u8>>>) =
+                self.lexicons.iter().map(|lexicon| lexicon.literals(&self.shelf)).unzip();
+            let mut is_complete = needles.add(&words).is_ok();
+            drop(words);
+            let (vocabularies, words): (Vec<Vocabulary>, Vec<Vec<String>>) =
+                self.concepts.vocabularies().unzip();
+            is_complete &= needles.add(&words).is_ok();
+            Index { literals, vocabularies, needles: is_complete.then_some(needles) }
+        })
+    }
+
+    /// The concepts in every line of `text` (one sentence a line), and every phrase in it, once a phrase, with its places.
+    fn look_through(&self, text: &str, heard: &Heard<'_>) -> (Vec<Vec<Mention>>, Finds<'_>) {
         let mut finds = Finds::default();
+        let mut mentions = Vec::new();
+        let Index { literals, vocabularies, needles } = self.index();
+        let Some(needles) = needles else {
+            finds.give_up();
+            return (mentions, finds);
+        };
+        let (told, mut sights) = (heard.leader(), Sights::default());
+        let mut wanted = vec![false; literals.len() + vocabularies.len()];
         let mut searches: Vec<Option<Search<'_>>> = self.lexicons.iter().map(|_| None).collect();
         let mut start = 0;
         for (number, line) in text.split('\n').enumerate() {
             let range = start..start + line.len();
             start = range.end + 1;
             if line.is_empty() {
+                mentions.push(Vec::new());
                 continue;
             }
-            for language in heard.possible(number) {
-                let (Some(lexicon), Some(search)) = (self.lexicons.get(language), searches.get_mut(language))
+            let possible: Vec<usize> = heard.possible(number).collect();
+            let sets = |language: &usize| [*language, literals.len() + *language];
+            wanted.fill(false);
+            for set in possible.iter().flat_map(sets) {
+                if let Some(is_wanted) = wanted.get_mut(set) {
+                    *is_wanted = true;
+                }
+            }
+            needles.look(line, &wanted, &mut sights);
+            let vocabularies = possible.iter().filter_map(|language| {
+                let [_, set] = sets(language);
+                Some((vocabularies.get(*language)?, sights.of(set), told == Some(*language)))
+            });
+            mentions.push(concept::read(line, vocabularies));
+            for language in possible {
+                let (Some(lexicon), Some(literals), Some(search)) =
+                    (self.lexicons.get(language), literals.get(language), searches.get_mut(language))
                 else {
                     continue;
                 };
-                let search = search.get_or_insert_with(|| lexicon.search(language, &self.shelf));
-                search.line(&self.shelf, text, range.clone(), &mut finds);
+                let search = search.get_or_insert_with(|| lexicon.search(language, literals));
+                let seen = (sights.of(language), sights.blanks());
+                search.line(&self.shelf, text, range.clone(), seen, &mut finds);
             }
         }
         for search in searches.into_iter().flatten() {
@@ -405,7 +460,7 @@ impl Classifier {
         }
         finds.guard_across_languages(&self.lexicons, &self.shelf, text);
         finds.sort();
-        finds
+        (mentions, finds)
     }
 
     /// Where phrases of two types share words, leaves the words to one: to the certain phrase, or to
@@ -453,9 +508,14 @@ impl Classifier {
         hits.extract_if(.., |hit| is_weak(hit)).map(|hit| (hit, OF_TRADE)).collect()
     }
 
-    /// What is learned of `text`.
-    fn impression<'a>(&self, text: &'a str, subject_lines: usize, heard: &Heard<'_>) -> Impression<'a> {
-        let lines = self.concepts.read(text, heard);
+    /// What is learned of `text`, in whose lines these concepts are.
+    fn impression<'a>(
+        &self,
+        text: &'a str,
+        subject_lines: usize,
+        lines: Vec<Vec<Mention>>,
+        heard: &Heard<'_>,
+    ) -> Impression<'a> {
         let leanings = self.learned.judge(&learned::features(&lines, text, subject_lines));
         let language = heard.leader().and_then(|place| self.lexicons.get(place));
         let language = language.map_or("any", |lexicon| lexicon.code.as_str());
@@ -915,8 +975,6 @@ fn two_letters(language: whatlang::Lang) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
-
     use super::*;
 
     fn verdict(text: &str) -> Verdict {

@@ -5,14 +5,13 @@
 //! there ("lösch*", "*newsletter*"). Words of scripts that put no blanks between them are found wherever they stand.
 //! Letters in eighteen languages look alike then, and what was learned from one is known of all: see [`crate::learned`].
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
+use crate::needles::{Sight, is_of_word};
 use crate::text::{fold, is_unspaced};
-use crate::tongue::Heard;
 
 /// No more concepts than this are told apart.
 pub const MOST_CONCEPTS: usize = 128;
@@ -36,9 +35,8 @@ pub fn packed(file: ConceptFile) -> Packed {
 /// The concepts of all languages.
 pub struct Concepts {
     names: Vec<String>,
-    /// By the language's index in [`crate::request::Table::languages`]: its file, and what finds its words, made
-    /// for the first line that may be in this language.
-    languages: Vec<(Arc<Packed>, OnceLock<Option<Vocabulary>>)>,
+    /// By the language's index in [`crate::request::Table::languages`].
+    files: Vec<Arc<Packed>>,
 }
 
 /// A concept in a line: where, counted in words, and which.
@@ -50,16 +48,14 @@ pub struct Mention {
     pub concept: u8,
 }
 
-/// One language's words, to be looked for.
-struct Vocabulary {
+/// One language's words.
+pub struct Vocabulary {
     /// In the order of their first words.
     entries: Box<[Entry]>,
     /// For each first word where its entries begin.
     begins: Box<[usize]>,
     /// The words behind the first ones, of all entries, with their `*`.
     rest: Box<str>,
-    /// Finds the first words.
-    finder: AhoCorasick,
 }
 
 struct Entry {
@@ -79,13 +75,11 @@ struct Shape {
 impl Concepts {
     /// Those of `files`, by the index of their languages among `languages`.
     pub fn new(files: &[(usize, Arc<Packed>)], languages: usize) -> Self {
-        let mut concepts = Self {
-            names: names(files.iter().map(|(_, file)| file.as_ref())),
-            languages: (0..languages).map(|_| Default::default()).collect(),
-        };
+        let names = names(files.iter().map(|(_, file)| file.as_ref()));
+        let mut concepts = Self { names, files: vec![Arc::default(); languages] };
         for (language, file) in files {
-            if let Some(place) = concepts.languages.get_mut(*language) {
-                *place = (Arc::clone(file), OnceLock::new());
+            if let Some(place) = concepts.files.get_mut(*language) {
+                *place = Arc::clone(file);
             }
         }
         concepts
@@ -96,28 +90,45 @@ impl Concepts {
         &self.names
     }
 
-    /// The concepts in every line of folded `text`, in the language that the line says most in; `heard` is what
-    /// its words tell.
-    pub fn read(&self, text: &str, heard: &Heard<'_>) -> Vec<Vec<Mention>> {
-        let told = heard.leader();
-        let mut lines = Vec::new();
-        for (number, line) in text.split('\n').enumerate() {
-            let mut best: Vec<Mention> = Vec::new();
-            let mut most = 0;
-            for language in heard.possible(number).filter(|_| !line.is_empty()) {
-                let Some((file, vocabulary)) = self.languages.get(language) else { continue };
-                let vocabulary = vocabulary.get_or_init(|| Vocabulary::new(file, &self.names));
-                let Some(vocabulary) = vocabulary else { continue };
-                let found = vocabulary.find(line);
-                // The language of the whole text, where two say as much.
-                let score = 2 * distinct(&found) + usize::from(told == Some(language));
-                if score > most {
-                    (best, most) = (found, score);
-                }
-            }
-            lines.push(best);
+    /// How each language says them, and the words that [`crate::needles`] are to look for.
+    pub fn vocabularies(&self) -> impl Iterator<Item = (Vocabulary, Vec<String>)> {
+        self.files.iter().map(|file| Vocabulary::new(file, &self.names))
+    }
+}
+
+/// The concepts in a line, in the language that it says most in: of each language that it may be in its vocabulary, the
+/// words of it that are in the line, and whether the whole text is in it.
+pub fn read<'a>(
+    line: &str,
+    languages: impl Iterator<Item = (&'a Vocabulary, &'a [Sight], bool)>,
+) -> Vec<Mention> {
+    let line = Line::new(line);
+    let mut best: Vec<Mention> = Vec::new();
+    let mut most = 0;
+    for (vocabulary, sights, is_told) in languages {
+        let found = vocabulary.find(&line, sights);
+        // The language of the whole text, where two say as much.
+        let score = 2 * distinct(&found) + usize::from(is_told);
+        if score > most {
+            (best, most) = (found, score);
         }
-        lines
+    }
+    best
+}
+
+/// A line, and its words where somebody has asked for them.
+struct Line<'a> {
+    text: &'a str,
+    words: OnceCell<Vec<Range<usize>>>,
+}
+
+impl<'a> Line<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, words: OnceCell::new() }
+    }
+
+    fn words(&self) -> &[Range<usize>] {
+        self.words.get_or_init(|| words_of(self.text))
     }
 }
 
@@ -149,8 +160,8 @@ fn distinct(mentions: &[Mention]) -> usize {
 }
 
 impl Vocabulary {
-    /// What finds the words of `file`; `None` when there are none, or too many.
-    fn new(file: &Packed, names: &[String]) -> Option<Self> {
+    /// The words of `file`, and the first ones of all its entries.
+    fn new(file: &Packed, names: &[String]) -> (Self, Vec<String>) {
         let mut by_first: Vec<(String, Entry)> = Vec::new();
         let mut rest = String::new();
         for (name, entries) in file {
@@ -161,26 +172,21 @@ impl Vocabulary {
             for entry in entries.split(SEPARATOR) {
                 let mut words = shapes(entry).into_iter();
                 let Some((stem, word)) = words.next() else { continue };
-                let begin = u32::try_from(rest.len()).ok()?;
+                let begin = place(rest.len());
                 words.for_each(|(stem, shape)| shape.write(&stem, &mut rest));
-                let rest = begin..u32::try_from(rest.len()).ok()?;
+                let rest = begin..place(rest.len());
                 by_first.push((stem, Entry { concept, word, rest }));
             }
         }
         by_first.sort_by(|one, other| one.0.cmp(&other.0));
         let is_same = |one: &(String, Entry), other: &(String, Entry)| one.0 == other.0;
-        let first = by_first.chunk_by(is_same).filter_map(<[_]>::first).map(|(stem, _)| stem);
-        let finder = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(first)
-            .ok()
-            .filter(|_| !by_first.is_empty())?;
+        let first =
+            by_first.chunk_by(is_same).filter_map(<[_]>::first).map(|(stem, _)| stem.clone()).collect();
         let begin =
             |begin: &mut usize, same: &[(String, Entry)]| Some(std::mem::replace(begin, *begin + same.len()));
         let begins = by_first.chunk_by(is_same).scan(0, begin).collect();
         let entries = by_first.into_iter().map(|(_, entry)| entry).collect();
-        Some(Self { entries, begins, rest: rest.into(), finder })
+        (Self { entries, begins, rest: rest.into() }, first)
     }
 
     /// The entries that begin with this first word.
@@ -190,21 +196,20 @@ impl Vocabulary {
         self.entries.get(*begin..end).unwrap_or_default()
     }
 
-    /// The concepts in `line`, in their order.
-    fn find(&self, line: &str) -> Vec<Mention> {
-        let mut words: Option<Vec<Range<usize>>> = None;
+    /// The concepts in `line`, in their order, by the first words in it.
+    fn find(&self, line: &Line<'_>, sights: &[Sight]) -> Vec<Mention> {
+        let text = line.text;
         let mut found = Vec::new();
-        for hit in self.finder.find_overlapping_iter(line) {
-            let begins = !line.get(..hit.start()).is_some_and(ends_in_word);
-            let ends = !line.get(hit.end()..).is_some_and(begins_in_word);
-            let fits =
-                |entry: &&Entry| (entry.word.open_before || begins) && (entry.word.open_behind || ends);
-            for entry in self.entries(hit.pattern().as_usize()).iter().filter(fits) {
-                let words = words.get_or_insert_with(|| words_of(line));
-                let word = words.partition_point(|range| range.end <= hit.start());
+        for sight in sights {
+            let fits = |entry: &&Entry| {
+                (entry.word.open_before || sight.begins) && (entry.word.open_behind || sight.ends)
+            };
+            for entry in self.entries(sight.word as usize).iter().filter(fits) {
+                let words = line.words();
+                let word = words.partition_point(|range| range.end <= sight.place.0 as usize);
                 let rest =
                     self.rest.get(entry.rest.start as usize..entry.rest.end as usize).unwrap_or_default();
-                if is_followed_by(line, words.get(word + 1..).unwrap_or_default(), rest) {
+                if is_followed_by(text, words.get(word + 1..).unwrap_or_default(), rest) {
                     found.push(Mention { word, concept: entry.concept });
                 }
             }
@@ -216,6 +221,11 @@ impl Vocabulary {
         found.dedup();
         found
     }
+}
+
+/// Places are kept in half the bytes: a file is never so large.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl Shape {
@@ -246,18 +256,6 @@ fn shapes(entry: &str) -> Vec<(String, Shape)> {
             (!stem.is_empty()).then(|| (stem.to_owned(), shape))
         })
         .collect()
-}
-
-fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-fn ends_in_word(before: &str) -> bool {
-    before.chars().next_back().is_some_and(is_of_word)
-}
-
-fn begins_in_word(behind: &str) -> bool {
-    behind.chars().next().is_some_and(is_of_word)
 }
 
 /// The words of a line. Of a script without blanks two signs are one.
@@ -301,12 +299,17 @@ fn is_followed_by(line: &str, words: &[Range<usize>], rest: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::needles::{Needles, Sights};
 
     fn find(entries: &[&str], line: &str) -> Vec<usize> {
         let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
         let file = ConceptFile::from([("it".to_owned(), entries)]);
-        let vocabulary = Vocabulary::new(&packed(file), &["it".to_owned()]);
-        let found = vocabulary.map(|vocabulary| vocabulary.find(&fold(line))).unwrap_or_default();
+        let (vocabulary, words) = Vocabulary::new(&packed(file), &["it".to_owned()]);
+        let mut needles = Needles::default();
+        assert_eq!(needles.add(&[words]), Ok(()));
+        let (line, mut sights) = (fold(line), Sights::default());
+        needles.look(&line, &[true], &mut sights);
+        let found = vocabulary.find(&Line::new(&line), sights.of(0));
         found.into_iter().map(|mention| mention.word).collect()
     }
 

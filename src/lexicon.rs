@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::language::{LanguageFile, Words};
 use crate::literals::{Candidate, Collector, Found, Literals};
+use crate::needles::Sight;
 use crate::request::{Strength, Table};
 use crate::shelf::{Classes, Shelf, Source, effort};
 
@@ -61,8 +62,6 @@ pub struct Lexicon {
     /// Where they begin among the patterns of all languages, and how many they are.
     first: usize,
     count: usize,
-    /// What they need; made when the first line may be in this language.
-    literals: OnceLock<Literals>,
 }
 
 /// Guards, by their place among the patterns of their language.
@@ -147,18 +146,17 @@ impl Lexicon {
         }
         let guards = Guards::new(language, &classes, first, sources);
         let count = sources.len() - first;
-        Some(Self { code: code.clone(), phrases, guards, first, count, literals: OnceLock::new() })
+        Some(Self { code: code.clone(), phrases, guards, first, count })
     }
 
-    /// Begins to look through a text. `order` is this language's place among all.
-    pub fn search(&self, order: usize, shelf: &Shelf) -> Search<'_> {
-        let literals = self.literals.get_or_init(|| self.collect(shelf));
+    /// Begins to look through a text for what needs `literals`, which are this language's. `order` is its place among all.
+    pub fn search<'a>(&'a self, order: usize, literals: &'a Literals) -> Search<'a> {
         let (found, candidates) = (literals.nothing(), Vec::new());
         Search { lexicon: self, order, literals, found, candidates, lines: Vec::new(), across: Vec::new() }
     }
 
-    /// What the patterns need.
-    fn collect(&self, shelf: &Shelf) -> Literals {
+    /// What the patterns need, and the literals to be looked for.
+    pub fn literals(&self, shelf: &Shelf) -> (Literals, Vec<Vec<u8>>) {
         let sources = shelf.phrases(self.first..self.first + self.count);
         let no_words = Words::new();
         let mut collector =
@@ -242,12 +240,18 @@ pub fn sentence(text: &[u8], place: &Range<usize>) -> Range<usize> {
 }
 
 impl<'a> Search<'a> {
-    /// Looks through the next line of `text`, or passes over it.
-    pub fn line(&mut self, shelf: &Shelf, text: &str, line: Range<usize>, finds: &mut Finds<'a>) {
-        let bytes = text.as_bytes().get(line.clone()).unwrap_or_default();
+    /// Looks through the next line of `text`, in which these literals and so many blanks are, or passes over it.
+    pub fn line(
+        &mut self,
+        shelf: &Shelf,
+        text: &str,
+        line: Range<usize>,
+        seen: (&[Sight], u32),
+        finds: &mut Finds<'a>,
+    ) {
         let Self { literals, found, .. } = self;
         let mut candidates = std::mem::take(&mut self.candidates);
-        literals.next_line(bytes, found, &mut candidates);
+        literals.next_line(line.len(), seen, found, &mut candidates);
         let number = self.lines.len();
         self.lines.push(line.clone());
         for Candidate { pattern, lines } in &candidates {
@@ -330,6 +334,11 @@ impl<'a> Finds<'a> {
     /// Whether there was more to look through than is worth it, and not all of it was.
     pub fn is_too_much(&self) -> bool {
         self.read > MOST_READ || self.places >= MOST_PLACES
+    }
+
+    /// Takes all of it for more than that.
+    pub fn give_up(&mut self) {
+        self.read = usize::MAX;
     }
 
     /// The first of the guards of the whole mail that matches: why nothing may be done by a program.

@@ -21,7 +21,8 @@
 //!   [`message`] (parsing), [`html`] and [`text`] (the sender's own words), [`screen`] (mail that is
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
-//!   (compiled when they are needed), [`literals`] (which of the phrases a sentence cannot match) and [`shelf`] (whether
+//!   (compiled when they are needed), [`needles`] (which words of all rules are in a sentence), [`literals`] (which of
+//!   the phrases it cannot match without them) and [`shelf`] (whether
 //!   it matches another, and where), [`tongue`] (in which languages a sentence may be), [`concept`] (what a sentence
 //!   speaks of, in any language) and [`learned`] (what that speaks for), [`lexicon`] (the phrases of a language, found),
 //!   [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own), [`bounce`]
@@ -81,6 +82,7 @@ pub mod learned;
 pub mod lexicon;
 pub mod literals;
 pub mod message;
+pub mod needles;
 pub mod patterns;
 pub mod request;
 pub mod screen;

@@ -1,7 +1,7 @@
 //! Which patterns can match a line at all, by the words that each cannot do without.
 //!
 //! Most phrases have nothing to do with most mails, and least of all with one sentence of them. One pass
-//! over a line finds the literals of all patterns of a language; only a pattern that has all of its own
+//! over a line ([`crate::needles`]) finds the literals of all patterns; only a pattern that has all of its own
 //! there, in their order and no further apart than it lets them be, is looked for in earnest. A phrase says
 //! "(delete|erase)( \w+){0,3} (data|account)", so there must be one of the first, and one of the second no more than
 //! four words behind it. The idea is RE2's (FilteredRE2); the literals are read from the pattern's own syntax tree, so
@@ -10,10 +10,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use crate::language::{CLASSES_IN_CLASSES, MARKS, Words, marked};
+use crate::needles::Sight;
 use crate::patterns;
 use crate::text::unbound_pattern;
 
@@ -57,11 +57,9 @@ pub struct Collector<'a> {
     called: Vec<u32>,
 }
 
-/// Finds the literals of all patterns at once.
+/// Which patterns of a language need which literals.
 #[derive(Debug)]
 pub struct Literals {
-    /// `None` when they are too many for it: then every pattern might match.
-    finder: Option<AhoCorasick>,
     /// For each literal how many words end in it.
     breaks: Vec<u32>,
     /// For each literal the patterns that are to be thought of when it is found.
@@ -74,6 +72,9 @@ pub struct Literals {
     lines: Vec<u32>,
     /// For each choice its literals, in order.
     choices: Lists,
+    /// For each literal the choices that it is one of.
+    of_literal: Lists,
+    choice_count: usize,
 }
 
 /// Lists of numbers, one behind the other: on its own each would take more room than what is in it.
@@ -94,9 +95,15 @@ struct Link {
 /// Which literals a text has, as far as its lines have been looked at.
 #[derive(Debug)]
 pub struct Found {
-    /// For each literal the number of the last line that has it; 0 is none.
-    last: Vec<u32>,
+    /// Which are in the last line.
+    now: Bits,
+    /// Of which choices one is there.
+    chosen_now: Bits,
+    /// Of which choices one is anywhere in the text.
+    chosen: Bits,
     line: u32,
+    /// The patterns that the last line calls, kept for its room.
+    called: Vec<u32>,
     /// Where the literals of the last lines are.
     seen: Vec<Seen>,
     /// Where among those each line begins.
@@ -104,6 +111,28 @@ pub struct Found {
     /// Bytes of the lines before, and the words that ended in them.
     offset: usize,
     breaks: u32,
+}
+
+/// A set of numbers.
+#[derive(Debug)]
+struct Bits(Box<[u64]>);
+
+impl Bits {
+    fn none(of: usize) -> Self {
+        Self(vec![0; of.div_ceil(64)].into())
+    }
+
+    fn has(&self, number: u32) -> bool {
+        self.0.get(number as usize / 64).is_some_and(|bits| bits & 1 << (number % 64) != 0)
+    }
+
+    /// Whether it was not there before.
+    fn add(&mut self, number: u32) -> bool {
+        let Some(bits) = self.0.get_mut(number as usize / 64) else { return false };
+        let before = *bits;
+        *bits |= 1 << (number % 64);
+        *bits != before
+    }
 }
 
 /// A literal at its place.
@@ -173,8 +202,8 @@ impl<'a> Collector<'a> {
         links.into()
     }
 
-    /// The finder of all that was collected.
-    pub fn finish(self) -> Literals {
+    /// What was collected, and the literals that [`crate::needles`] are to look for.
+    pub fn finish(self) -> (Literals, Vec<Vec<u8>>) {
         let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
         let mut choices = vec![Vec::new(); self.choices.len()];
         let mut worths = vec![(0, 0); self.choices.len()];
@@ -198,18 +227,12 @@ impl<'a> Collector<'a> {
                 *slot = literal;
             }
         }
-        let finder = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .dense_depth(1)
-            .build(&literals)
-            .ok();
         let breaks = literals.iter().map(|literal| breaks(literal)).collect();
         let mut calls = vec![Vec::new(); literals.len()];
         let mut always = Vec::new();
         for pattern in self.called {
             let chains = self.needs.get(pattern as usize).map_or(&[][..], |chains| chains);
-            if chains.is_empty() || finder.is_none() {
+            if chains.is_empty() {
                 always.push(pattern);
             }
             // Of several lines all that it needs has been seen when the last of it is; of one line at once.
@@ -227,9 +250,18 @@ impl<'a> Collector<'a> {
                 }
             }
         }
+        let mut of_literal = vec![Vec::new(); literals.len()];
+        for (choice, its) in (0..).zip(&choices) {
+            for literal in its {
+                if let Some(slot) = of_literal.get_mut(*literal as usize) {
+                    slot.push(choice);
+                }
+            }
+        }
         let Self { needs, lines, .. } = self;
-        let (calls, choices) = (Lists::new(&calls), Lists::new(&choices));
-        Literals { finder, breaks, calls, always, needs, lines, choices }
+        let choice_count = choices.len();
+        let [calls, choices, of_literal] = [calls, choices, of_literal].map(|lists| Lists::new(&lists));
+        (Literals { breaks, calls, always, needs, lines, choices, of_literal, choice_count }, literals)
     }
 }
 
@@ -241,30 +273,46 @@ fn number(place: usize) -> u32 {
 impl Literals {
     /// Of a text of which no line has been looked at.
     pub fn nothing(&self) -> Found {
-        let last = vec![0; self.breaks.len()];
-        Found { last, line: 0, seen: Vec::new(), lines: Vec::new(), offset: 0, breaks: 0 }
+        Found {
+            now: Bits::none(self.breaks.len()),
+            chosen_now: Bits::none(self.choice_count),
+            chosen: Bits::none(self.choice_count),
+            line: 0,
+            called: Vec::new(),
+            seen: Vec::new(),
+            lines: Vec::new(),
+            offset: 0,
+            breaks: 0,
+        }
     }
 
-    /// Looks at the next line of a text, without its end. Puts into `candidates`, in order, the called
-    /// patterns that might match within it, or in it and lines beside it.
-    pub fn next_line(&self, line: &[u8], found: &mut Found, candidates: &mut Vec<Candidate>) {
+    /// Takes in the next line of a text, of so many bytes without its end, the literals in it, and how many blanks.
+    /// Puts into `candidates`, in order, the called patterns that might match within it, or in it and lines beside it.
+    pub fn next_line(
+        &self,
+        length: usize,
+        (sights, blanks): (&[Sight], u32),
+        found: &mut Found,
+        candidates: &mut Vec<Candidate>,
+    ) {
         found.next_line();
-        let mut called: Vec<u32> = self.always.clone();
-        let mut from = 0;
-        for hit in self.finder.iter().flat_map(|finder| finder.find_overlapping_iter(line)) {
-            let literal = hit.pattern().as_usize();
-            found.breaks += breaks(line.get(from..hit.end()).unwrap_or_default());
-            from = hit.end();
-            let place = (found.offset + hit.start(), found.offset + hit.end());
-            found.seen.push(Seen { literal: number(literal), place, breaks: found.breaks });
-            let Some(last) = found.last.get_mut(literal) else { continue };
-            if *last != found.line {
-                *last = found.line;
-                called.extend(self.calls.get(literal));
+        let mut called = std::mem::take(&mut found.called);
+        called.clone_from(&self.always);
+        for Sight { word, place, blanks, .. } in sights {
+            let place = (found.offset + place.0 as usize, found.offset + place.1 as usize);
+            found.seen.push(Seen { literal: *word, place, breaks: found.breaks + blanks });
+            if found.now.add(*word) {
+                called.extend(self.calls.get(*word as usize));
+                for choice in self.of_literal.get(*word as usize) {
+                    if found.chosen_now.add(*choice) {
+                        found.chosen.add(*choice);
+                    }
+                }
             }
         }
-        found.breaks += breaks(line.get(from..).unwrap_or_default()) + 1;
-        found.offset += line.len() + 1;
+        // The end of the line ends a word as well.
+        found.breaks += blanks + 1;
+        found.offset += length + 1;
         called.sort_unstable();
         called.dedup();
         candidates.clear();
@@ -274,6 +322,7 @@ impl Literals {
             self.meets(*pattern, found, lines).then_some(candidate)
         };
         candidates.extend(called.iter().filter_map(candidate));
+        found.called = called;
     }
 
     /// Whether `pattern` might match within the line looked at last.
@@ -288,12 +337,10 @@ impl Literals {
 
     /// Whether the line looked at last, and so many before it, have what `pattern` needs.
     fn meets(&self, pattern: u32, found: &Found, lines: u32) -> bool {
-        let Some(chains) = self.needs.get(pattern as usize).filter(|_| self.finder.is_some()) else {
-            return true;
-        };
+        let Some(chains) = self.needs.get(pattern as usize) else { return true };
         let first = found.line.saturating_sub(lines).max(1);
-        let is_there = |literal: &u32| found.last.get(*literal as usize).is_some_and(|last| *last >= first);
-        let has_all = |chain: &[Link]| chain.iter().all(|link| self.literals(link).iter().any(is_there));
+        let chosen = if lines == 0 { &found.chosen_now } else { &found.chosen };
+        let has_all = |chain: &[Link]| chain.iter().all(|link| chosen.has(link.choice));
         let seen = found.since(first);
         chains.is_empty()
             || chains
@@ -353,6 +400,8 @@ impl Found {
     /// Goes on to the next line, and forgets those that no pattern reaches back to.
     fn next_line(&mut self) {
         self.line += 1;
+        self.now.0.fill(0);
+        self.chosen_now.0.fill(0);
         let kept = MOST_LINES as usize;
         if self.lines.len() >= 4 * kept {
             let forgotten = self.lines.len() - kept;
@@ -727,17 +776,39 @@ mod tests {
     use regex_syntax::hir::Repetition;
 
     use crate::language::expand;
+    use crate::needles::{Needles, Sights};
     use crate::request::Table;
     use crate::text::pattern;
+
+    /// Literals, and what finds them.
+    struct Finder {
+        literals: Literals,
+        needles: Needles,
+    }
+
+    impl Finder {
+        fn of(collector: Collector<'_>) -> Self {
+            let (literals, words) = collector.finish();
+            let mut needles = Needles::default();
+            assert_eq!(needles.add(&[words]), Ok(()));
+            Self { literals, needles }
+        }
+
+        fn next_line(&self, line: &str, found: &mut Found, candidates: &mut Vec<Candidate>) {
+            let mut sights = Sights::default();
+            self.needles.look(line, &[true], &mut sights);
+            self.literals.next_line(line.len(), (sights.of(0), sights.blanks()), found, candidates);
+        }
+    }
 
     /// Whether `text`, a line, has what `phrase` needs.
     fn meets(phrase: &str, text: &str) -> bool {
         let words = Words::new();
         let mut collector = Collector::new(&words);
         collector.add(phrase, true);
-        let literals = collector.finish();
-        let (mut found, mut candidates) = (literals.nothing(), Vec::new());
-        literals.next_line(text.as_bytes(), &mut found, &mut candidates);
+        let finder = Finder::of(collector);
+        let (mut found, mut candidates) = (finder.literals.nothing(), Vec::new());
+        finder.next_line(text, &mut found, &mut candidates);
         candidates.iter().map(|it| it.pattern).eq([0])
     }
 
@@ -789,7 +860,7 @@ mod tests {
                 .collect();
             let mut collector = Collector::new(&language.words);
             patterns.iter().for_each(|(text, is_called)| collector.add(text, *is_called));
-            let literals = collector.finish();
+            let finder = Finder::of(collector);
             for (place, (text, is_called)) in (0..).zip(patterns) {
                 all += 1;
                 let pattern = pattern(&expand(&language.words, text).expect("known classes"));
@@ -799,14 +870,14 @@ mod tests {
                 let Ok(texts) = proptest::string::string_regex(&bare) else { continue };
                 for _ in 0..5 {
                     let text = texts.new_tree(&mut runner).expect("a text").current();
-                    let mut found = literals.nothing();
+                    let mut found = finder.literals.nothing();
                     let (mut named, mut candidates) = (!is_called, Vec::new());
                     for line in text.split('\n') {
-                        literals.next_line(line.as_bytes(), &mut found, &mut candidates);
+                        finder.next_line(line, &mut found, &mut candidates);
                         named |= candidates.iter().any(|it| it.pattern == place);
                     }
                     assert!(named, "{pattern} is not named by {text:?}");
-                    assert!(literals.may_match(place, &found), "{pattern} needs more than {text:?}");
+                    assert!(finder.literals.may_match(place, &found), "{pattern} needs more than {text:?}");
                     tried += 1;
                 }
             }
@@ -834,12 +905,12 @@ mod tests {
         let words = Words::new();
         let mut collector = Collector::new(&words);
         collector.add(r"my data[^\n]*(\n[^\n]*){0,2} delete (it|them)", true);
-        let literals = collector.finish();
+        let finder = Finder::of(collector);
         let named = |text: &str| {
-            let (mut found, mut candidates) = (literals.nothing(), Vec::new());
+            let (mut found, mut candidates) = (finder.literals.nothing(), Vec::new());
             let mut lines = Vec::new();
             for (number, line) in text.split('\n').enumerate() {
-                literals.next_line(line.as_bytes(), &mut found, &mut candidates);
+                finder.next_line(line, &mut found, &mut candidates);
                 lines.extend(candidates.iter().map(|it| (number, it.lines)));
             }
             lines
@@ -863,10 +934,10 @@ mod tests {
         let may_match = |phrase: &str, text: &str| {
             let mut collector = Collector::new(&words);
             collector.add(phrase, false);
-            let literals = collector.finish();
-            let mut found = literals.nothing();
-            literals.next_line(text.as_bytes(), &mut found, &mut Vec::new());
-            literals.may_match(0, &found)
+            let finder = Finder::of(collector);
+            let mut found = finder.literals.nothing();
+            finder.next_line(text, &mut found, &mut Vec::new());
+            finder.literals.may_match(0, &found)
         };
         // Signs in the place of classes are made into one class of signs, with whatever else is one sign there.
         assert!(may_match(&format!("blorf {any_of_nine} florb"), "blorf my own old data florb"));
@@ -876,10 +947,10 @@ mod tests {
         for phrase in ["<erase>( \\w+)? <data>", "(<erase>|kill) (<data>|all)", "<erase>+ ?<data>"] {
             let mut collector = Collector::new(&words);
             collector.add(phrase, true);
-            let literals = collector.finish();
+            let finder = Finder::of(collector);
             let meets = |text: &str| {
-                let (mut found, mut candidates) = (literals.nothing(), Vec::new());
-                literals.next_line(text.as_bytes(), &mut found, &mut candidates);
+                let (mut found, mut candidates) = (finder.literals.nothing(), Vec::new());
+                finder.next_line(text, &mut found, &mut candidates);
                 !candidates.is_empty()
             };
             assert!(meets("wipe out data") && meets("delete file") && meets("delete 记录"), "{phrase}");

@@ -15,8 +15,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures, pikevm::PikeVM};
-use regex_automata::{Input, MatchKind, PatternSet};
-use regex_syntax::hir::{Hir, HirKind};
+use regex_automata::{Anchored, Input, MatchKind, PatternSet};
+use regex_syntax::hir::{Hir, HirKind, Look};
 
 /// Bytes that one thread's states of one automaton may take before they are thrown away and built anew.
 const CACHE: usize = 1 << 18;
@@ -43,6 +43,15 @@ pub fn check(pattern: &str) -> Result<Hir, String> {
 pub fn parse(pattern: &str) -> Result<Hir, Box<regex_syntax::Error>> {
     let mut grammar = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).multi_line(true).build();
     grammar.parse(pattern).map_err(Box::new)
+}
+
+/// Whether whatever `pattern` matches begins at the beginning of a line.
+pub fn begins_lines(pattern: &str) -> bool {
+    parse(pattern).is_ok_and(|tree| begins_line(&tree))
+}
+
+fn begins_line(tree: &Hir) -> bool {
+    tree.properties().look_set_prefix().contains(Look::StartLF)
 }
 
 /// About how many states it takes.
@@ -75,6 +84,9 @@ pub struct Patterns {
 struct Set {
     nfa: NFA,
     dfa: DFA,
+    /// Whether each begins at the beginning of a line. In a single line then only one place is looked at, not each to no
+    /// avail.
+    begins_lines: bool,
     /// As many as there ever were searches at once. The engine's own pool keeps some for each of the threads
     /// that come and go.
     caches: Mutex<Vec<Cache>>,
@@ -112,12 +124,13 @@ impl Set {
     /// `None` where one of `sources` was not checked.
     fn compile<'a>(sources: impl Iterator<Item = &'a str>) -> Option<Self> {
         let trees: Vec<Hir> = sources.map(parse).collect::<Result<_, _>>().ok()?;
+        let begins_lines = trees.iter().all(begins_line);
         let config = thompson::Config::new().utf8(false).which_captures(WhichCaptures::None);
         let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(&trees).ok()?;
         let config =
             DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).ok()?;
-        Some(Self { nfa, dfa, caches: Mutex::default() })
+        Some(Self { nfa, dfa, begins_lines, caches: Mutex::default() })
     }
 
     /// A search with a cache that nobody else has.
@@ -129,8 +142,13 @@ impl Set {
         found
     }
 
+    fn input<'t>(&self, text: &'t [u8]) -> Input<'t> {
+        let is_anchored = self.begins_lines && !text.contains(&b'\n');
+        Input::new(text).anchored(if is_anchored { Anchored::Yes } else { Anchored::No })
+    }
+
     fn is_match(&self, text: &[u8]) -> bool {
-        let input = Input::new(text).earliest(true);
+        let input = self.input(text).earliest(true);
         match self.with_cache(|cache| self.dfa.try_search_fwd(cache, &input)) {
             Ok(found) => found.is_some(),
             Err(_) => !self.slowly(text).is_empty(),
@@ -139,7 +157,7 @@ impl Set {
 
     fn matches(&self, text: &[u8]) -> Vec<usize> {
         let mut found = PatternSet::new(self.nfa.pattern_len());
-        let input = Input::new(text);
+        let input = self.input(text);
         if self.with_cache(|cache| self.dfa.try_which_overlapping_matches(cache, &input, &mut found)).is_err()
         {
             found = self.slowly(text);
@@ -179,6 +197,12 @@ mod tests {
         Patterns::new(PHRASES.iter().map(|phrase| pattern(phrase)))
     }
 
+    /// Those that begin lines, of which a line is searched otherwise.
+    fn of_lines() -> Patterns {
+        let begin_lines = PHRASES.iter().filter(|phrase| phrase.starts_with('^'));
+        Patterns::new(begin_lines.map(|phrase| pattern(phrase)))
+    }
+
     #[test]
     fn nothing_matches_an_empty_set() {
         let none = Patterns::new(std::iter::empty());
@@ -212,7 +236,13 @@ mod tests {
             prop_assert_eq!(set.matches(text.as_bytes()), alone.clone());
             prop_assert_eq!(set.is_match(text.as_bytes()), !alone.is_empty());
             let slowly = set.set().expect("sound patterns").slowly(text.as_bytes());
-            prop_assert_eq!(slowly.iter().map(|p| p.as_usize()).collect::<Vec<_>>(), alone);
+            prop_assert_eq!(slowly.iter().map(|p| p.as_usize()).collect::<Vec<_>>(), alone.clone());
+            let of_lines = of_lines();
+            prop_assert!(of_lines.set().expect("sound patterns").begins_lines);
+            prop_assert_eq!(
+                of_lines.is_match(text.as_bytes()),
+                alone.iter().any(|place| PHRASES[*place].starts_with('^'))
+            );
         }
     }
 }

@@ -3,8 +3,10 @@
 //! Read from header fields before a word of the text is looked at. The rules are those of RFC 3834
 //! section 2 and RFC 5230 section 4.6, and what mail programs do in practice besides.
 
-use crate::language::LanguageFile;
+use crate::language::{LanguageFile, Words};
+use crate::literals::{Collector, Literals};
 use crate::message::Message;
+use crate::needles::{Needles, Sights};
 use crate::patterns::Patterns;
 use crate::sender::{Address, skip_comment};
 use crate::text::{fold, pattern};
@@ -45,11 +47,46 @@ const FORM_MARKS: usize = 2;
 /// What automatic mail looks like, in every language known.
 #[derive(Debug)]
 pub struct Screen {
-    subject: Patterns,
-    bounce_subject: Patterns,
+    subject: Marks,
+    bounce_subject: Marks,
     authority: Patterns,
     form: Patterns,
     own: Vec<Address>,
+}
+
+/// Marks of a line, which most lines do not even have the words of.
+#[derive(Debug)]
+struct Marks {
+    patterns: Patterns,
+    literals: Literals,
+    /// None when they are too many: then each line is looked through.
+    needles: Option<Needles>,
+}
+
+impl Marks {
+    fn new(languages: &[&LanguageFile], marks: fn(&LanguageFile) -> &Vec<String>) -> Self {
+        let no_words = Words::new();
+        let mut collector = Collector::new(&no_words);
+        let phrases = || languages.iter().flat_map(|language| marks(language));
+        phrases().for_each(|phrase| collector.add(phrase, true));
+        let (literals, words) = collector.finish();
+        let patterns = Patterns::new(phrases().map(|phrase| pattern(phrase)));
+        let mut needles = Needles::default();
+        let is_complete = needles.add(&[words]).is_ok();
+        Self { patterns, literals, needles: is_complete.then_some(needles) }
+    }
+
+    /// Whether one is in folded `line`.
+    fn is_match(&self, line: &str) -> bool {
+        let may_match = |needles: &Needles| {
+            let (mut sights, mut candidates) = (Sights::default(), Vec::new());
+            needles.look(line, &[true], &mut sights);
+            let seen = (sights.of(0), sights.blanks());
+            self.literals.next_line(line.len(), seen, &mut self.literals.nothing(), &mut candidates);
+            !candidates.is_empty()
+        };
+        self.needles.as_ref().is_none_or(may_match) && self.patterns.is_match(line.as_bytes())
+    }
 }
 
 impl Screen {
@@ -59,8 +96,8 @@ impl Screen {
             Patterns::new(languages.iter().flat_map(|language| marks(language)).map(|p| pattern(p)))
         };
         Self {
-            subject: set(|language| &language.automatic.subject),
-            bounce_subject: set(|language| &language.automatic.bounce_subject),
+            subject: Marks::new(languages, |language| &language.automatic.subject),
+            bounce_subject: Marks::new(languages, |language| &language.automatic.bounce_subject),
             authority: set(|language| &language.agent.authority),
             form: set(|language| &language.agent.form),
             own: own.iter().map(Address::normalised).collect(),
@@ -82,7 +119,7 @@ impl Screen {
             .or_else(|| automatic_answer(message))
             .or_else(|| {
                 self.subject
-                    .is_match(subject.as_bytes())
+                    .is_match(&subject)
                     .then_some((Automatic::AutoReply, "the subject of an automatic answer"))
             })
     }
@@ -101,7 +138,7 @@ impl Screen {
             && is_weak("Precedence", &["", "bulk", "normal", "first-class", "special-delivery"])
             && answer_field(message).is_none()
             && !is_machine(message)
-            && !self.subject.is_match(fold(message.subject()).as_bytes())
+            && !self.subject.is_match(&fold(message.subject()))
     }
 
     /// Whether a letter with these sentences is one of a service that makes requests on behalf of others:
@@ -143,7 +180,7 @@ impl Screen {
 
     /// Bounces without a standard form: a mailer wrote, or nobody did and the subject says so.
     fn old_bounce(&self, message: &Message<'_>, subject: &str) -> Option<(Automatic, &'static str)> {
-        let says_so = self.bounce_subject.is_match(subject.as_bytes());
+        let says_so = self.bounce_subject.is_match(subject);
         let local = sender_local_part(message);
         let is_mailer =
             matches!(local.as_str(), "mailer-daemon" | "mail-daemon" | "maildaemon" | "mailerdaemon");

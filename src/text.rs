@@ -8,7 +8,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 use crate::language::{LanguageFile, OwnWordMarks};
-use crate::patterns::Patterns;
+use crate::patterns::{Patterns, begins_lines};
 
 /// More own words than this are not read (bytes). A letter of ten pages has 30,000.
 pub const MAX_OWN_WORDS: usize = 64 * 1024;
@@ -498,7 +498,9 @@ pub fn bound(folded: &str, expanded: &str) -> String {
     if expanded.contains(is_unspaced) {
         format!("(?:{folded})")
     } else if expanded.contains(|c| is_greek(c) || is_cyrillic(c)) {
-        format!("{BEFORE}(?:{folded}){BEHIND}")
+        // Nothing is before the beginning of a line; and what is seen to begin there is looked for nowhere else.
+        let begins_line = expanded.starts_with('^') && begins_lines(expanded);
+        format!("{}(?:{folded}){BEHIND}", if begins_line { "" } else { BEFORE })
     } else {
         format!(r"\b{{start-half}}(?:{folded})\b{{end-half}}")
     }

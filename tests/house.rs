@@ -5,13 +5,14 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 32] = [
+const PURE: [&str; 33] = [
     "concept",
     "learned",
     "correction",
     "bounce",
     "patterns",
     "literals",
+    "needles",
     "shelf",
     "lexicon",
     "tongue",
