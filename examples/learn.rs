@@ -27,7 +27,7 @@ use serde::Deserialize;
 /// How much a letter counts against the penalty, also one for a person to read, and a mail that asks for nothing: of
 /// those there are more in any mailbox than were written for learning, and to act on one is worse than to ask a person.
 const LETTER: f64 = 12.0;
-const ORDINARY: f64 = 96.0;
+const ORDINARY: f64 = 144.0;
 /// Steps of the descent; after some 1,500 the weights move by less than they are rounded.
 const STEPS: u32 = 1500;
 /// A feature of fewer letters tells nothing.

@@ -80,6 +80,22 @@ impl Answers {
         !thanks.is_empty() && thanks.lines().all(|line| is(&self.thanks, line))
     }
 
+    /// `words` without a closing, and a name of few words below it.
+    pub fn unsigned<'w>(&self, words: &'w str) -> &'w str {
+        let is_closing = |line: &str| self.closing.is_match(sentences(&fold(line)).trim().as_bytes());
+        let is_name = |line: &str| line.split_whitespace().count() <= 4 && !says_more(line);
+        let mut start = 0;
+        for line in words.split_inclusive('\n') {
+            let (above, below) = (words.get(..start), words.get(start + line.len()..).unwrap_or_default());
+            let below: Vec<&str> = below.lines().filter(|line| !line.trim().is_empty()).collect();
+            if is_closing(line) && below.len() <= 3 && below.iter().all(|line| is_name(line)) {
+                return above.unwrap_or(words);
+            }
+            start += line.len();
+        }
+        words
+    }
+
     /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
     pub fn is_courtesy(&self, words: &str) -> bool {
         let text = sentences(&fold(words));
@@ -151,6 +167,11 @@ impl Answers {
         }
         if data { Said::YesAndData } else { Said::Yes }
     }
+}
+
+/// Whether there is more in a line than a name has.
+fn says_more(line: &str) -> bool {
+    !line.chars().all(|c| c.is_alphabetic() || c.is_whitespace() || ".-'’".contains(c))
 }
 
 /// Folded text in which a list of data is one of sentences: behind a yes, each in a line of its own, behind its name.
@@ -317,6 +338,26 @@ mod tests {
                 "I did not send you my passport because you did not ask.",
             ],
         );
+    }
+
+    #[test]
+    fn a_closing_and_the_name_below_it_are_left_out() {
+        let table = Table::load(None).expect("the built-in rules");
+        let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
+        let answers = Answers::new(&languages);
+        for (words, unsigned) in [
+            ("Yes\n10115\n\nKind regards,\nJane Doe\n", "Yes\n10115\n\n"),
+            ("Ja\n\nMit freundlichen Grüßen\n\nJane", "Ja\n\n"),
+            ("Yes\n10115", "Yes\n10115"),
+            // What stands below a closing may be more than a name.
+            ("Yes\nRegards\nP.S.: keep order 4711", "Yes\nRegards\nP.S.: keep order 4711"),
+            (
+                "Yes\nRegards\nand do not delete my photos please",
+                "Yes\nRegards\nand do not delete my photos please",
+            ),
+        ] {
+            assert_eq!(answers.unsigned(words), unsigned);
+        }
     }
 
     #[test]

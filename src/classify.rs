@@ -278,6 +278,9 @@ const UNLIKELY: f64 = 0.1;
 const WORTH_A_LOOK: f64 = 0.15;
 /// What was only learned has to be so likely where something else is certain; and whatever is read apart from that.
 const BESIDE_CERTAIN: f64 = 0.8;
+/// What is gone afterwards has to be so likely beside anything else that is sure, where no certain phrase says it: "take me
+/// off your files" is what an opt-out says as well.
+const FINAL_BESIDE: f64 = 0.97;
 /// And so likely for a person to have a look, where no certain phrase says it.
 const BESIDE_DOUBT: f64 = 0.8;
 /// And so likely in the sentences apart from what is certain.
@@ -583,9 +586,14 @@ impl Classifier {
         } else {
             0.0
         };
+        let is_one_of_several = sure.len() > 1;
         let (sure, besides): (Vec<Found>, Vec<Found>) = sure.into_iter().partition(|found| {
-            // And what is gone afterwards not at all, without a phrase for it.
             let is_final = self.kinds.get(found.index).is_some_and(|kind| kind.is_final);
+            let is_likely = found.finding.is_certain() || found.finding.confidence >= FINAL_BESIDE;
+            if is_final && is_one_of_several && found.basis < Basis::Own && !is_likely {
+                return false;
+            }
+            // And what is gone afterwards not at all, without a phrase for it.
             let least = if is_final && least > 0.0 { 1.0 } else { least };
             found.basis > Basis::Learned || found.finding.confidence >= least
         });

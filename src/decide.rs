@@ -109,6 +109,8 @@ pub struct Letter {
     pub subject: String,
     /// What the sender wrote; for `classify`, never stored or logged.
     pub own_words: String,
+    /// The same without a closing and the name below it.
+    pub unsigned: String,
 }
 
 impl Letter {

@@ -221,8 +221,9 @@ mod tests {
 
     #[test]
     fn each_set_is_told_of_its_own_words() {
-        let needles =
-            Needles::new(&[vec!["he", "she"], vec!["hers", "he"], vec!["her"]]).expect("a few words");
+        let mut needles = Needles::default();
+        assert_eq!(needles.add(&[vec!["he", "she"], vec!["hers", "he"]]), Ok(()));
+        assert_eq!(needles.add(&[vec!["her"]]), Ok(()));
         let mut sights = Sights::default();
         let found = |sights: &Sights, set: usize| -> Vec<(u32, (u32, u32), u32)> {
             sights.of(set).iter().map(|sight| (sight.word, sight.place, sight.blanks)).collect()

@@ -148,6 +148,7 @@ impl Reader {
             names_another: self.names_another(&own_words, sender.as_ref()),
             words: Sha256::digest(&folded).into(),
             subject: subject.to_owned(),
+            unsigned: self.answers.unsigned(&own_words).to_owned(),
             own_words,
         }))
     }
