@@ -1195,7 +1195,7 @@ mod tests {
     #[test]
     fn a_plain_wish_for_an_end_needs_less_where_nothing_else_may_be_asked_for() {
         for text in [
-            "Close my account, the cat has moved out.",
+            "Close my account, the parrot has learned to swear in three languages and the neighbours complain.",
             "Enough.\nDon't try to talk me out of it, just delete my account.",
         ] {
             let Verdict::Requests(asked) = verdict(text) else { panic!("{text}: {}", found(text)) };
