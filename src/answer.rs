@@ -80,20 +80,43 @@ impl Answers {
         !thanks.is_empty() && thanks.lines().all(|line| is(&self.thanks, line))
     }
 
-    /// `words` without a closing, and a name of few words below it.
-    pub fn unsigned<'w>(&self, words: &'w str) -> &'w str {
-        let is_closing = |line: &str| self.closing.is_match(sentences(&fold(line)).trim().as_bytes());
-        let is_name = |line: &str| line.split_whitespace().count() <= 4 && !says_more(line);
-        let mut start = 0;
-        for line in words.split_inclusive('\n') {
-            let (above, below) = (words.get(..start), words.get(start + line.len()..).unwrap_or_default());
-            let below: Vec<&str> = below.lines().filter(|line| !line.trim().is_empty()).collect();
-            if is_closing(line) && below.len() <= 3 && below.iter().all(|line| is_name(line)) {
-                return above.unwrap_or(words);
-            }
-            start += line.len();
+    /// The parts of `words` between commas, stops and ends of lines, without a closing at their end and a name behind it:
+    /// words of the `sender`'s own, their name and the local part of their address. A closing with anything else in its part is none: "regards, but wait".
+    pub fn parts(&self, words: &str, sender: &str) -> Vec<String> {
+        let name = name_words(sender);
+        let is_name = |part: &str| {
+            let words = name_words(part);
+            let is_plain = part.chars().all(|sign| sign.is_alphabetic() || " -'’".contains(sign));
+            is_plain && !words.is_empty() && words.iter().all(|word| name.contains(word))
+        };
+        let text = fold(words);
+        let ends = ['\n', ',', '.', '!', ';', '、', '，', '。'];
+        let parts = text.split(ends).map(str::trim).filter(|part| !part.is_empty());
+        let mut parts: Vec<String> = parts.map(str::to_owned).collect();
+        if parts.len() > 1 {
+            parts.pop_if(|part| is_name(part));
         }
-        words
+        if parts.len() > 1 {
+            parts.pop_if(|part| self.is_closing(part, is_name));
+        }
+        parts
+    }
+
+    /// Whether there is nothing in `part` but closings, one behind the other, and a name.
+    fn is_closing(&self, part: &str, is_name: impl Fn(&str) -> bool) -> bool {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let mut from = 0;
+        // The first words that are one: there is room for a name behind them in the pattern, and so for anything.
+        let shortest = |from: usize| {
+            (from + 1..=words.len().min(from + 5)).find(|to| {
+                let words = words.get(from..*to).unwrap_or_default().join(" ");
+                self.closing.is_match(words.as_bytes())
+            })
+        };
+        while let Some(to) = shortest(from) {
+            from = to;
+        }
+        from > 0 && words.get(from..).is_some_and(|rest| rest.iter().all(|word| is_name(word)))
     }
 
     /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
@@ -169,9 +192,11 @@ impl Answers {
     }
 }
 
-/// Whether there is more in a line than a name has.
-fn says_more(line: &str) -> bool {
-    !line.chars().all(|c| c.is_alphabetic() || c.is_whitespace() || ".-'’".contains(c))
+/// The words of a name, folded, without their marks.
+fn name_words(text: &str) -> Vec<String> {
+    let folded = fold(text);
+    let words = folded.split(|sign: char| !sign.is_alphabetic()).filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
 }
 
 /// Folded text in which a list of data is one of sentences: behind a yes, each in a line of its own, behind its name.
@@ -345,18 +370,28 @@ mod tests {
         let table = Table::load(None).expect("the built-in rules");
         let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
         let answers = Answers::new(&languages);
-        for (words, unsigned) in [
-            ("Yes\n10115\n\nKind regards,\nJane Doe\n", "Yes\n10115\n\n"),
-            ("Ja\n\nMit freundlichen Grüßen\n\nJane", "Ja\n\n"),
-            ("Yes\n10115", "Yes\n10115"),
-            // What stands below a closing may be more than a name.
-            ("Yes\nRegards\nP.S.: keep order 4711", "Yes\nRegards\nP.S.: keep order 4711"),
-            (
-                "Yes\nRegards\nand do not delete my photos please",
-                "Yes\nRegards\nand do not delete my photos please",
-            ),
+        for words in [
+            "Yes\n10115\n\nKind regards,\nJane Doe\n",
+            "Yes\n10115\n\nBest regards\nJane",
+            "Yes\n10115\n\nKind regards Jane",
+            "Yes. 10115, Jane",
+            "Yes\n10115\n\nMit freundlichen Grüßen\n\nJane",
+            "Yes\n10115",
         ] {
-            assert_eq!(answers.unsigned(words), unsigned);
+            assert_eq!(answers.parts(words, "Jane jane.doe"), ["yes", "10115"], "{words}");
+        }
+        // What stands beside a closing, or below it, may be more than a name.
+        for words in [
+            "Yes\n10115\nRegards\nP.S.: keep order 4711",
+            "Yes\n10115\nKind regards\nbut wait until Friday",
+            "Yes\n10115\nDon't. Kind regards\nJane",
+            "Yes\n10115\nregards but keep photos",
+            "Yes\n10115\nKind regards but not yet",
+            "Yes\n10115\nBest\nnot before next month\nJane",
+            "はい\n10115\n敬具\nただし来月まで待ってください",
+        ] {
+            let parts = answers.parts(words, "Jane jane.doe");
+            assert!(parts.len() > 2, "{words}: {parts:?}");
         }
     }
 

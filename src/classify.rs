@@ -586,15 +586,19 @@ impl Classifier {
         } else {
             0.0
         };
-        let is_one_of_several = sure.len() > 1;
-        let (sure, besides): (Vec<Found>, Vec<Found>) = sure.into_iter().partition(|found| {
-            let is_final = self.kinds.get(found.index).is_some_and(|kind| kind.is_final);
+        // Words of what is final are those of other wishes, too: beside another it is a person's to tell.
+        let is_final = |found: &Found| self.kinds.get(found.index).is_some_and(|kind| kind.is_final);
+        let is_doubtful = |found: &Found| {
             let is_likely = found.finding.is_certain() || found.finding.confidence >= FINAL_BESIDE;
-            if is_final && is_one_of_several && found.basis < Basis::Own && !is_likely {
-                return false;
-            }
+            is_final(found) && found.basis < Basis::Own && !is_likely
+        };
+        let mut doubtful = Vec::new();
+        if !sure.iter().all(is_doubtful) {
+            doubtful.extend(sure.extract_if(.., |found| is_doubtful(found)));
+        }
+        let (sure, besides): (Vec<Found>, Vec<Found>) = sure.into_iter().partition(|found| {
             // And what is gone afterwards not at all, without a phrase for it.
-            let least = if is_final && least > 0.0 { 1.0 } else { least };
+            let least = if is_final(found) && least > 0.0 { 1.0 } else { least };
             found.basis > Basis::Learned || found.finding.confidence >= least
         });
         // What a certain phrase says is not made unlikely by what else is asked for.
@@ -603,6 +607,7 @@ impl Classifier {
             .filter(|found| found.standing == Standing::Doubted || found.finding.is_certain());
         let mut besides: Vec<Found> = besides.into_iter().chain(left).collect();
         besides.retain(|found| self.may_be_asked_besides(found));
+        besides.extend(doubtful);
         let (mut kept, is_alone) = self.choose(sure, impression);
         if !is_alone {
             let apart = self.apart(&kept, &besides, hits, impression);
@@ -642,8 +647,8 @@ impl Classifier {
         let why = "something else may be asked for, too";
         // What destroys goes its way as well: it is not carried out before a person has read the rest of its mail. But
         // beside what would stand for the whole mail: then it may be somebody else's data.
-        let is_doubtful = besides.iter().filter_map(kind).any(|kind| kind.alone);
-        let goes_on = |kind: &Kind| !kind.alone && (!kind.is_final || kind.destroys && !is_doubtful);
+        let may_be_anothers = besides.iter().filter_map(kind).any(|kind| kind.alone);
+        let goes_on = |kind: &Kind| !kind.alone && (!kind.is_final || kind.destroys && !may_be_anothers);
         let (asked, others): (Vec<Found>, Vec<Found>) =
             kept.into_iter().partition(|found| kind(found).is_some_and(goes_on));
         let candidates: Vec<Finding> = findings(others).chain(findings(besides)).collect();
@@ -1206,6 +1211,32 @@ mod tests {
         // The app was no wish of the writer's: two things may be meant, and neither is.
         let lost = "Eure App hat mein Konto und alle meine Daten gelöscht. Stellt das wieder her!";
         assert_eq!(verdict(lost).asked(), []);
+    }
+
+    #[test]
+    fn what_is_final_and_not_certain_beside_something_else_is_never_lost() {
+        for (text, asked, besides) in [
+            (
+                "Můžete moje přihlašovací konto zrušit?\n\nProsím ale o smazání přihlášky, videa a mých měr, ať to nekoluje.",
+                &["cancel_account", "deletion"][..],
+                &[][..],
+            ),
+            (
+                "Vuestra web saca mi testimonio con foto. Bájalo, por favor. Y anula mi membresía en la plataforma, que hace \
+                 meses que no entreno.",
+                &["testimonial"],
+                &["cancel_account"],
+            ),
+        ] {
+            let verdict = verdict(text);
+            let all: Vec<&str> = verdict.findings().map(|found| found.kind.as_str()).collect();
+            assert!(asked.iter().chain(besides).all(|kind| all.contains(kind)), "{text}: {verdict:?}");
+            assert!(
+                verdict.asked().iter().all(|found| !besides.contains(&found.kind.as_str())),
+                "{text}: {verdict:?}"
+            );
+            assert_ne!(verdict, Verdict::Requests(Vec::new()), "{text}");
+        }
     }
 
     #[test]

@@ -109,8 +109,8 @@ pub struct Letter {
     pub subject: String,
     /// What the sender wrote; for `classify`, never stored or logged.
     pub own_words: String,
-    /// The same without a closing and the name below it.
-    pub unsigned: String,
+    /// Its parts, if it is an answer with data: see [`crate::answer::Answers::parts`].
+    pub parts: Vec<String>,
 }
 
 impl Letter {

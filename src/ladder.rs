@@ -391,8 +391,7 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
     // What looks like data is not understood word by word.
     let contradicts =
         |request: &Earlier| letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading));
-    let sender = letter.from.as_ref().map_or("", Address::as_str);
-    let is_data = || is_list_of_data(&letter.unsigned, sender, &case_file.data_points);
+    let is_data = || is_list_of_data(&letter.parts, &case_file.data_points);
     for request in live {
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
@@ -438,9 +437,8 @@ fn approval(request: &Earlier, letter: &Letter, case_file: &CaseFile, policy: &P
 }
 
 /// Whether a yes with data says nothing else: every part of it but one, the yes, is numbers alone, or begins with the name
-/// of one of these data points and gives a number or what we hold. "Keep order 4711" is neither. Below them may be who it is
-/// from, in words that stand in the address of the `sender`.
-fn is_list_of_data(words: &str, sender: &str, data_points: &[(String, String)]) -> bool {
+/// of one of these data points and gives a number or what we hold. "Keep order 4711" is neither.
+fn is_list_of_data(parts: &[String], data_points: &[(String, String)]) -> bool {
     let has_digit = |word: &&str| word.bytes().any(|byte| byte.is_ascii_digit());
     let gives_value = |behind: &str, value: &str| {
         let is_set_apart = behind.starts_with(|sign: char| !sign.is_alphanumeric());
@@ -458,15 +456,7 @@ fn is_list_of_data(words: &str, sender: &str, data_points: &[(String, String)]) 
         };
         data_points.iter().any(gives)
     };
-    let text = fold(words);
-    let ends = ['\n', ',', '.', '!', ';', '、', '，', '。'];
-    let mut parts: Vec<&str> = text.split(ends).map(str::trim).filter(|part| !part.is_empty()).collect();
-    let name = tokens(sender.split('@').next().unwrap_or_default());
-    let is_name = |part: &str| tokens(part).iter().all(|word| name.contains(word));
-    if parts.len() > 1 {
-        parts.pop_if(|part| is_name(part));
-    }
-    parts.into_iter().filter(|part| part.contains(char::is_alphabetic) && !is_named(part)).count() == 1
+    parts.iter().filter(|part| part.contains(char::is_alphabetic) && !is_named(part)).count() == 1
 }
 
 /// How many of these data points stand at the beginning of `words`, each in a text of its own: a word, or some

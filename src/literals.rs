@@ -99,7 +99,8 @@ pub struct Found {
     now: Bits,
     /// Of which choices one is there.
     chosen_now: Bits,
-    /// Of which choices one is anywhere in the text.
+    /// Of which choices one is anywhere in the text: more than in the lines that a pattern across some may match in, which
+    /// costs a look that finds nothing, and hides none.
     chosen: Bits,
     line: u32,
     /// The patterns that the last line calls, kept for its room.

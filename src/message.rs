@@ -169,6 +169,12 @@ impl<'x> Message<'x> {
         self.strict("From", self.parsed.from())
     }
 
+    /// The name beside the first address of From, for whoever reads a signature. It proves nothing.
+    pub fn from_name(&self) -> &str {
+        let first = self.parsed.from().and_then(|list| list.first());
+        first.and_then(|address| address.name.as_deref()).unwrap_or_default()
+    }
+
     /// Where the sender wishes answers, when one Reply-To field says so with one address, read as
     /// strictly as From. It says nothing of who wrote.
     pub fn reply_to(&self) -> Option<Address> {

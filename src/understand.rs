@@ -126,6 +126,14 @@ impl Reader {
             None => self.answer(&own_words, is_answer),
             Some(_) => (Said::Unclear, Vec::new()),
         };
+        let parts = match said {
+            Said::YesAndData | Said::YesAndList => {
+                let address = sender.as_ref().map_or("", Address::as_str);
+                let local = address.split('@').next().unwrap_or_default();
+                self.answers.parts(&own_words, &format!("{} {local}", message.from_name()))
+            }
+            _ => Vec::new(),
+        };
         Understanding::Read(Box::new(Letter {
             evidence: evidence::weigh(message.header(), from.as_ref(), &self.trust),
             reply_to: message.reply_to().filter(|address| !self.screen.is_own(address)),
@@ -148,7 +156,7 @@ impl Reader {
             names_another: self.names_another(&own_words, sender.as_ref()),
             words: Sha256::digest(&folded).into(),
             subject: subject.to_owned(),
-            unsigned: self.answers.unsigned(&own_words).to_owned(),
+            parts,
             own_words,
         }))
     }

@@ -596,10 +596,17 @@ async fn a_list_of_data_proves_all_that_was_asked_where_nothing_else_is_said_in_
         ("Yes. 10115", "approved"),
         ("YES\n\npostcode: 10115\nphone: +49 30 1234567", "approved"),
         ("Yes, my phone is +49 30 1234567\n10115", "approved"),
-        ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nKind regards\nJane Doe", "approved"),
+        ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nKind regards\nZebedee Quux", "approved"),
         ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nJane", "approved"),
         ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nWait", "awaiting_proof"),
-        ("YES\n\npostcode: 10115\n\nKind regards\nJane\n\nPlease keep my orders", "awaiting_proof"),
+        ("YES\n\npostcode: 10115\n\nKind regards\nJane\n\nHold my orders back", "awaiting_proof"),
+        ("YES\n\n10115\n\nDon't. Kind regards\nJane", "awaiting_proof"),
+        ("YES\n\npostcode: 10115\nOnly after Christmas. Kind regards\nJane", "awaiting_proof"),
+        ("YES\n\npostcode: 10115\n\nKind regards\nbut wait until Friday", "awaiting_proof"),
+        ("YES\n\npostcode: 10115\n\nregards but keep photos", "awaiting_proof"),
+        ("Ja\n\n10115\n\nMit freundlichen Grüßen\naber erst im Januar", "awaiting_proof"),
+        ("Oui\n\n10115\n\nPas avant mardi. Cordialement\nJane", "awaiting_proof"),
+        ("はい\n\n10115\n\n敬具\nただし来月まで待ってください", "awaiting_proof"),
     ] {
         let mut x = Exchange::with("[proof]\ndata_points = [\"postcode\", \"phone\"]\n").await;
         let fields = serde_json::from_str(r#"{"postcode": "10115", "phone": "+49 30 1234567"}"#).unwrap();

@@ -168,7 +168,7 @@ impl Local {
 }
 
 /// A pass over a full disk has ended by then, or waits for room.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn f37_a_full_disk_loses_nothing() -> Outcome {
     let mut house = Local::new();
@@ -197,8 +197,10 @@ fn f37_a_full_disk_loses_nothing() -> Outcome {
                 blocks.set_len(full - 4_000_000).unwrap();
             }
             let output = run.join().unwrap();
-            assert!(is_insisting || !output.status.success());
-            String::from_utf8(output.stderr).unwrap()
+            let log = String::from_utf8(output.stderr).unwrap();
+            let waited = is_insisting && log.contains("outcomes cannot be recorded yet");
+            assert!(waited || !output.status.success(), "{log}");
+            log
         });
         assert_no_canary(&log);
         assert!(log.contains("full"), "the log does not say what is the matter: {log}");
