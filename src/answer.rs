@@ -80,14 +80,18 @@ impl Answers {
         !thanks.is_empty() && thanks.lines().all(|line| is(&self.thanks, line))
     }
 
-    /// The parts of `words` between commas, stops and ends of lines, without a closing at their end and a name behind it:
-    /// words of the `sender`'s own, their name and the local part of their address. A closing with anything else in its part is none: "regards, but wait".
-    pub fn parts(&self, words: &str, sender: &str) -> Vec<String> {
-        let name = name_words(sender);
+    /// What stands beside a yes in `words`: its parts between commas, stops and ends of lines, without a closing at their
+    /// end and a name behind it, words of the `sender`'s own, their name and the local part of their address. A closing
+    /// with anything else in its part is none: "regards, but wait". `None` where no part is a yes as a whole.
+    pub fn beside_yes(&self, words: &str, sender: &str) -> Option<Vec<String>> {
+        let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
         let is_name = |part: &str| {
-            let words = name_words(part);
             let is_plain = part.chars().all(|sign| sign.is_alphabetic() || " -'’".contains(sign));
-            is_plain && !words.is_empty() && words.iter().all(|word| name.contains(word))
+            if part.len() > LONGEST_NAME || !is_plain {
+                return false;
+            }
+            let words = name_words(part);
+            !words.is_empty() && words.iter().all(|word| name.contains(word))
         };
         let text = fold(words);
         let ends = ['\n', ',', '.', '!', ';', '、', '，', '。'];
@@ -99,7 +103,9 @@ impl Answers {
         if parts.len() > 1 {
             parts.pop_if(|part| self.is_closing(part, is_name));
         }
-        parts
+        let all = parts.len();
+        parts.retain(|part| !self.yes.is_match(part.as_bytes()));
+        (parts.len() < all).then_some(parts)
     }
 
     /// Whether there is nothing in `part` but closings, one behind the other, and a name.
@@ -191,6 +197,9 @@ impl Answers {
         if data { Said::YesAndData } else { Said::Yes }
     }
 }
+
+/// A name is no longer than this (bytes), with the local part of an address.
+const LONGEST_NAME: usize = 200;
 
 /// The words of a name, folded, without their marks.
 fn name_words(text: &str) -> Vec<String> {
@@ -378,7 +387,7 @@ mod tests {
             "Yes\n10115\n\nMit freundlichen Grüßen\n\nJane",
             "Yes\n10115",
         ] {
-            assert_eq!(answers.parts(words, "Jane jane.doe"), ["yes", "10115"], "{words}");
+            assert_eq!(answers.beside_yes(words, "Jane jane.doe").expect("a yes"), ["10115"], "{words}");
         }
         // What stands beside a closing, or below it, may be more than a name.
         for words in [
@@ -390,8 +399,14 @@ mod tests {
             "Yes\n10115\nBest\nnot before next month\nJane",
             "はい\n10115\n敬具\nただし来月まで待ってください",
         ] {
-            let parts = answers.parts(words, "Jane jane.doe");
-            assert!(parts.len() > 2, "{words}: {parts:?}");
+            let beside = answers.beside_yes(words, "Jane jane.doe").expect("a yes");
+            assert!(beside.len() > 1, "{words}: {beside:?}");
+        }
+        // A name that is a yes somewhere is none, nor are words behind a colon.
+        for words in
+            ["Keep order 4711\n\nJo", "Yes: wait until 15 January", "はい：2027年1月まで待ってください"]
+        {
+            assert_eq!(answers.beside_yes(words, "Jo Smith j.smith"), None, "{words}");
         }
     }
 

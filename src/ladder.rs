@@ -391,7 +391,7 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
     // What looks like data is not understood word by word.
     let contradicts =
         |request: &Earlier| letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading));
-    let is_data = || is_list_of_data(&letter.parts, &case_file.data_points);
+    let is_data = || letter.beside_yes.as_ref().is_some_and(|it| is_data(it, &case_file.data_points));
     for request in live {
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
@@ -436,16 +436,21 @@ fn approval(request: &Earlier, letter: &Letter, case_file: &CaseFile, policy: &P
     }
 }
 
-/// Whether a yes with data says nothing else: every part of it but one, the yes, is numbers alone, or begins with the name
-/// of one of these data points and gives a number or what we hold. "Keep order 4711" is neither.
-fn is_list_of_data(parts: &[String], data_points: &[(String, String)]) -> bool {
-    let has_digit = |word: &&str| word.bytes().any(|byte| byte.is_ascii_digit());
+/// What may stand between the name of a data point and a number: "phone is 4711".
+const COPULAS: [&str; 13] =
+    ["is", "ist", "lautet", "est", "es", "e", "ar", "er", "jest", "je", "este", "ειναι", "это"];
+
+/// Whether whatever stands beside a yes is data: a number alone, or the name of one of these data points with a number or what
+/// we hold. "Keep order 4711" is neither.
+fn is_data(beside_yes: &[String], data_points: &[(String, String)]) -> bool {
+    let has_digit = |text: &str| text.bytes().any(|byte| byte.is_ascii_digit());
     let gives_value = |behind: &str, value: &str| {
         let is_set_apart = behind.starts_with(|sign: char| !sign.is_alphanumeric());
-        let others = behind.split(|sign: char| !sign.is_alphanumeric()).filter(|word| !word.is_empty());
-        let others = others.filter(|word| !has_digit(word)).count();
-        is_set_apart
-            && (tokens(behind).concat() == tokens(value).concat() || has_digit(&behind) && others <= 1)
+        let words = behind.split(|sign: char| !sign.is_alphanumeric()).filter(|word| !word.is_empty());
+        let mut others = words.enumerate().filter(|(_, word)| !has_digit(word));
+        let is_number =
+            has_digit(behind) && others.all(|(place, word)| place == 0 && COPULAS.contains(&word));
+        is_set_apart && (tokens(behind).concat() == tokens(value).concat() || is_number)
     };
     let is_named = |part: &str| {
         let part =
@@ -456,7 +461,9 @@ fn is_list_of_data(parts: &[String], data_points: &[(String, String)]) -> bool {
         };
         data_points.iter().any(gives)
     };
-    parts.iter().filter(|part| part.contains(char::is_alphabetic) && !is_named(part)).count() == 1
+    let is_number =
+        |part: &str| has_digit(part) && part.chars().all(|c| c.is_ascii_digit() || " +-/()#:".contains(c));
+    beside_yes.iter().all(|part| is_number(part) || is_named(part))
 }
 
 /// How many of these data points stand at the beginning of `words`, each in a text of its own: a word, or some

@@ -126,13 +126,13 @@ impl Reader {
             None => self.answer(&own_words, is_answer),
             Some(_) => (Said::Unclear, Vec::new()),
         };
-        let parts = match said {
+        let beside_yes = match said {
             Said::YesAndData | Said::YesAndList => {
                 let address = sender.as_ref().map_or("", Address::as_str);
                 let local = address.split('@').next().unwrap_or_default();
-                self.answers.parts(&own_words, &format!("{} {local}", message.from_name()))
+                self.answers.beside_yes(&own_words, &format!("{local} {}", message.from_name()))
             }
-            _ => Vec::new(),
+            _ => None,
         };
         Understanding::Read(Box::new(Letter {
             evidence: evidence::weigh(message.header(), from.as_ref(), &self.trust),
@@ -156,7 +156,7 @@ impl Reader {
             names_another: self.names_another(&own_words, sender.as_ref()),
             words: Sha256::digest(&folded).into(),
             subject: subject.to_owned(),
-            parts,
+            beside_yes,
             own_words,
         }))
     }
