@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::lists::{Lists, number};
 use crate::needles::{Sight, is_of_word};
 use crate::text::{fold, is_unspaced};
 
@@ -50,10 +51,8 @@ pub struct Mention {
 
 /// One language's words.
 pub struct Vocabulary {
-    /// In the order of their first words.
-    entries: Box<[Entry]>,
-    /// For each first word where its entries begin.
-    begins: Box<[usize]>,
+    /// For each first word its entries.
+    entries: Lists<Entry>,
     /// The words behind the first ones, of all entries, with their `*`.
     rest: Box<str>,
 }
@@ -172,9 +171,9 @@ impl Vocabulary {
             for entry in entries.split(SEPARATOR) {
                 let mut words = shapes(entry).into_iter();
                 let Some((stem, word)) = words.next() else { continue };
-                let begin = place(rest.len());
+                let begin = number(rest.len());
                 words.for_each(|(stem, shape)| shape.write(&stem, &mut rest));
-                let rest = begin..place(rest.len());
+                let rest = begin..number(rest.len());
                 by_first.push((stem, Entry { concept, word, rest }));
             }
         }
@@ -182,18 +181,9 @@ impl Vocabulary {
         let is_same = |one: &(String, Entry), other: &(String, Entry)| one.0 == other.0;
         let first =
             by_first.chunk_by(is_same).filter_map(<[_]>::first).map(|(stem, _)| stem.clone()).collect();
-        let begin =
-            |begin: &mut usize, same: &[(String, Entry)]| Some(std::mem::replace(begin, *begin + same.len()));
-        let begins = by_first.chunk_by(is_same).scan(0, begin).collect();
+        let lengths: Vec<usize> = by_first.chunk_by(is_same).map(<[_]>::len).collect();
         let entries = by_first.into_iter().map(|(_, entry)| entry).collect();
-        (Self { entries, begins, rest: rest.into() }, first)
-    }
-
-    /// The entries that begin with this first word.
-    fn entries(&self, first: usize) -> &[Entry] {
-        let Some(begin) = self.begins.get(first) else { return &[] };
-        let end = self.begins.get(first + 1).copied().unwrap_or(self.entries.len());
-        self.entries.get(*begin..end).unwrap_or_default()
+        (Self { entries: Lists::new(entries, lengths.into_iter()), rest: rest.into() }, first)
     }
 
     /// The concepts in `line`, in their order, by the first words in it.
@@ -204,7 +194,7 @@ impl Vocabulary {
             let fits = |entry: &&Entry| {
                 (entry.word.open_before || sight.begins) && (entry.word.open_behind || sight.ends)
             };
-            for entry in self.entries(sight.word as usize).iter().filter(fits) {
+            for entry in self.entries.get(sight.word as usize).iter().filter(fits) {
                 let words = line.words();
                 let word = words.partition_point(|range| range.end <= sight.place.0 as usize);
                 let rest =
@@ -221,11 +211,6 @@ impl Vocabulary {
         found.dedup();
         found
     }
-}
-
-/// Places are kept in half the bytes: a file is never so large.
-fn place(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl Shape {

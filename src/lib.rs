@@ -22,7 +22,7 @@
 //!   never answered), [`sender`] (who wrote), [`evidence`] (what proves it), [`token`] (whom a newsletter's
 //!   unsubscribe address opts out), [`request`] and [`language`] (the tables of rules), [`patterns`]
 //!   (compiled when they are needed), [`needles`] (which words of all rules are in a sentence), [`literals`] (which of
-//!   the phrases it cannot match without them) and [`shelf`] (whether
+//!   the phrases it cannot match without them; both in [`lists`]) and [`shelf`] (whether
 //!   it matches another, and where), [`tongue`] (in which languages a sentence may be), [`concept`] (what a sentence
 //!   speaks of, in any language) and [`learned`] (what that speaks for), [`lexicon`] (the phrases of a language, found),
 //!   [`classify`] (what is asked), [`code`] and [`answer`] (what proves that a request is the sender's own), [`bounce`]
@@ -80,6 +80,7 @@ pub mod html;
 pub mod language;
 pub mod learned;
 pub mod lexicon;
+pub mod lists;
 pub mod literals;
 pub mod message;
 pub mod needles;

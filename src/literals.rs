@@ -13,6 +13,7 @@ use std::rc::Rc;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use crate::language::{CLASSES_IN_CLASSES, MARKS, Words, marked};
+use crate::lists::{Lists, number};
 use crate::needles::Sight;
 use crate::patterns;
 use crate::text::unbound_pattern;
@@ -63,7 +64,7 @@ pub struct Literals {
     /// For each literal how many words end in it.
     breaks: Vec<u32>,
     /// For each literal the patterns that are to be thought of when it is found.
-    calls: Lists,
+    calls: Lists<u32>,
     /// Patterns to be thought of in any case.
     always: Vec<u32>,
     /// For each pattern the chains of which it needs one. Nothing is known of a pattern without any.
@@ -71,17 +72,9 @@ pub struct Literals {
     /// For each pattern over how many ends of lines it may reach.
     lines: Vec<u32>,
     /// For each choice its literals, in order.
-    choices: Lists,
+    choices: Lists<u32>,
     /// For each literal the choices that it is one of.
-    of_literal: Lists,
-    choice_count: usize,
-}
-
-/// Lists of numbers, one behind the other: on its own each would take more room than what is in it.
-#[derive(Debug)]
-struct Lists {
-    ends: Box<[usize]>,
-    numbers: Box<[u32]>,
+    of_literal: Lists<u32>,
 }
 
 /// A choice that a pattern needs, behind another one.
@@ -260,15 +253,9 @@ impl<'a> Collector<'a> {
             }
         }
         let Self { needs, lines, .. } = self;
-        let choice_count = choices.len();
-        let [calls, choices, of_literal] = [calls, choices, of_literal].map(|lists| Lists::new(&lists));
-        (Literals { breaks, calls, always, needs, lines, choices, of_literal, choice_count }, literals)
+        let [calls, choices, of_literal] = [calls, choices, of_literal].map(|lists| packed(&lists));
+        (Literals { breaks, calls, always, needs, lines, choices, of_literal }, literals)
     }
-}
-
-/// Places are kept in half the bytes. There are never so many.
-fn number(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 impl Literals {
@@ -276,8 +263,8 @@ impl Literals {
     pub fn nothing(&self) -> Found {
         Found {
             now: Bits::none(self.breaks.len()),
-            chosen_now: Bits::none(self.choice_count),
-            chosen: Bits::none(self.choice_count),
+            chosen_now: Bits::none(self.choices.len()),
+            chosen: Bits::none(self.choices.len()),
             line: 0,
             called: Vec::new(),
             seen: Vec::new(),
@@ -380,21 +367,9 @@ impl Literals {
     }
 }
 
-impl Lists {
-    fn new(lists: &[Vec<u32>]) -> Self {
-        let end = |end: &mut usize, list: &Vec<u32>| {
-            *end += list.len();
-            Some(*end)
-        };
-        Self { ends: lists.iter().scan(0, end).collect(), numbers: lists.concat().into() }
-    }
-
-    /// That at `place`; an empty one where there is none.
-    fn get(&self, place: usize) -> &[u32] {
-        let begin = place.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
-        let end = self.ends.get(place).copied();
-        begin.zip(end).and_then(|(begin, end)| self.numbers.get(begin..end)).unwrap_or_default()
-    }
+/// `lists`, closer together.
+fn packed(lists: &[Vec<u32>]) -> Lists<u32> {
+    Lists::new(lists.concat().into(), lists.iter().map(Vec::len))
 }
 
 impl Found {

@@ -8,6 +8,8 @@ use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
 
+use crate::lists::{Lists, number};
+
 /// All sets, and what finds their words.
 #[derive(Debug, Default)]
 pub struct Needles {
@@ -29,9 +31,8 @@ pub struct TooMany;
 struct Finder {
     /// `None` when there are none.
     automaton: Option<NFA>,
-    /// For each word where its uses begin; behind them where the last one's end.
-    begins: Box<[u32]>,
-    uses: Box<[Use]>,
+    /// For each word.
+    uses: Lists<Use>,
 }
 
 /// A word of a set.
@@ -92,7 +93,7 @@ impl Needles {
     /// Puts the words of the sets that are `wanted`, by their number, into `sights`: those of `line` and no others.
     pub fn look(&self, line: &str, wanted: &[bool], sights: &mut Sights) {
         sights.clear(self.sets);
-        sights.blanks = at_most(line.bytes().filter(|byte| *byte == b' ').count());
+        sights.blanks = number(line.bytes().filter(|byte| *byte == b' ').count());
         let has_others = has_other_scripts(line.as_bytes());
         for [latin, others] in &self.finders {
             latin.look(line, wanted, sights);
@@ -110,16 +111,13 @@ impl Finder {
     fn new(mut all: Vec<(&[u8], Use)>) -> Option<Self> {
         all.sort_unstable_by_key(|(text, it)| (*text, it.set));
         let is_same = |one: &(&[u8], Use), other: &(&[u8], Use)| one.0 == other.0;
-        let mut begins = vec![0];
-        for same in all.chunk_by(is_same) {
-            begins.push(begins.last()? + u32::try_from(same.len()).ok()?);
-        }
         let texts = all.chunk_by(is_same).filter_map(<[_]>::first).map(|(text, _)| text);
         let automaton = match all.is_empty() {
             true => None,
             false => Some(NFA::builder().match_kind(MatchKind::Standard).build(texts).ok()?),
         };
-        Some(Self { automaton, begins: begins.into(), uses: all.iter().map(|(_, it)| *it).collect() })
+        let uses = all.iter().map(|(_, it)| *it).collect();
+        Some(Self { automaton, uses: Lists::new(uses, all.chunk_by(is_same).map(<[_]>::len)) })
     }
 
     fn look(&self, line: &str, wanted: &[bool], sights: &mut Sights) {
@@ -136,21 +134,15 @@ impl Finder {
             for index in 0..automaton.match_len(state) {
                 let needle = automaton.match_pattern(state, index);
                 let start = end - automaton.pattern_len(needle);
-                let place = (at_most(start), at_most(end));
+                let place = (number(start), number(end));
                 let is_wanted = |it: &&Use| wanted.get(usize::from(it.set)).copied().unwrap_or(false);
                 let mut edges = None;
-                for Use { set, word } in self.uses(needle.as_usize()).iter().filter(is_wanted) {
+                for Use { set, word } in self.uses.get(needle.as_usize()).iter().filter(is_wanted) {
                     let (begins, ends) = *edges.get_or_insert_with(|| edges_of(line, start, end));
                     sights.add(*set, Sight { word: *word, place, begins, ends, blanks });
                 }
             }
         }
-    }
-
-    fn uses(&self, needle: usize) -> &[Use] {
-        let begin = self.begins.get(needle).copied().unwrap_or(0);
-        let end = self.begins.get(needle + 1).copied().unwrap_or(begin);
-        self.uses.get(begin as usize..end as usize).unwrap_or_default()
     }
 }
 
@@ -162,7 +154,6 @@ impl Sights {
             }
         }
         self.by_set.resize_with(sets, Vec::new);
-        self.blanks = 0;
     }
 
     fn add(&mut self, set: u16, sight: Sight) {
@@ -208,11 +199,6 @@ fn edges_of(line: &str, start: usize, end: usize) -> (bool, bool) {
     let before = line.get(..start).and_then(|before| before.chars().next_back());
     let behind = line.get(end..).and_then(|behind| behind.chars().next());
     (!before.is_some_and(is_of_word), !behind.is_some_and(is_of_word))
-}
-
-/// Places are kept in half the bytes: a line is never so long.
-fn at_most(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

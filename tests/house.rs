@@ -5,12 +5,13 @@ use std::path::Path;
 use privacyd::request::Table;
 
 /// Rooms that think: values in, values out.
-const PURE: [&str; 33] = [
+const PURE: [&str; 34] = [
     "concept",
     "learned",
     "correction",
     "bounce",
     "patterns",
+    "lists",
     "literals",
     "needles",
     "shelf",
