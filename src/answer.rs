@@ -101,28 +101,13 @@ impl Answers {
             parts.pop_if(|part| is_name(part));
         }
         if parts.len() > 1 {
-            parts.pop_if(|part| self.is_closing(part, is_name));
+            parts.pop_if(|part| is_made_of(&self.closing, part, is_name));
         }
         let all = parts.len();
-        parts.retain(|part| !self.yes.is_match(part.as_bytes()));
-        (parts.len() < all).then_some(parts)
-    }
-
-    /// Whether there is nothing in `part` but closings, one behind the other, and a name.
-    fn is_closing(&self, part: &str, is_name: impl Fn(&str) -> bool) -> bool {
-        let words: Vec<&str> = part.split_whitespace().collect();
-        let mut from = 0;
-        // The first words that are one: there is room for a name behind them in the pattern, and so for anything.
-        let shortest = |from: usize| {
-            (from + 1..=words.len().min(from + 5)).find(|to| {
-                let words = words.get(from..*to).unwrap_or_default().join(" ");
-                self.closing.is_match(words.as_bytes())
-            })
-        };
-        while let Some(to) = shortest(from) {
-            from = to;
-        }
-        from > 0 && words.get(from..).is_some_and(|rest| rest.iter().all(|word| is_name(word)))
+        parts.retain(|part| !is_made_of(&self.yes, part, |_| false));
+        let has_yes = parts.len() < all;
+        parts.retain(|part| !self.thanks.is_match(part.as_bytes()));
+        has_yes.then_some(parts)
     }
 
     /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
@@ -196,6 +181,24 @@ impl Answers {
         }
         if data { Said::YesAndData } else { Said::Yes }
     }
+}
+
+/// Whether there is nothing in `part` but what `set` matches, one behind the other, and behind them words that may be there:
+/// the shortest of it each time, since some of the patterns have room for any word at their end.
+fn is_made_of(set: &Patterns, part: &str, may_be_behind: impl Fn(&str) -> bool) -> bool {
+    const MOST_WORDS: usize = 8;
+    let words: Vec<&str> = part.split_whitespace().collect();
+    let mut from = 0;
+    let shortest = |from: usize| {
+        (from + 1..=words.len().min(from + MOST_WORDS)).find(|to| {
+            let words = words.get(from..*to).unwrap_or_default().join(" ");
+            set.is_match(words.as_bytes())
+        })
+    };
+    while let Some(to) = shortest(from) {
+        from = to;
+    }
+    from > 0 && words.get(from..).is_some_and(|rest| rest.iter().all(|word| may_be_behind(word)))
 }
 
 /// A name is no longer than this (bytes), with the local part of an address.
@@ -384,6 +387,8 @@ mod tests {
             "Yes\n10115\n\nBest regards\nJane",
             "Yes\n10115\n\nKind regards Jane",
             "Yes. 10115, Jane",
+            "Yes, that was me. 10115. Thank you",
+            "Yes\n10115\n\nThanks,\nJane",
             "Yes\n10115\n\nMit freundlichen Grüßen\n\nJane",
             "Yes\n10115",
         ] {
@@ -398,14 +403,21 @@ mod tests {
             "Yes\n10115\nKind regards but not yet",
             "Yes\n10115\nBest\nnot before next month\nJane",
             "はい\n10115\n敬具\nただし来月まで待ってください",
+            // Nor is a yes with room behind it.
+            "Oui\n10115\nC'est moi mais attendez",
+            "Sí\n10115\nsoy yo pero espere",
+            "Ja\n10115\nga verder na januari",
         ] {
             let beside = answers.beside_yes(words, "Jane jane.doe").expect("a yes");
             assert!(beside.len() > 1, "{words}: {beside:?}");
         }
         // A name that is a yes somewhere is none, nor are words behind a colon.
-        for words in
-            ["Keep order 4711\n\nJo", "Yes: wait until 15 January", "はい：2027年1月まで待ってください"]
-        {
+        for words in [
+            "Keep order 4711\n\nJo",
+            "Yes: wait until 15 January",
+            "はい：2027年1月まで待ってください",
+            "C'est moi mais attendez\n10115",
+        ] {
             assert_eq!(answers.beside_yes(words, "Jo Smith j.smith"), None, "{words}");
         }
     }

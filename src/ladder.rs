@@ -443,14 +443,21 @@ const COPULAS: [&str; 13] =
 /// Whether whatever stands beside a yes is data: a number alone, or the name of one of these data points with a number or what
 /// we hold. "Keep order 4711" is neither.
 fn is_data(beside_yes: &[String], data_points: &[(String, String)]) -> bool {
+    const SIGNS: &str = " +-/().#:";
     let has_digit = |text: &str| text.bytes().any(|byte| byte.is_ascii_digit());
+    // A word may be written together with a number, as in "SW1 1AA"; not "10115wait".
+    let is_number_word =
+        |word: &str| has_digit(word) && word.chars().filter(|c| c.is_alphabetic()).count() <= 2;
     let gives_value = |behind: &str, value: &str| {
         let is_set_apart = behind.starts_with(|sign: char| !sign.is_alphanumeric());
-        let words = behind.split(|sign: char| !sign.is_alphanumeric()).filter(|word| !word.is_empty());
-        let mut others = words.enumerate().filter(|(_, word)| !has_digit(word));
+        let is_known = |sign: char| sign.is_alphanumeric() || SIGNS.contains(sign) || value.contains(sign);
+        let words = tokens(behind);
+        let mut others = words.iter().enumerate().filter(|(_, word)| !is_number_word(word));
         let is_number =
-            has_digit(behind) && others.all(|(place, word)| place == 0 && COPULAS.contains(&word));
-        is_set_apart && (tokens(behind).concat() == tokens(value).concat() || is_number)
+            has_digit(behind) && others.all(|(place, word)| place == 0 && COPULAS.contains(&word.as_str()));
+        is_set_apart
+            && behind.chars().all(is_known)
+            && (words.concat() == tokens(value).concat() || is_number)
     };
     let is_named = |part: &str| {
         let part =
@@ -462,7 +469,7 @@ fn is_data(beside_yes: &[String], data_points: &[(String, String)]) -> bool {
         data_points.iter().any(gives)
     };
     let is_number =
-        |part: &str| has_digit(part) && part.chars().all(|c| c.is_ascii_digit() || " +-/()#:".contains(c));
+        |part: &str| has_digit(part) && part.chars().all(|c| c.is_ascii_digit() || SIGNS.contains(c));
     beside_yes.iter().all(|part| is_number(part) || is_named(part))
 }
 
