@@ -6,20 +6,29 @@
 
 use crate::language::LanguageFile;
 use crate::patterns::Patterns;
-use crate::text::{fold, pattern, sentences};
+use crate::text::{fold, is_unspaced, pattern, sentences};
 
-/// So many words may stand beside numbers in a line of a list of data: "phone", "my customer number is", "name Jane Doe".
-const MOST_IN_A_LINE: usize = 4;
+/// What may be data has no more words than this, and beside numbers no more than [`MOST_BESIDE_NUMBERS`]: "name Jane Doe", "my
+/// customer number is 470 011".
+const MOST_WITHOUT_NUMBERS: usize = 4;
+const MOST_BESIDE_NUMBERS: usize = 12;
+
+/// Below a closing no more parts than this are a name and an address.
+const MOST_BELOW: usize = 5;
+
+/// What stands between parts of a name in small letters.
+const PARTICLES: [&str; 20] = [
+    "van", "von", "vom", "zu", "de", "der", "den", "del", "di", "da", "do", "dos", "du", "des", "la", "le",
+    "ter", "ten", "af", "av",
+];
 
 /// An answer to our question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     /// It is theirs, go on.
     Yes,
-    /// The same, and something that may be the data we asked for.
+    /// The same, and something that may be the data we asked for; what it is, [`Answers::beside_yes`] tells.
     YesAndData,
-    /// The same in a list of which not every word is understood: good for nothing but what data was asked for.
-    YesAndList,
     /// They never asked for it.
     No,
     /// They asked, and take it back.
@@ -36,6 +45,7 @@ pub struct Answers {
     yes: Patterns,
     no: Patterns,
     never_mind: Patterns,
+    greeting: Patterns,
     polite: Patterns,
     data: Patterns,
     closing: Patterns,
@@ -54,6 +64,7 @@ impl Answers {
             yes: set(|language| &language.answer.yes),
             no: set(|language| &language.answer.no),
             never_mind: set(|language| &language.answer.never_mind),
+            greeting: set(|language| &language.answer.greeting),
             polite: set(|language| &language.answer.polite),
             data: set(|language| &language.answer.data),
             closing: set(|language| &language.answer.closing),
@@ -61,12 +72,12 @@ impl Answers {
         }
     }
 
-    /// What somebody says besides the changes of data that their mail asks for. Courtesy alone says nothing.
-    pub fn read_besides(&self, rest: &str) -> Said {
-        match self.read(rest) {
+    /// What the `sender` says besides the changes of data that their mail asks for. Courtesy alone says nothing.
+    pub fn read_besides(&self, rest: &str, sender: &str) -> Said {
+        match self.read(rest, sender) {
             Said::Unclear if self.is_courtesy(rest) => Said::Nothing,
             // What looks like data is no change that was understood.
-            Said::YesAndData | Said::YesAndList => Said::Unclear,
+            Said::YesAndData => Said::Unclear,
             said => said,
         }
     }
@@ -80,34 +91,59 @@ impl Answers {
         !thanks.is_empty() && thanks.lines().all(|line| is(&self.thanks, line))
     }
 
-    /// What stands beside a yes in `words`: its parts between commas, stops and ends of lines, without a closing at their
-    /// end and a name behind it, words of the `sender`'s own, their name and the local part of their address. A closing
-    /// with anything else in its part is none: "regards, but wait". `None` where no part is a yes as a whole.
+    /// What stands beside a yes in `words`: its parts between commas, stops and ends of lines, folded, without a greeting at
+    /// their beginning, thanks, a closing, and below it or at their end a name, words of the `sender`'s own, their name and
+    /// the local part of their address. A closing with anything else in its part is none: "regards, but wait". `None` where
+    /// no part is a yes as a whole.
     pub fn beside_yes(&self, words: &str, sender: &str) -> Option<Vec<String>> {
         let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
-        let is_name = |part: &str| {
-            let is_plain = part.chars().all(|sign| sign.is_alphabetic() || " -'’".contains(sign));
-            if part.len() > LONGEST_NAME || !is_plain {
-                return false;
+        let is = |set: &Patterns, text: &str| set.is_match(bare(text).as_bytes());
+        let mut parts: Vec<Part> = Vec::new();
+        for (begins_line, sentence) in stretches(words) {
+            let whole = fold(sentence);
+            if is(&self.yes, &whole) || is(&self.thanks, &whole) {
+                parts.push(Part { written: sentence, folded: whole, begins_line });
+                continue;
             }
-            let words = name_words(part);
-            !words.is_empty() && words.iter().all(|word| name.contains(word))
-        };
-        let text = fold(words);
-        let ends = ['\n', ',', '.', '!', ';', '、', '，', '。'];
-        let parts = text.split(ends).map(str::trim).filter(|part| !part.is_empty());
-        let mut parts: Vec<String> = parts.map(str::to_owned).collect();
-        if parts.len() > 1 {
-            parts.pop_if(|part| is_name(part));
+            let parted = clauses(sentence).flat_map(|clause| match clause.split_once([':', '：']) {
+                Some((yes, behind)) if is(&self.yes, &fold(yes)) => vec![yes, behind],
+                _ => vec![clause],
+            });
+            parts.extend(parted.enumerate().map(|(index, written)| Part {
+                written,
+                folded: fold(written),
+                begins_line: begins_line && index == 0,
+            }));
         }
-        if parts.len() > 1 {
-            parts.pop_if(|part| is_made_of(&self.closing, part, is_name));
+        parts.retain(|part| !bare(&part.folded).is_empty());
+        let greetings =
+            parts.iter().take_while(|part| is(&self.greeting, &part.folded) && !is(&self.yes, &part.folded));
+        parts.drain(..greetings.count());
+        let is_closing =
+            |part: &Part| is_made_of(&self.closing, bare(&part.folded), |word| is_name_word(&name, word));
+        loop {
+            let all = parts.len();
+            let is_end = |part: &Part| is_closing(part) || is(&self.thanks, &part.folded);
+            if let Some(end) = parts.iter().rposition(is_end)
+                && let Some((last, below)) = parts.get(end..).and_then(<[Part]>::split_first)
+            {
+                // Thanks end no letter; below them a name begins a line.
+                let is_closed = is_closing(last);
+                let may_be = |part: &Part| (is_closed || part.begins_line) && part.looks_like_a_name();
+                if below.len() <= MOST_BELOW && below.iter().all(|part| part.is_name(&name) || may_be(part)) {
+                    parts.truncate(end);
+                }
+            }
+            parts.pop_if(|part| part.is_name(&name));
+            if parts.len() == all {
+                break;
+            }
         }
         let all = parts.len();
-        parts.retain(|part| !is_made_of(&self.yes, part, |_| false));
+        parts.retain(|part| !is(&self.yes, &part.folded));
         let has_yes = parts.len() < all;
-        parts.retain(|part| !self.thanks.is_match(part.as_bytes()));
-        has_yes.then_some(parts)
+        parts.retain(|part| !is(&self.thanks, &part.folded));
+        has_yes.then(|| parts.into_iter().map(|part| part.folded).collect())
     }
 
     /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
@@ -118,69 +154,116 @@ impl Answers {
         let end = lines.iter().position(|line| is(&self.closing, line)).unwrap_or(lines.len());
         let is_short = |line: &&str| line.split_whitespace().count() <= 4;
         lines.len() - end <= 4
-            && lines.iter().take(end).all(|line| is(&self.polite, line))
+            && lines.iter().take(end).all(|line| is(&self.greeting, line) || is(&self.polite, line))
             && lines.iter().skip(end + 1).all(is_short)
     }
 
-    /// What `own_words` say. A yes counts only when every sentence is understood: "we confirm the receipt
+    /// What `own_words` of the `sender` say. A yes counts only when every part is understood: "we confirm the receipt
     /// of your mail" is none, nor is "yes, but". Denial wins over withdrawal.
-    pub fn read(&self, own_words: &str) -> Said {
+    pub fn read(&self, own_words: &str, sender: &str) -> Said {
         if own_words.trim().is_empty() {
             return Said::Nothing;
         }
-        let text = fold(own_words);
-        // "Yes. 10115" is two sentences; elsewhere a full stop before a digit ends none.
-        match self.read_sentences(&sentences(&text.replacen(". ", ".\n\n", 1)), false) {
-            Said::Unclear => match self.read_sentences(&sentences(&listed(&text)), true) {
-                Said::YesAndData => Said::YesAndList,
-                _ => Said::Unclear,
-            },
-            said => said,
+        let text = sentences(&fold(own_words));
+        let any = |set: &Patterns| text.lines().any(|line| set.is_match(line.as_bytes()));
+        let (no, never_mind) = (any(&self.no), any(&self.never_mind));
+        match self.beside_yes(own_words, sender) {
+            None if no => Said::No,
+            None if never_mind => Said::NeverMind,
+            Some(beside) if !no && !never_mind && beside.is_empty() => Said::Yes,
+            Some(beside) if !no && !never_mind && beside.iter().all(|part| self.may_be_data(part)) => {
+                Said::YesAndData
+            }
+            _ => Said::Unclear,
         }
     }
 
-    /// The same of sentences, each in a line; or, in a list, of lines that are short beside their numbers.
-    fn read_sentences(&self, text: &str, is_list: bool) -> Said {
-        let lines: Vec<&str> = text.lines().collect();
-        let is = |set: &Patterns, line: &str| set.is_match(line.as_bytes());
-        let any = |set: &Patterns| lines.iter().any(|line| is(set, line));
-        let (yes, no, never_mind) = (any(&self.yes), any(&self.no), any(&self.never_mind));
-        match (yes, no, never_mind) {
-            (false, true, _) => return Said::No,
-            (false, false, true) => return Said::NeverMind,
-            (true, false, false) => {}
-            _ => return Said::Unclear,
+    /// Whether a part of an answer may be the data that was asked for, though not every word of it is understood.
+    fn may_be_data(&self, part: &str) -> bool {
+        let is = |set: &Patterns| set.is_match(part.replace([':', '：'], " ").as_bytes());
+        if part.contains(['?', '？']) || is(&self.no) || is(&self.never_mind) {
+            return false;
         }
-        // Behind the closing, or in the last line, a name of few words.
-        let end = lines.iter().position(|line| is(&self.closing, line)).unwrap_or(lines.len());
-        let words = |line: &str| line.split_whitespace().count();
-        if lines.len() - end > 4 || lines.iter().skip(end + 1).any(|line| words(line) > 4) {
-            return Said::Unclear;
-        }
-        let mut data = false;
-        for (index, line) in lines.iter().take(end).enumerate() {
-            let is_name = index + 1 == lines.len()
-                && index > 0
-                && words(line) <= 2
-                && line.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
-            // Where a language has polite forms that take anything, data may be in one.
-            let is_named = is_list && is(&self.data, line);
-            if !is_named && (is(&self.yes, line) || is(&self.polite, line) || is_name) {
-                continue;
-            }
-            let is_number = |word: &&str| word.bytes().any(|byte| byte.is_ascii_digit());
-            let is_data = !line.contains('?')
-                && match is_list {
-                    false => line.split_whitespace().any(|word| is_number(&word)),
-                    true => line.split_whitespace().filter(|word| !is_number(word)).count() <= MOST_IN_A_LINE,
-                };
-            if !is(&self.data, line) && !is_data {
-                return Said::Unclear;
-            }
-            data = true;
-        }
-        if data { Said::YesAndData } else { Said::Yes }
+        let words = part.split_whitespace();
+        let (numbers, others): (Vec<&str>, Vec<&str>) =
+            words.partition(|word| word.bytes().any(|byte| byte.is_ascii_digit()));
+        let most = if numbers.is_empty() { MOST_WITHOUT_NUMBERS } else { MOST_BESIDE_NUMBERS };
+        others.len() <= most || is(&self.data)
     }
+}
+
+/// A part of an answer between commas, stops and ends of lines.
+struct Part<'a> {
+    written: &'a str,
+    folded: String,
+    begins_line: bool,
+}
+
+impl Part<'_> {
+    /// Whether it is a name of somebody who is called by these words. In a line of its own beginnings and ends of them
+    /// count too: "Jane" of janedoe.
+    fn is_name(&self, name: &[String]) -> bool {
+        let is_plain = self.folded.chars().all(|sign| sign.is_alphabetic() || " -'’".contains(sign));
+        if self.folded.len() > LONGEST_NAME || !is_plain {
+            return false;
+        }
+        let words = name_words(&self.folded);
+        let is_part = |word: &String| {
+            self.begins_line
+                && word.chars().count() >= 3
+                && name.iter().any(|whole| whole.starts_with(word.as_str()) || whole.ends_with(word.as_str()))
+        };
+        !words.is_empty() && words.iter().all(|word| name.contains(word) || is_part(word))
+    }
+
+    /// Whether it looks like a name, or a line of an address, as people write them below a closing: "Jan van der Berg",
+    /// "10115 Berlin". Who goes on there with what they wish writes most of its words small.
+    fn looks_like_a_name(&self) -> bool {
+        const MOST_WORDS: usize = 4;
+        const LONGEST_WITHOUT_CASE: usize = 6;
+        let is_name_like = |word: &str| {
+            let mut letters = word.chars().filter(|sign| sign.is_alphabetic());
+            let Some(first) = letters.next() else { return word.chars().any(|sign| sign.is_ascii_digit()) };
+            let rest: String = letters.collect();
+            if is_unspaced(first) {
+                let is_hiragana = |sign: char| ('\u{3041}'..='\u{309f}').contains(&sign);
+                return word.chars().count() <= LONGEST_WITHOUT_CASE && !word.chars().any(is_hiragana);
+            }
+            let is_shouted = rest.chars().count() > 1 && rest.chars().all(char::is_uppercase);
+            first.is_uppercase() && !is_shouted || PARTICLES.contains(&word)
+        };
+        let words: Vec<&str> = self.written.split_whitespace().collect();
+        let is_plain = self.written.chars().all(|sign| sign.is_alphanumeric() || " -'’+()/".contains(sign));
+        is_plain && words.len() <= MOST_WORDS && words.iter().all(|word| is_name_like(word))
+    }
+}
+
+/// The sentences of `words`, and whether each begins a line.
+fn stretches(words: &str) -> impl Iterator<Item = (bool, &str)> {
+    const ENDS: [char; 9] = ['.', '!', ';', '。', '．', '！', '；', '…', '·'];
+    words.lines().flat_map(|line| {
+        let sentences = line.split(ENDS).map(str::trim).enumerate();
+        sentences.map(|(index, sentence)| (index == 0, sentence))
+    })
+}
+
+/// The parts of a sentence between commas and dashes.
+fn clauses(sentence: &str) -> impl Iterator<Item = &str> {
+    let dashed = sentence.split([',', '、', '，', '–', '—']);
+    dashed.flat_map(|part| part.split(" - ")).map(str::trim)
+}
+
+/// Folded text without quotes, stops and the like around it. Other signs may say something: "❌".
+fn bare(folded: &str) -> &str {
+    const QUOTES: &str = "“”„«»‘’‚‹›…「」『』";
+    let is_bare =
+        |sign: char| sign.is_ascii_punctuation() && sign != '?' || sign == ' ' || QUOTES.contains(sign);
+    folded.trim_matches(is_bare)
+}
+
+fn is_name_word(name: &[String], text: &str) -> bool {
+    let words = name_words(text);
+    !words.is_empty() && words.iter().all(|word| name.contains(word))
 }
 
 /// Whether there is nothing in `part` but what `set` matches, one behind the other, and behind them words that may be there:
@@ -211,19 +294,12 @@ fn name_words(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// Folded text in which a list of data is one of sentences: behind a yes, each in a line of its own, behind its name.
-fn listed(text: &str) -> String {
-    let first = text.find(", ").into_iter().chain(text.find(['、', '，'])).min();
-    let (head, tail) = text.split_at(first.unwrap_or(0));
-    let tail = tail.trim_start_matches([',', '、', '，', ' ']);
-    let text = if head.is_empty() { tail.to_owned() } else { format!("{head}\n{tail}") };
-    text.replace('\n', "\n\n").replace([':', '：'], " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::request::Table;
+
+    const SENDER: &str = "jane.doe Jane Doe";
 
     #[test]
     fn answers_are_told_apart() {
@@ -232,7 +308,7 @@ mod tests {
         let answers = Answers::new(&languages);
         let check = |said: Said, texts: &[&str]| {
             for text in texts {
-                assert_eq!(answers.read(text), said, "{text:?}");
+                assert_eq!(answers.read(text, SENDER), said, "{text:?}");
             }
         };
         check(
@@ -262,6 +338,17 @@ mod tests {
                 "SIM",
                 "Ja, dat was ik.",
                 "Hierbij bevestig ik mijn verzoek.\n\nGroeten, Ada",
+                // Quoted as our question wrote it, with what was asked for, thanks and a name.
+                "\"YES\"",
+                "Yes - that was me",
+                "Yes, please delete my data",
+                "Ja, bitte löschen Sie alle meine Daten",
+                "Oui, supprimez toutes mes données",
+                "Dear Sir or Madam,\n\nYes.\n\nThank you for your quick reply\n\nJane",
+                "Sehr geehrte Damen und Herren,\nja, das war ich.\nDanke für Ihre Mühe!\n\nMit freundlichen Grüßen\nJan van der Berg\n10115 Berlin",
+                "お世話になっております。\nはい、私です。\nよろしくお願いします。\n田中",
+                "Yes\n\njane",
+                "Yes, Jane Doe",
             ],
         );
         check(
@@ -315,11 +402,6 @@ mod tests {
                 "Yes. My number is 470 011 and my postcode 10115X",
                 "Ja.\nMeine Kundennummer ist 4711",
                 "Yes. 10115x, tel. 0049",
-            ],
-        );
-        check(
-            Said::YesAndList,
-            &[
                 "YES\n\nphone: +49 30 1234567\npostcode: 10115",
                 "YES.\nPhone: +49 30 1234567",
                 "Yes, my phone is +49 30 1234567",
@@ -330,6 +412,7 @@ mod tests {
                 "Oui, mon numéro est 0612345678",
                 "はい、電話番号は0312345678です",
                 "Yes, but keep order 4711",
+                "Yes, but keep the invoice 4711 of my last order",
             ],
         );
         check(
@@ -345,7 +428,6 @@ mod tests {
                 "ok who is this",
                 "What happens to my orders if I say yes?",
                 "My customer number is 4711.",
-                "Yes, but keep the invoice 4711 of my last order",
                 // Receipts confirm something too.
                 "We confirm the receipt of your e-mail. Our team will get back to you.",
                 "We confirm that your message has arrived.",
@@ -367,6 +449,15 @@ mod tests {
                 "I can confirm that this request is not from me.",
                 "Yes. Please wait until I have saved my photos.",
                 "Yes. Who are you?",
+                // What goes on behind a yes, below a closing or among thanks.
+                "Oui, c'est moi mais attendez encore un peu svp",
+                "Hi, yes, but only the newsletter and not my account",
+                "Yes.\n\nOnly after you have sent me the invoices",
+                "Yes\n\nRegards\nbut keep all of my old photos",
+                "Oui. Merci de ne pas supprimer mes photos",
+                "Ja. Danke, aber erst nach der Lieferung bitte",
+                "Yes\nDo not delete anything",
+                "Yes\nPlease cancel my request",
                 // No denials of the request.
                 "Please do not ignore my request any longer!",
                 "You cannot just ignore my request.",
@@ -411,14 +502,34 @@ mod tests {
             let beside = answers.beside_yes(words, "Jane jane.doe").expect("a yes");
             assert!(beside.len() > 1, "{words}: {beside:?}");
         }
-        // A name that is a yes somewhere is none, nor are words behind a colon.
+        // Nor few words that are no name of theirs.
         for words in [
-            "Keep order 4711\n\nJo",
+            "Yes. But wait",
+            "Yes\nNot everything",
+            "Yes\nRegards\nbut keep photos",
+            "Ja. Moment",
+            "Oui, merci d'attendre",
             "Yes: wait until 15 January",
             "はい：2027年1月まで待ってください",
-            "C'est moi mais attendez\n10115",
         ] {
+            let beside = answers.beside_yes(words, "Jane jane.doe").expect("a yes");
+            assert!(!beside.is_empty(), "{words}: {beside:?}");
+        }
+        // A name that is a yes somewhere is none, nor are words behind a colon.
+        for words in ["Keep order 4711\n\nJo", "C'est moi mais attendez\n10115"] {
             assert_eq!(answers.beside_yes(words, "Jo Smith j.smith"), None, "{words}");
+        }
+    }
+
+    /// "C'est moi( \\w+){0,2}" would approve "c'est moi mais attendez".
+    #[test]
+    fn no_yes_has_room_for_other_words() {
+        for (code, language) in Table::load(None).expect("the built-in rules").languages {
+            for words in language.answer.yes.iter().chain(&language.answer.thanks) {
+                for room in ["\\w", "\\S", "[^", ".*", ".+", ".{"] {
+                    assert!(!words.contains(room), "{code}: {words} takes any word at {room}");
+                }
+            }
         }
     }
 
@@ -430,11 +541,11 @@ mod tests {
         for text in ["", " \n", "Hello,\n\nThanks!\n\nKind regards\nJane Doe", "Guten Tag,\n\nVielen Dank\n"]
         {
             assert!(answers.is_courtesy(text), "{text:?}");
-            assert_eq!(answers.read_besides(text), Said::Nothing, "{text:?}");
+            assert_eq!(answers.read_besides(text, SENDER), Said::Nothing, "{text:?}");
         }
         for text in ["Wait", "Hello,\nmy birthday is wrong too.", "Jane"] {
             assert!(!answers.is_courtesy(text), "{text:?}");
-            assert_eq!(answers.read_besides(text), Said::Unclear, "{text:?}");
+            assert_eq!(answers.read_besides(text, SENDER), Said::Unclear, "{text:?}");
         }
         for words in [
             "Thank you very much!",
@@ -456,8 +567,8 @@ mod tests {
         ] {
             assert!(!answers.is_thanks(words), "{words:?}");
         }
-        assert_eq!(answers.read_besides("Yes.\n\nThanks"), Said::Yes);
-        assert_eq!(answers.read_besides("No"), Said::No);
-        assert_eq!(answers.read_besides("Yes. 10115"), Said::Unclear);
+        assert_eq!(answers.read_besides("Yes.\n\nThanks", SENDER), Said::Yes);
+        assert_eq!(answers.read_besides("No", SENDER), Said::No);
+        assert_eq!(answers.read_besides("Yes. 10115", SENDER), Said::Unclear);
     }
 }

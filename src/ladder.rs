@@ -364,7 +364,7 @@ fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: b
     }
     // An answer without a word of its own, to whatever; a subject may be one.
     let is_empty = letter.own_words.trim().is_empty() && reading.verdict == Verdict::Nothing;
-    if is_empty || matches!(letter.said, Said::Yes | Said::YesAndData | Said::YesAndList) {
+    if is_empty || matches!(letter.said, Said::Yes | Said::YesAndData) {
         return false;
     }
     let speaks_of_one = |finding: &Finding| finding.kind == FOLLOW_UP;
@@ -398,7 +398,7 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
                 (Change::Note, "a code came, but what proves the sender contradicts itself".to_owned())
             }
             Said::Yes => approval(request, letter, case_file, policy),
-            Said::YesAndData | Said::YesAndList
+            Said::YesAndData
                 if asked_for_data && (request.proof_needed > 2 || is_data()) && !contradicts(request) =>
             {
                 approval(request, letter, case_file, policy)
@@ -410,7 +410,7 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
                 approval(request, letter, case_file, policy)
             }
             Said::Nothing => (Change::Note, "the question came back without a word".to_owned()),
-            Said::Unclear | Said::YesAndData | Said::YesAndList => {
+            Said::Unclear | Said::YesAndData => {
                 (Change::Note, "an answer that is neither yes nor no: a person must read it".to_owned())
             }
         };
@@ -582,7 +582,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
             }
             said if is_waiting => {
                 // Perhaps only the code was lost; perhaps there is more in it.
-                bearing.unclear |= !matches!(said, Said::Yes | Said::YesAndData | Said::YesAndList);
+                bearing.unclear |= !matches!(said, Said::Yes | Said::YesAndData);
                 bearing.ask_again(request, "an answer came without its code");
                 continue;
             }
@@ -628,7 +628,7 @@ fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile) -> bool {
     };
     let goes_on = match letter.said {
         _ if letter.evidence.proof == Proof::Conflict => false,
-        Said::Yes | Said::YesAndData | Said::YesAndList => true,
+        Said::Yes | Said::YesAndData => true,
         Said::Nothing => letter.own_words.is_empty() || !is_against,
         Said::No | Said::NeverMind => false,
         Said::Unclear => is_reminder && !is_against,

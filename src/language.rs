@@ -216,17 +216,19 @@ pub struct AgentMarks {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerWords {
-    /// It is theirs.
+    /// It is theirs. Closed lists of words: whatever a pattern has room for is taken for a part of the yes.
     pub yes: Vec<String>,
     /// They never asked for it.
     pub no: Vec<String>,
     /// They take it back.
     pub never_mind: Vec<String>,
-    /// Greetings and thanks, which say neither.
+    /// Greetings, with a name or a title behind them.
+    pub greeting: Vec<String>,
+    /// Thanks and the like, which say neither, with room for what they are for.
     pub polite: Vec<String>,
     /// What somebody names who was asked for some of the data we hold.
     pub data: Vec<String>,
-    /// Thanks, and nothing more: no word to a question.
+    /// Thanks, and nothing more: no word to a question. Closed lists too.
     #[serde(default)]
     pub thanks: Vec<String>,
     /// With which a letter ends; only a name comes after it.

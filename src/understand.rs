@@ -122,16 +122,14 @@ impl Reader {
         };
         let wording = wording(&folded).filter(|_| automatic.is_none());
         let is_answer = code.is_some() || !in_reply_to.is_empty();
+        let local = sender.as_ref().and_then(|address| address.as_str().split('@').next());
+        let name = format!("{} {}", local.unwrap_or_default(), message.from_name());
         let (said, changes) = match automatic {
-            None => self.answer(&own_words, is_answer),
+            None => self.answer(&own_words, &name, is_answer),
             Some(_) => (Said::Unclear, Vec::new()),
         };
         let beside_yes = match said {
-            Said::YesAndData | Said::YesAndList => {
-                let address = sender.as_ref().map_or("", Address::as_str);
-                let local = address.split('@').next().unwrap_or_default();
-                self.answers.beside_yes(&own_words, &format!("{local} {}", message.from_name()))
-            }
+            Said::YesAndData => self.answers.beside_yes(&own_words, &name),
             _ => None,
         };
         Understanding::Read(Box::new(Letter {
@@ -161,20 +159,20 @@ impl Reader {
         }))
     }
 
-    /// What `own_words` say to a question of ours, if the mail answers one; and the changes of data that they ask
+    /// What `own_words` of somebody of this `name` say to a question of ours, if the mail answers one; and the changes of data that they ask
     /// for, if every other word is understood.
-    fn answer(&self, own_words: &str, is_answer: bool) -> (Said, Vec<Edit>) {
+    fn answer(&self, own_words: &str, name: &str, is_answer: bool) -> (Said, Vec<Edit>) {
         let Read { changes, rest } = self.corrections.read(own_words);
         match (is_answer, changes.is_empty()) {
             (false, true) => (Said::Unclear, changes), // nobody was asked
-            (true, true) => match self.answers.read(own_words) {
+            (true, true) => match self.answers.read(own_words, name) {
                 // "Thank you" is no word to the question.
                 Said::Unclear if self.answers.is_thanks(own_words) => (Said::Nothing, changes),
                 said => (said, changes),
             },
             (false, false) if self.answers.is_courtesy(&rest) => (Said::Unclear, changes),
             (false, false) => (Said::Unclear, Vec::new()),
-            (true, false) => match self.answers.read_besides(&rest) {
+            (true, false) => match self.answers.read_besides(&rest, name) {
                 said @ (Said::Yes | Said::Nothing) => (said, changes),
                 said => (said, Vec::new()),
             },

@@ -610,6 +610,11 @@ async fn a_list_of_data_proves_all_that_was_asked_where_nothing_else_is_said_in_
         ("はい\npostcode: 10115ただし来月まで待ってください", "awaiting_proof"),
         ("Oui\n10115\nC'est moi mais attendez", "awaiting_proof"),
         ("YES\n\n10115\n\n❌", "awaiting_proof"),
+        ("Yes. But wait", "awaiting_proof"),
+        ("Oui, c'est moi mais attendez", "awaiting_proof"),
+        ("Yes\nNot everything", "awaiting_proof"),
+        ("Yes\nRegards\nbut keep photos", "awaiting_proof"),
+        ("\"YES\" - that was me.\n\nThank you for your help\nJane", "approved"),
         ("YES\n\npostcode: 10115\nOnly after Christmas. Kind regards\nJane", "awaiting_proof"),
         ("YES\n\npostcode: 10115\n\nKind regards\nbut wait until Friday", "awaiting_proof"),
         ("YES\n\npostcode: 10115\n\nregards but keep photos", "awaiting_proof"),
@@ -870,7 +875,8 @@ fn our_own_letters_say_neither_yes_nor_no() {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(path.join("body.txt")).unwrap();
             // A program that sends our own text back as its own words must not confirm with it.
-            assert_ne!(answers.read(&text), Said::Yes, "{}", path.display());
+            let said = answers.read(&text, "jane Jane Doe");
+            assert!(!matches!(said, Said::Yes | Said::YesAndData), "{}: {said:?}", path.display());
         }
     }
 }
