@@ -624,7 +624,7 @@ fn check_language(
             message: format!("correction.change, entry {}: {why}", index + 1),
         })?;
     }
-    let lists: [(&[&str], &mut Vec<String>); 26] = [
+    let lists: [(&[&str], &mut Vec<String>); 29] = [
         (&["guards", "negated"], &mut guards.negated),
         (&["guards", "polite"], &mut guards.polite),
         (&["guards", "kept"], &mut guards.kept),
@@ -633,6 +633,7 @@ fn check_language(
         (&["guards", "asking"], &mut guards.asking),
         (&["guards", "conditional"], &mut guards.conditional),
         (&["guards", "reported"], &mut guards.reported),
+        (&["guards", "afresh"], &mut guards.afresh),
         (&["guards", "wanted"], &mut guards.wanted),
         (&["guards", "others"], &mut guards.others),
         (&["guards", "trade"], &mut guards.trade),
@@ -648,8 +649,10 @@ fn check_language(
         (&["answer", "yes"], &mut answer.yes),
         (&["answer", "no"], &mut answer.no),
         (&["answer", "never_mind"], &mut answer.never_mind),
+        (&["answer", "greeting"], &mut answer.greeting),
         (&["answer", "polite"], &mut answer.polite),
         (&["answer", "data"], &mut answer.data),
+        (&["answer", "thanks"], &mut answer.thanks),
         (&["answer", "closing"], &mut answer.closing),
     ];
     for (path, list) in lists {
