@@ -85,6 +85,7 @@ fn drain(config: &Path) -> (Duration, u64) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_privacyd"))
         .args(["run", "--once", "--config"])
         .arg(config)
+        .envs(environment())
         .stderr(Stdio::null())
         .spawn()
         .expect("the binary");
@@ -94,6 +95,12 @@ fn drain(config: &Path) -> (Duration, u64) {
         thread::sleep(Duration::from_millis(5));
     }
     (begun.elapsed(), peak)
+}
+
+/// What the unit sets for the daemon.
+fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let unit = include_str!("../systemd/privacyd.service");
+    unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
 }
 
 /// How many replies were sent, of how many.
