@@ -13,14 +13,15 @@ use crate::text::{fold, is_unspaced, pattern, sentences};
 const MOST_WITHOUT_NUMBERS: usize = 4;
 const MOST_BESIDE_NUMBERS: usize = 12;
 
-/// Below a closing no more parts than this are a name and an address.
-const MOST_BELOW: usize = 5;
+/// An answer of more parts than this is none that a program understands.
+const MOST_PARTS: usize = 60;
 
-/// What stands between parts of a name in small letters.
-const PARTICLES: [&str; 20] = [
-    "van", "von", "vom", "zu", "de", "der", "den", "del", "di", "da", "do", "dos", "du", "des", "la", "le",
-    "ter", "ten", "af", "av",
-];
+/// Below a closing no more parts than this are a name.
+const MOST_BELOW: usize = 4;
+
+/// Behind which a full stop ends no sentence.
+const TITLES: [&str; 14] =
+    ["dr", "mr", "mrs", "ms", "prof", "sr", "sra", "sig", "m", "mme", "hr", "dhr", "mw", "dott"];
 
 /// An answer to our question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,79 +83,116 @@ impl Answers {
         }
     }
 
-    /// Whether there is nothing in `words` but thanks, and a closing. Other courtesy has room for more: "Hi, please wait".
-    pub fn is_thanks(&self, words: &str) -> bool {
+    /// Whether there is nothing in `words` but thanks, and a closing with the `sender`'s name. Other courtesy has room for
+    /// more: "Hi, please wait".
+    pub fn is_thanks(&self, words: &str, sender: &str) -> bool {
+        let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
         let text = sentences(&fold(words));
-        let is = |set: &Patterns, line: &str| set.is_match(line.as_bytes());
-        let signed = text.rsplit_once('\n').filter(|(_, last)| is(&self.closing, last));
+        let closes = |line: &str| {
+            let behind = rest_behind(&self.closing, line);
+            behind.is_some_and(|behind| behind.iter().all(|word| is_name(&name, word)))
+        };
+        let signed = text.rsplit_once('\n').filter(|(_, last)| closes(last));
         let thanks = signed.map_or(text.as_str(), |(thanks, _)| thanks);
-        !thanks.is_empty() && thanks.lines().all(|line| is(&self.thanks, line))
+        !thanks.is_empty() && thanks.lines().all(|line| self.thanks.is_match(line.as_bytes()))
     }
 
-    /// What stands beside a yes in `words`: its parts between commas, stops and ends of lines, folded, without a greeting at
-    /// their beginning, thanks, a closing, and below it or at their end a name, words of the `sender`'s own, their name and
-    /// the local part of their address. A closing with anything else in its part is none: "regards, but wait". `None` where
+    /// What stands beside a yes in `words`: its parts between commas, stops and ends of lines, folded, without greetings at
+    /// their beginning, thanks, and a closing at their end with the `sender`'s name: words of their name and of the local
+    /// part of their address. With anything else beside or below it a closing is none: "regards, but wait". `None` where
     /// no part is a yes as a whole.
     pub fn beside_yes(&self, words: &str, sender: &str) -> Option<Vec<String>> {
-        let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
         let is = |set: &Patterns, text: &str| set.is_match(bare(text).as_bytes());
-        let mut parts: Vec<Part> = Vec::new();
-        for (begins_line, sentence) in stretches(words) {
-            let whole = fold(sentence);
-            if is(&self.yes, &whole) || is(&self.thanks, &whole) {
-                parts.push(Part { written: sentence, folded: whole, begins_line });
-                continue;
-            }
-            let parted = clauses(sentence).flat_map(|clause| match clause.split_once([':', '：']) {
-                Some((yes, behind)) if is(&self.yes, &fold(yes)) => vec![yes, behind],
-                _ => vec![clause],
-            });
-            parts.extend(parted.enumerate().map(|(index, written)| Part {
-                written,
-                folded: fold(written),
-                begins_line: begins_line && index == 0,
-            }));
-        }
-        parts.retain(|part| !bare(&part.folded).is_empty());
-        let greetings =
-            parts.iter().take_while(|part| is(&self.greeting, &part.folded) && !is(&self.yes, &part.folded));
+        let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
+        let mut parts = self.parts(words)?;
+        let greetings = parts.iter().take_while(|part| self.is_greeting(part));
         parts.drain(..greetings.count());
-        let is_closing =
-            |part: &Part| is_made_of(&self.closing, bare(&part.folded), |word| is_name_word(&name, word));
+        let is_yes = |part: &Part| is(&self.yes, &part.folded);
+        // "Tak" is a yes in one language, and thanks in another.
+        let is_thanks = |part: &Part| is(&self.thanks, &part.folded);
+        let is_end = |part: &Part| {
+            let behind = rest_behind(&self.closing, bare(&part.folded));
+            behind.is_some_and(|behind| behind.iter().all(|word| is_name(&name, word)))
+                || is_thanks(part) && !is_yes(part)
+        };
         loop {
             let all = parts.len();
-            let is_end = |part: &Part| is_closing(part) || is(&self.thanks, &part.folded);
-            if let Some(end) = parts.iter().rposition(is_end)
-                && let Some((last, below)) = parts.get(end..).and_then(<[Part]>::split_first)
+            let first = all.saturating_sub(MOST_BELOW + 1);
+            let last = parts.get(first..).unwrap_or_default();
+            if let Some(end) = last.iter().rposition(is_end)
+                && last.iter().skip(end + 1).all(|part| is_name(&name, &part.folded))
             {
-                // Thanks end no letter; below them a name begins a line.
-                let is_closed = is_closing(last);
-                let may_be = |part: &Part| (is_closed || part.begins_line) && part.looks_like_a_name();
-                if below.len() <= MOST_BELOW && below.iter().all(|part| part.is_name(&name) || may_be(part)) {
-                    parts.truncate(end);
-                }
+                parts.truncate(first + end);
             }
-            parts.pop_if(|part| part.is_name(&name));
+            if parts.len() > 1 {
+                parts.pop_if(|part| is_name(&name, &part.folded));
+            }
             if parts.len() == all {
                 break;
             }
         }
-        let all = parts.len();
-        parts.retain(|part| !is(&self.yes, &part.folded));
-        let has_yes = parts.len() < all;
-        parts.retain(|part| !is(&self.thanks, &part.folded));
+        let has_yes = parts.iter().any(|part| is_yes(part) && !is_thanks(part));
+        parts.retain(|part| !is_yes(part) && !is_thanks(part));
         has_yes.then(|| parts.into_iter().map(|part| part.folded).collect())
+    }
+
+    /// The parts of an answer: a sentence that is understood as a whole, or what is between its commas. `None` where they
+    /// are too many.
+    fn parts<'a>(&self, words: &'a str) -> Option<Vec<Part<'a>>> {
+        let is = |set: &Patterns, text: &str| set.is_match(bare(text).as_bytes());
+        let mut parts: Vec<Part> = Vec::new();
+        for sentence in words.lines().flat_map(in_sentences) {
+            let whole = fold(sentence);
+            if is(&self.yes, &whole) || is(&self.thanks, &whole) {
+                parts.push(Part { written: sentence, folded: whole });
+            } else {
+                let clauses = in_clauses(sentence).flat_map(|clause| match clause.split_once([':', '：']) {
+                    Some((yes, behind)) if is(&self.yes, &fold(yes)) => vec![yes, behind],
+                    _ => vec![clause],
+                });
+                let clauses = clauses.take(MOST_PARTS + 1);
+                parts.extend(clauses.map(|written| Part { written, folded: fold(written) }));
+            }
+            parts.pop_if(|part| bare(&part.folded).is_empty());
+            if parts.len() > MOST_PARTS {
+                return None;
+            }
+        }
+        parts.retain(|part| !bare(&part.folded).is_empty());
+        Some(parts)
+    }
+
+    /// Whether it is a greeting, with one word more at the most, which is written as a name is, and is no answer.
+    fn is_greeting(&self, part: &Part) -> bool {
+        let folded = bare(&part.folded);
+        let says = |set: &Patterns, text: &str| set.is_match(text.as_bytes());
+        if says(&self.yes, folded) {
+            return false;
+        }
+        match rest_behind(&self.greeting, folded).as_deref() {
+            Some([]) => true,
+            Some([name]) => {
+                let written = part.written.split_whitespace().next_back().unwrap_or_default();
+                let mut letters = written.chars();
+                letters.next().is_some_and(char::is_uppercase)
+                    && letters.next().is_some_and(char::is_lowercase)
+                    && ![&self.yes, &self.no, &self.never_mind].into_iter().any(|set| says(set, name))
+            }
+            _ => false,
+        }
     }
 
     /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
     pub fn is_courtesy(&self, words: &str) -> bool {
         let text = sentences(&fold(words));
         let lines: Vec<&str> = text.lines().collect();
-        let is = |set: &Patterns, line: &str| set.is_match(line.as_bytes());
-        let end = lines.iter().position(|line| is(&self.closing, line)).unwrap_or(lines.len());
+        let begins =
+            |set: &Patterns, line: &str| rest_behind(set, line).is_some_and(|behind| behind.len() <= 3);
+        let end = lines.iter().position(|line| begins(&self.closing, line)).unwrap_or(lines.len());
         let is_short = |line: &&str| line.split_whitespace().count() <= 4;
+        let is_polite = |line: &&str| begins(&self.greeting, line) || self.polite.is_match(line.as_bytes());
         lines.len() - end <= 4
-            && lines.iter().take(end).all(|line| is(&self.greeting, line) || is(&self.polite, line))
+            && lines.iter().take(end).all(is_polite)
             && lines.iter().skip(end + 1).all(is_short)
     }
 
@@ -180,8 +218,8 @@ impl Answers {
 
     /// Whether a part of an answer may be the data that was asked for, though not every word of it is understood.
     fn may_be_data(&self, part: &str) -> bool {
-        let is = |set: &Patterns| set.is_match(part.replace([':', '：'], " ").as_bytes());
-        if part.contains(['?', '？']) || is(&self.no) || is(&self.never_mind) {
+        let is = |set: &Patterns| set.is_match(part.replace(':', " ").as_bytes());
+        if part.contains(['?', ';']) || is(&self.no) || is(&self.never_mind) {
             return false;
         }
         let words = part.split_whitespace();
@@ -192,96 +230,71 @@ impl Answers {
     }
 }
 
-/// A part of an answer between commas, stops and ends of lines.
+/// A part of an answer.
 struct Part<'a> {
     written: &'a str,
     folded: String,
-    begins_line: bool,
 }
 
-impl Part<'_> {
-    /// Whether it is a name of somebody who is called by these words. In a line of its own beginnings and ends of them
-    /// count too: "Jane" of janedoe.
-    fn is_name(&self, name: &[String]) -> bool {
-        let is_plain = self.folded.chars().all(|sign| sign.is_alphabetic() || " -'’".contains(sign));
-        if self.folded.len() > LONGEST_NAME || !is_plain {
-            return false;
+/// The sentences of a line.
+fn in_sentences(line: &str) -> Vec<&str> {
+    const ENDS: [char; 7] = ['.', '!', ';', '。', '．', '！', '；'];
+    // The Greek question mark.
+    let is_greek = line.chars().any(|sign| ('\u{370}'..='\u{3ff}').contains(&sign));
+    let mut sentences = Vec::new();
+    let mut from = 0;
+    for (at, sign) in line.char_indices().filter(|(_, sign)| ENDS.contains(sign)) {
+        let sentence = line.get(from..at).unwrap_or_default();
+        let last = sentence.rsplit(|sign: char| !sign.is_alphanumeric()).next().unwrap_or_default();
+        let is_title = sign == '.' && TITLES.iter().any(|title| last.eq_ignore_ascii_case(title));
+        if is_title || is_greek && sign == ';' || sentences.len() > MOST_PARTS {
+            continue;
         }
-        let words = name_words(&self.folded);
-        let is_part = |word: &String| {
-            self.begins_line
-                && word.chars().count() >= 3
-                && name.iter().any(|whole| whole.starts_with(word.as_str()) || whole.ends_with(word.as_str()))
-        };
-        !words.is_empty() && words.iter().all(|word| name.contains(word) || is_part(word))
+        sentences.push(sentence.trim());
+        from = at + sign.len_utf8();
     }
-
-    /// Whether it looks like a name, or a line of an address, as people write them below a closing: "Jan van der Berg",
-    /// "10115 Berlin". Who goes on there with what they wish writes most of its words small.
-    fn looks_like_a_name(&self) -> bool {
-        const MOST_WORDS: usize = 4;
-        const LONGEST_WITHOUT_CASE: usize = 6;
-        let is_name_like = |word: &str| {
-            let mut letters = word.chars().filter(|sign| sign.is_alphabetic());
-            let Some(first) = letters.next() else { return word.chars().any(|sign| sign.is_ascii_digit()) };
-            let rest: String = letters.collect();
-            if is_unspaced(first) {
-                let is_hiragana = |sign: char| ('\u{3041}'..='\u{309f}').contains(&sign);
-                return word.chars().count() <= LONGEST_WITHOUT_CASE && !word.chars().any(is_hiragana);
-            }
-            let is_shouted = rest.chars().count() > 1 && rest.chars().all(char::is_uppercase);
-            first.is_uppercase() && !is_shouted || PARTICLES.contains(&word)
-        };
-        let words: Vec<&str> = self.written.split_whitespace().collect();
-        let is_plain = self.written.chars().all(|sign| sign.is_alphanumeric() || " -'’+()/".contains(sign));
-        is_plain && words.len() <= MOST_WORDS && words.iter().all(|word| is_name_like(word))
-    }
-}
-
-/// The sentences of `words`, and whether each begins a line.
-fn stretches(words: &str) -> impl Iterator<Item = (bool, &str)> {
-    const ENDS: [char; 9] = ['.', '!', ';', '。', '．', '！', '；', '…', '·'];
-    words.lines().flat_map(|line| {
-        let sentences = line.split(ENDS).map(str::trim).enumerate();
-        sentences.map(|(index, sentence)| (index == 0, sentence))
-    })
+    sentences.push(line.get(from..).unwrap_or_default().trim());
+    sentences
 }
 
 /// The parts of a sentence between commas and dashes.
-fn clauses(sentence: &str) -> impl Iterator<Item = &str> {
+fn in_clauses(sentence: &str) -> impl Iterator<Item = &str> {
     let dashed = sentence.split([',', '、', '，', '–', '—']);
     dashed.flat_map(|part| part.split(" - ")).map(str::trim)
 }
 
-/// Folded text without quotes, stops and the like around it. Other signs may say something: "❌".
+/// Folded text without quotes, stops and the like around it. Other signs may say something: "❌", "[ ] yes".
 fn bare(folded: &str) -> &str {
-    const QUOTES: &str = "“”„«»‘’‚‹›…「」『』";
-    let is_bare =
-        |sign: char| sign.is_ascii_punctuation() && sign != '?' || sign == ' ' || QUOTES.contains(sign);
-    folded.trim_matches(is_bare)
+    const AROUND: &str = " .,!:-*\"'“”„«»‘’‚‹›…「」『』";
+    folded.trim_matches(|sign: char| AROUND.contains(sign))
 }
 
-fn is_name_word(name: &[String], text: &str) -> bool {
-    let words = name_words(text);
-    !words.is_empty() && words.iter().all(|word| name.contains(word))
-}
-
-/// Whether there is nothing in `part` but what `set` matches, one behind the other, and behind them words that may be there:
-/// the shortest of it each time, since some of the patterns have room for any word at their end.
-fn is_made_of(set: &Patterns, part: &str, may_be_behind: impl Fn(&str) -> bool) -> bool {
+/// The words of `part` behind the longest beginning that `set` matches.
+fn rest_behind<'a>(set: &Patterns, part: &'a str) -> Option<Vec<&'a str>> {
     const MOST_WORDS: usize = 8;
     let words: Vec<&str> = part.split_whitespace().collect();
-    let mut from = 0;
-    let shortest = |from: usize| {
-        (from + 1..=words.len().min(from + MOST_WORDS)).find(|to| {
-            let words = words.get(from..*to).unwrap_or_default().join(" ");
-            set.is_match(words.as_bytes())
-        })
-    };
-    while let Some(to) = shortest(from) {
-        from = to;
+    (1..=words.len().min(MOST_WORDS)).rev().find_map(|to| {
+        let (beginning, behind) = words.split_at_checked(to)?;
+        let beginning = beginning.join(" ");
+        set.is_match(beginning.trim_end_matches([',', '.']).as_bytes()).then(|| behind.to_vec())
+    })
+}
+
+/// Whether there is nothing in folded `text` but a name of somebody who is called by these words.
+fn is_name(name: &[String], text: &str) -> bool {
+    let is_plain = text.chars().all(|sign| sign.is_alphabetic() || " -'’.".contains(sign));
+    if text.len() > LONGEST_NAME || !is_plain {
+        return false;
     }
-    from > 0 && words.get(from..).is_some_and(|rest| rest.iter().all(|word| may_be_behind(word)))
+    let words = name_words(text);
+    // Names of scripts without blanks are signed by their beginning, the family's: 田中 of 田中太郎.
+    let is_family = |word: &String| {
+        word.chars().count() > 1
+            && word.chars().all(is_unspaced)
+            && name.iter().any(|it| it.starts_with(word))
+    };
+    !words.is_empty()
+        && (words.iter().all(|word| name.contains(word) || is_family(word)) || name.contains(&words.concat()))
 }
 
 /// A name is no longer than this (bytes), with the local part of an address.
@@ -299,7 +312,7 @@ mod tests {
     use super::*;
     use crate::request::Table;
 
-    const SENDER: &str = "jane.doe Jane Doe";
+    const SENDER: &str = "jane.doe Jane Ada Doe 田中太郎";
 
     #[test]
     fn answers_are_told_apart() {
@@ -345,7 +358,7 @@ mod tests {
                 "Ja, bitte löschen Sie alle meine Daten",
                 "Oui, supprimez toutes mes données",
                 "Dear Sir or Madam,\n\nYes.\n\nThank you for your quick reply\n\nJane",
-                "Sehr geehrte Damen und Herren,\nja, das war ich.\nDanke für Ihre Mühe!\n\nMit freundlichen Grüßen\nJan van der Berg\n10115 Berlin",
+                "Sehr geehrte Damen und Herren,\nja, das war ich.\nDanke für Ihre Mühe!\n\nMit freundlichen Grüßen\nJane Doe",
                 "お世話になっております。\nはい、私です。\nよろしくお願いします。\n田中",
                 "Yes\n\njane",
                 "Yes, Jane Doe",
@@ -504,6 +517,20 @@ mod tests {
         }
         // Nor few words that are no name of theirs.
         for words in [
+            "Yes\nThanks\nNo",
+            "Ja\nDanke\nKeine Rechnungen",
+            "Yes\n\nSincerely\nKeep Invoices",
+            "Yes\nBest, Wait",
+            "Yes\n\nKind regards\nJane\nP.S. Wait",
+            "是的\n谢谢\n先不要删除",
+            "はい\n敬具\n削除中止",
+            "Guten Tag das war ich nicht. Ok",
+            "Hello please wait. Yes, that was me",
+            "Hi Do Not Delete. Yes",
+            "Lieber nicht alles löschen\nJa",
+            "削除しないでほしいです\nはい",
+            "尊敬的客服请先不要删除照片。是的",
+            "Ναι. Σβήσατε τα;",
             "Yes. But wait",
             "Yes\nNot everything",
             "Yes\nRegards\nbut keep photos",
@@ -515,6 +542,25 @@ mod tests {
             let beside = answers.beside_yes(words, "Jane jane.doe").expect("a yes");
             assert!(!beside.is_empty(), "{words}: {beside:?}");
         }
+        // Names, and nothing but a yes: whatever else a name may be.
+        for (words, sender) in [
+            ("Yes", "tom Tom Hayes"),
+            ("Yes\n\nTom", "tom Tom Hayes"),
+            ("Ja", "ja.morant Ja Morant"),
+            ("Thank you for your reply.\nYes.", "jane"),
+            ("Vielen Dank für die schnelle Antwort.\n\nJa.", "jane"),
+            ("Спасибо за ответ.\nДа", "jane"),
+            ("Ναι\n\nΜε εκτίμηση\nJane Doe", "jane Jane Doe"),
+            ("Tak, to ja.\n\nPozdrawiam serdecznie\nJan", "jan"),
+            ("Yes\n\nYours faithfully\nJane Doe", "janedoe"),
+            ("Dear Mr. Smith,\nyes", "jane"),
+            ("Sehr geehrter Herr Dr. Müller,\nja", "jane"),
+            ("Hallo Anna, ja bitte löschen Sie alles", "jane"),
+            ("Sí, borren todos mis datos. Saludos cordiales", "jane"),
+            ("お世話になっております。\nはい、お願いします。\n以上です。\n田中", "t.tanaka 田中太郎"),
+        ] {
+            assert_eq!(answers.beside_yes(words, sender), Some(Vec::new()), "{words}");
+        }
         // A name that is a yes somewhere is none, nor are words behind a colon.
         for words in ["Keep order 4711\n\nJo", "C'est moi mais attendez\n10115"] {
             assert_eq!(answers.beside_yes(words, "Jo Smith j.smith"), None, "{words}");
@@ -523,9 +569,12 @@ mod tests {
 
     /// "C'est moi( \\w+){0,2}" would approve "c'est moi mais attendez".
     #[test]
-    fn no_yes_has_room_for_other_words() {
+    fn no_yes_and_nothing_around_it_has_room_for_other_words() {
         for (code, language) in Table::load(None).expect("the built-in rules").languages {
-            for words in language.answer.yes.iter().chain(&language.answer.thanks) {
+            let answer = &language.answer;
+            // Honorifics behind a name make it one, in scripts without blanks.
+            let greeting = answer.greeting.iter().filter(|_| !["ja", "zh"].contains(&code.as_str()));
+            for words in answer.yes.iter().chain(&answer.thanks).chain(&answer.closing).chain(greeting) {
                 for room in ["\\w", "\\S", "[^", ".*", ".+", ".{"] {
                     assert!(!words.contains(room), "{code}: {words} takes any word at {room}");
                 }
@@ -554,7 +603,7 @@ mod tests {
             "ありがとうございます。",
             "Спасибо большое",
         ] {
-            assert!(answers.is_thanks(words), "{words:?}");
+            assert!(answers.is_thanks(words, SENDER), "{words:?}");
         }
         for words in [
             "",
@@ -565,7 +614,7 @@ mod tests {
             "Kind regards",
             "Thanks\n\nKind regards\nJane\n\nPS: please wait!",
         ] {
-            assert!(!answers.is_thanks(words), "{words:?}");
+            assert!(!answers.is_thanks(words, SENDER), "{words:?}");
         }
         assert_eq!(answers.read_besides("Yes.\n\nThanks", SENDER), Said::Yes);
         assert_eq!(answers.read_besides("No", SENDER), Said::No);

@@ -197,7 +197,7 @@ pub struct Classify {
     /// Default: the configuration's, or the names given as --authserv-id.
     #[arg(long, value_name = "HOST", value_parser = receiving_host)]
     pub received_by: Vec<String>,
-    /// .eml files and Maildirs.
+    /// .eml files, folders of them, and Maildirs; "-" is one mail on standard input.
     pub paths: Vec<PathBuf>,
 }
 

@@ -337,7 +337,7 @@ pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> V
     for (requests, is_named) in [(&case_file.imminent_named, true), (&case_file.imminent, false)] {
         for request in requests {
             let is_known = steps.iter().any(|step| step.request == request.id);
-            if !is_known && may_take_back(request, letter, day <= request.due, is_named) {
+            if !is_known && may_take_back(request, letter, case_file, day <= request.due, is_named) {
                 let reason = match request.status {
                     Status::Executing => {
                         "a further mail speaks against it while it is carried out: a person must read it"
@@ -356,7 +356,13 @@ pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> V
 /// asked for, or it speaks of a request, or it is not understood; and if the request `is_named` in it, whatever it says.
 /// What is begun is stopped by a denial alone: a person may be at work on it for weeks.
 /// Who is late may be reminded; `is_early`: before that, a further mail is more likely to stop what they asked for.
-fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: bool) -> bool {
+fn may_take_back(
+    request: &Earlier,
+    letter: &Letter,
+    case_file: &CaseFile,
+    is_early: bool,
+    is_named: bool,
+) -> bool {
     let Some(reading) = &letter.reading else { return false };
     let is_against = speaks_against(request, reading);
     if is_against || request.status == Status::Executing {
@@ -364,7 +370,7 @@ fn may_take_back(request: &Earlier, letter: &Letter, is_early: bool, is_named: b
     }
     // An answer without a word of its own, to whatever; a subject may be one.
     let is_empty = letter.own_words.trim().is_empty() && reading.verdict == Verdict::Nothing;
-    if is_empty || matches!(letter.said, Said::Yes | Said::YesAndData) {
+    if is_empty || is_yes(letter, case_file) {
         return false;
     }
     let speaks_of_one = |finding: &Finding| finding.kind == FOLLOW_UP;
@@ -391,7 +397,6 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
     // What looks like data is not understood word by word.
     let contradicts =
         |request: &Earlier| letter.reading.as_ref().is_some_and(|reading| speaks_against(request, reading));
-    let is_data = || letter.beside_yes.as_ref().is_some_and(|it| is_data(it, &case_file.data_points));
     for request in live {
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
@@ -399,7 +404,9 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
             }
             Said::Yes => approval(request, letter, case_file, policy),
             Said::YesAndData
-                if asked_for_data && (request.proof_needed > 2 || is_data()) && !contradicts(request) =>
+                if asked_for_data
+                    && (request.proof_needed > 2 || is_yes(letter, case_file))
+                    && !contradicts(request) =>
             {
                 approval(request, letter, case_file, policy)
             }
@@ -417,6 +424,12 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
         bearing.unclear |= change == Change::Note;
         bearing.take(request, "sender", change, reason);
     }
+}
+
+/// Whether a mail says yes, and nothing else but data that was asked for.
+fn is_yes(letter: &Letter, case_file: &CaseFile) -> bool {
+    let is_data = || letter.beside_yes.as_ref().is_some_and(|it| is_data(it, &case_file.data_points));
+    letter.said == Said::Yes || letter.said == Said::YesAndData && is_data()
 }
 
 /// The proof that a yes with a code gives.
@@ -580,9 +593,9 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
                 bearing.take(request, "sender", Change::Hold, reason);
                 continue;
             }
-            said if is_waiting => {
+            _ if is_waiting => {
                 // Perhaps only the code was lost; perhaps there is more in it.
-                bearing.unclear |= !matches!(said, Said::Yes | Said::YesAndData);
+                bearing.unclear |= !is_yes(letter, case_file);
                 bearing.ask_again(request, "an answer came without its code");
                 continue;
             }
@@ -628,7 +641,8 @@ fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile) -> bool {
     };
     let goes_on = match letter.said {
         _ if letter.evidence.proof == Proof::Conflict => false,
-        Said::Yes | Said::YesAndData => true,
+        Said::Yes => true,
+        Said::YesAndData => is_yes(letter, case_file),
         Said::Nothing => letter.own_words.is_empty() || !is_against,
         Said::No | Said::NeverMind => false,
         Said::Unclear => is_reminder && !is_against,

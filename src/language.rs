@@ -161,9 +161,6 @@ pub struct Guards {
     pub conditional: Vec<String>,
     /// Anywhere in the sentence: it tells what somebody else said.
     pub reported: Vec<String>,
-    /// In the sentence, no later than the phrase: what was told of is over, and something is asked ("I asked for a copy in
-    /// May, and I now ask you to …").
-    pub afresh: Vec<String>,
     /// Anywhere in the sentence: the opposite is wished ("please sign me up").
     pub wanted: Vec<String>,
     /// Anywhere in the mail: what it asks for is, or may be, somebody else's ("on behalf of my

@@ -68,7 +68,6 @@ pub struct Lexicon {
 struct Guards {
     before: [(&'static str, Range<usize>); 2],
     polite: Range<usize>,
-    afresh: Range<usize>,
     after: Range<usize>,
     inside: Range<usize>,
     sentence: [(&'static str, Range<usize>); 4],
@@ -213,13 +212,12 @@ impl Lexicon {
         let around = sentence(text, &place);
         let before = text.get(around.start..place.start)?;
         let after = text.get(place.end..around.end)?;
-        let so_far = text.get(around.start..place.end)?;
         let sentence = text.get(around)?;
         let words = text.get(place)?;
         let hit = |guards: &[(&'static str, Range<usize>)], part: &[u8]| {
             guards.iter().find(|(_, it)| self.matches(shelf, it, part, may)).map(|(name, _)| *name)
         };
-        let Guards { after: behind, inside, polite, afresh, .. } = &self.guards;
+        let Guards { after: behind, inside, polite, .. } = &self.guards;
         let any_mood = self.phrases.get(index)?.any_mood;
         let is_denied = || {
             (self.matches(shelf, behind, after, may) || !any_mood && self.matches(shelf, inside, words, may))
@@ -229,7 +227,6 @@ impl Lexicon {
             .filter(|guard| *guard != NEGATED || !self.matches(shelf, polite, before, may))
             .or_else(|| is_denied().then_some(NEGATED))
             .or_else(|| if any_mood { None } else { hit(&self.guards.sentence, sentence) })
-            .filter(|guard| *guard != REPORTED || !self.matches(shelf, afresh, so_far, may))
     }
 }
 
@@ -457,15 +454,13 @@ impl Guards {
         Self {
             before: [(NEGATED, take(&guards.negated)), ("kept", take(&guards.kept))],
             polite: take(&guards.polite),
-            afresh: take(&guards.afresh),
             after: take(&guards.after),
             inside: take(&guards.inside),
             sentence: [
                 ("asking", take(&guards.asking)),
                 ("conditional", take(&guards.conditional)),
-                ("the opposite", take(&guards.wanted)),
-                // The last: what is asked afresh takes it off.
                 (REPORTED, take(&guards.reported)),
+                ("the opposite", take(&guards.wanted)),
             ],
             mail: [take(&guards.others), take(&guards.retracted)],
             trade: take(&guards.trade),

@@ -827,7 +827,7 @@ mod tests {
             let phrases = table.phrases.iter().filter(|it| it.language == index);
             let of = &language.guards;
             let sentence = [&of.asking, &of.conditional, &of.reported, &of.wanted];
-            let phrase = [&of.negated, &of.polite, &of.afresh, &of.kept, &of.after, &of.inside];
+            let phrase = [&of.negated, &of.polite, &of.kept, &of.after, &of.inside];
             let mail = [&of.others, &of.trade, &of.retracted];
             let guards = phrase.into_iter().chain(sentence).chain(mail).flatten();
             let patterns: Vec<(&str, bool)> = phrases

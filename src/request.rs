@@ -624,7 +624,7 @@ fn check_language(
             message: format!("correction.change, entry {}: {why}", index + 1),
         })?;
     }
-    let lists: [(&[&str], &mut Vec<String>); 29] = [
+    let lists: [(&[&str], &mut Vec<String>); 28] = [
         (&["guards", "negated"], &mut guards.negated),
         (&["guards", "polite"], &mut guards.polite),
         (&["guards", "kept"], &mut guards.kept),
@@ -633,7 +633,6 @@ fn check_language(
         (&["guards", "asking"], &mut guards.asking),
         (&["guards", "conditional"], &mut guards.conditional),
         (&["guards", "reported"], &mut guards.reported),
-        (&["guards", "afresh"], &mut guards.afresh),
         (&["guards", "wanted"], &mut guards.wanted),
         (&["guards", "others"], &mut guards.others),
         (&["guards", "trade"], &mut guards.trade),

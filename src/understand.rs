@@ -159,15 +159,15 @@ impl Reader {
         }))
     }
 
-    /// What `own_words` of somebody of this `name` say to a question of ours, if the mail answers one; and the changes of data that they ask
-    /// for, if every other word is understood.
+    /// What `own_words` of somebody of this `name` say to a question of ours, if the mail answers one; and the changes of
+    /// data that they ask for, if every other word is understood.
     fn answer(&self, own_words: &str, name: &str, is_answer: bool) -> (Said, Vec<Edit>) {
         let Read { changes, rest } = self.corrections.read(own_words);
         match (is_answer, changes.is_empty()) {
             (false, true) => (Said::Unclear, changes), // nobody was asked
             (true, true) => match self.answers.read(own_words, name) {
                 // "Thank you" is no word to the question.
-                Said::Unclear if self.answers.is_thanks(own_words) => (Said::Nothing, changes),
+                Said::Unclear if self.answers.is_thanks(own_words, name) => (Said::Nothing, changes),
                 said => (said, changes),
             },
             (false, false) if self.answers.is_courtesy(&rest) => (Said::Unclear, changes),

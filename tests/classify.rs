@@ -1,7 +1,7 @@
 //! `privacyd classify` by the binary: what it explains, and what it says of two folders of rules.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const DELETION: &str = "From: Jane <jane@example.org>\nTo: privacy@example.com\nSubject: Hello\n\n\
                         Please delete all my personal data. Please do not unsubscribe me from the newsletter.\n";
@@ -42,6 +42,32 @@ fn each_phrase_is_explained_with_its_sentence() {
     has("    0.95 deletion/en/certain/");
     has(": \"please delete all my personal data\"\n");
     has(" (negated): \"please do not unsubscribe me from the newsletter\"\n");
+}
+
+#[test]
+fn a_mail_may_come_on_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let piped = |arguments: &[&str]| -> (Option<i32>, String, String) {
+        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_privacyd"))
+            .current_dir(folder.path())
+            .arg("classify")
+            .args(arguments)
+            .stdin(Stdio::from(std::fs::File::open(folder.path().join("mails/1.eml")).unwrap()))
+            .output()
+            .unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    };
+    let (code, told, _) = piped(&["-"]);
+    assert!(code == Some(0) && told.starts_with("-: requests\n"), "{code:?}: {told}");
+    let (code, told, _) = piped(&["--json", "mails/2.eml", "-"]);
+    let last: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!((code, last["file"].as_str(), told.lines().count()), (Some(0), Some("-"), 2));
+    let (code, told, why) = piped(&["--files-from", "-", "-"]);
+    assert!(code == Some(2) && told.is_empty() && why.contains("name \"-\" once"), "{code:?}: {why}");
+    // A folder without any mail says so.
+    let (code, told, why) = piped(&["old"]);
+    assert!(code == Some(0) && told.is_empty() && why.contains("There is no mail in old"), "{code:?}: {why}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `classify`: what mails would be taken for, and which of them by other rules for something else.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -248,6 +248,10 @@ fn besides(letter: &Letter, decision: &Decision) -> Vec<Finding> {
 /// The files of the mails that are named on the command line and in the list.
 fn mails(options: &Classify) -> Result<Vec<PathBuf>> {
     let mut paths = options.paths.clone();
+    let is_piped = |path: &PathBuf| path.as_os_str() == "-";
+    if paths.iter().chain(&options.files_from).filter(|path| is_piped(path)).count() > 1 {
+        return Err(Mistake("Standard input is one mail or the list of files: name \"-\" once".into()).into());
+    }
     if let Some(list) = &options.files_from {
         let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
             Box::new(std::io::stdin().lock())
@@ -265,14 +269,33 @@ fn mails(options: &Classify) -> Result<Vec<PathBuf>> {
     } else if paths.is_empty() {
         return Err(Mistake("Name at least one .eml file or Maildir, or use --files-from".into()).into());
     }
-    Ok(paths.iter().flat_map(|path| mails_at(path)).collect())
+    let mut all = Vec::new();
+    for path in &paths {
+        let mails = mails_at(path);
+        if mails.is_empty() {
+            eprintln!(
+                "privacyd: There is no mail in {}: .eml files and the new and cur of a Maildir are read, folders in it are \
+                 named apart",
+                path.display()
+            );
+        }
+        all.extend(mails);
+    }
+    Ok(all)
 }
 
 /// Does it with every mail. What cannot be read is told, and is a mistake in the end.
 fn each(mails: &[PathBuf], mut read: impl FnMut(&Path, &[u8]) -> Result<()>) -> Result<()> {
     let mut failed = 0_u64;
     for file in mails {
-        match std::fs::read(file) {
+        let bytes = match file.as_os_str() == "-" {
+            true => {
+                let mut bytes = Vec::new();
+                std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+            }
+            false => std::fs::read(file),
+        };
+        match bytes {
             Ok(bytes) => read(file, &bytes)?,
             Err(error) => {
                 eprintln!("privacyd: Cannot read {}: {error}", file.display());
