@@ -296,6 +296,10 @@ async fn any_reply_but_a_yes_stops_what_has_not_begun() {
         "Thanks but don't erase me yet",
         "Dear Sirs,\nstop the deletion!",
         "Danke aber bitte noch warten",
+        "Yes, but wait",
+        "OK, stop!",
+        "Yes, keep my account",
+        "Yes, but keep order 4711",
     ] {
         let mut exchange = Exchange::with(LOCAL).await;
         exchange.approved("jane@example.org", DELETE, "Yes").await;
