@@ -627,6 +627,81 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_yes_in_any_language_is_one_with_courtesy_and_none_with_anything_else() {
+        let table = Table::load(None).expect("the built-in rules");
+        let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
+        let answers = Answers::new(&languages);
+        for text in [
+            "Hi there,\n\nYES\n\nBest,\nJane",
+            "Dear team,\nyes.\nRegards, Jane Doe",
+            "Hallo,\nja bitte.\nViele Grüße\nJane",
+            "Ja, bitte alle meine Daten löschen. Danke",
+            "Bonjour, oui c'est bien moi, merci",
+            "Hola,\n\nSí, confirmo mi solicitud.\n\nUn saludo,\nJane",
+            "Buongiorno,\nsì, sono stata io.\nCordiali saluti\nJane Doe",
+            "Olá,\nsim, fui eu.\nCumprimentos,\nJane",
+            "Ja, dat was ik.\nGroetjes,\nJane",
+            "Dzień dobry,\ntak, to ja.\nZ poważaniem\nJane Doe",
+            "Dobrý den,\nano, potvrzuji.\nS pozdravem\nJane Doe",
+            "Hej,\nja det stämmer.\nMed vänliga hälsningar\nJane Doe",
+            "Hej,\nja, jeg bekræfter.\nMed venlig hilsen\nJane Doe",
+            "Poštovani,\nda, potvrđujem zahtjev.\nS poštovanjem,\nJane Doe",
+            "Καλησπέρα,\nναι, εγώ το ζήτησα.\nΕυχαριστώ\nJane",
+            "Bună ziua,\nda, confirm.\nCu stimă,\nJane Doe",
+            "Да, това съм аз.\nПоздрави,\nJane",
+            "Здравствуйте!\nДа, это я.\nС уважением,\nJane Doe",
+            "お世話になっております。\nはい、お願いします。\n田中",
+            "您好，\n是的，我确认。\n谢谢\n田中",
+        ] {
+            assert_eq!(answers.read(text, SENDER), Said::Yes, "{text:?}");
+        }
+        for text in [
+            "Tak",
+            "Tak tak",
+            "谢谢",
+            "よろしくお願いします",
+            "Ναι, το ζήτησα εγώ;",
+            "[ ] Yes",
+            "Correct my data",
+            "Correct everything",
+            "Yes, I request my personal data",
+            "Yes, remove my request",
+            "Sí, borren mi solicitud",
+            "Да, удалите мой запрос",
+            "ok, is that all of my data",
+            "Ok, was that me",
+            "Ja, maar...",
+            "Ja maar",
+            "Ja, das war sie",
+            "Oui, vous",
+            "Ja, sie",
+            "Hello Stop\nYes",
+            "Hallo Moment\nJa",
+            "Bonjour Attendez\nOui",
+            "Dag Niet\nJa",
+            "Sí, pero no",
+            "Va bene, ma",
+            "Да, но",
+            "はい、でも",
+            "是的，但是",
+            "Yes. Hold on",
+            "Yes, not yet",
+            "Yes. No",
+            "Ok, stop!",
+            "それは妻の花子さん、はい",
+            "是我先生\n是的",
+            "请等张经理。是的",
+            "Yes, everything but my account",
+            "Ja, löschen Sie meine Daten nicht",
+            "oui sauf mes factures",
+            "yes if you keep the invoices",
+        ] {
+            let said = answers.read(text, SENDER);
+            assert!(!matches!(said, Said::Yes | Said::YesAndData), "{text:?}: {said:?}");
+        }
+    }
+
     /// "C'est moi( \\w+){0,2}" would approve "c'est moi mais attendez".
     #[test]
     fn no_yes_and_nothing_around_it_has_room_for_other_words() {
