@@ -7,7 +7,7 @@
 use crate::code::Code;
 use crate::language::LanguageFile;
 use crate::patterns::Patterns;
-use crate::text::{fold, is_unspaced, pattern, sentences};
+use crate::text::{fold, is_abbreviation, is_greek, is_unspaced, pattern, sentences};
 
 /// What may be data has no more words than this beside its numbers, "my customer number is 470 011", or around its colon:
 /// "name: Jane Doe".
@@ -20,53 +20,18 @@ const MOST_PARTS: usize = 60;
 /// Below a closing no more parts than this are a name.
 const MOST_BELOW: usize = 4;
 
-/// Behind which a full stop ends no sentence.
-const ABBREVIATIONS: [&str; 15] =
-    ["dr", "mr", "mrs", "ms", "prof", "sr", "sra", "sig", "m", "mme", "hr", "dhr", "mw", "dott", "tel"];
+/// A yes in one language, and a name in another: "Thanks, Jo". Behind anything else it is none.
+const YES_OR_NAME: [&str; 3] = ["jo", "vale", "claro"];
 
-/// Behind which a greeting goes on with a name.
-const TITLES: [&str; 33] = [
-    "dr",
-    "mr",
-    "mrs",
-    "ms",
-    "miss",
-    "prof",
-    "herr",
-    "frau",
-    "m",
-    "mme",
-    "madame",
-    "monsieur",
-    "señor",
-    "señora",
-    "sr",
-    "sra",
-    "sig",
-    "signor",
-    "signora",
-    "senhor",
-    "senhora",
-    "heer",
-    "mevrouw",
-    "pan",
-    "pani",
-    "pane",
-    "hr",
-    "fru",
-    "gospodine",
-    "gospodo",
-    "господин",
-    "госпожа",
-    "κυριε",
-];
+/// Strokes through letters, which are no part of a word any more.
+const STROKES: std::ops::RangeInclusive<char> = '\u{335}'..='\u{338}';
 
 /// An answer to our question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     /// It is theirs, go on.
     Yes,
-    /// The same, and something that may be the data we asked for; what it is, [`Answers::beside_yes`] tells.
+    /// The same, and something that may be the data we asked for; what it is, [`Answers::read`] tells.
     YesAndData,
     /// They never asked for it.
     No,
@@ -113,7 +78,7 @@ impl Answers {
 
     /// What the `sender` says besides the changes of data that their mail asks for. Courtesy alone says nothing.
     pub fn read_besides(&self, rest: &str, sender: &str) -> Said {
-        match self.read(rest, sender) {
+        match self.read(rest, sender).0 {
             Said::Unclear if self.is_courtesy(rest) => Said::Nothing,
             // What looks like data is no change that was understood.
             Said::YesAndData => Said::Unclear,
@@ -121,35 +86,32 @@ impl Answers {
         }
     }
 
-    /// Whether there is nothing in `words` but thanks, and a closing with the `sender`'s name. Other courtesy has room for
-    /// more: "Hi, please wait".
+    /// Whether there is nothing in `words` but thanks, with a greeting, a closing and the `sender`'s name at the most. Other
+    /// courtesy has room for more: "Thanks for waiting a little".
     pub fn is_thanks(&self, words: &str, sender: &str) -> bool {
-        let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
-        let text = sentences(&fold(words));
-        let closes = |line: &str| {
-            let behind = rest_behind(&self.closing, line);
-            behind.is_some_and(|behind| behind.iter().all(|word| is_name(&name, word)))
-        };
-        let signed = text.rsplit_once('\n').filter(|(_, last)| closes(last));
-        let thanks = signed.map_or(text.as_str(), |(thanks, _)| thanks);
-        !thanks.is_empty() && thanks.lines().all(|line| self.thanks.is_match(line.as_bytes()))
+        self.take_apart(words, sender).is_some_and(|it| it.thanks && !it.yes && it.rest.is_empty())
     }
 
-    /// What stands beside a yes in `words`: its parts between commas, stops and ends of lines, folded, without greetings at
-    /// their beginning, thanks, and a closing at their end with the `sender`'s name: words of their name and of the local
-    /// part of their address. With anything else beside or below it a closing is none: "regards, but wait". `None` where
-    /// no part is a yes as a whole.
-    pub fn beside_yes(&self, words: &str, sender: &str) -> Option<Vec<String>> {
-        let is = |set: &Patterns, text: &str| set.is_match(bare(text).as_bytes());
+    /// What `words` say besides courtesy: greetings at their beginning, thanks, and a closing at their end with the
+    /// `sender`'s name, that is, words of their name and of the local part of their address. With anything else beside or
+    /// below it a closing is none: "regards, but wait". `None` where they are too much to be understood.
+    fn take_apart(&self, words: &str, sender: &str) -> Option<Apart> {
         let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
         let mut parts = self.parts(words)?;
-        let greetings = parts.iter().take_while(|part| self.is_greeting(part));
-        parts.drain(..greetings.count());
-        let is_yes = |part: &Part| is(&self.yes, &part.folded);
+        let is_first = |part: &Part| YES_OR_NAME.contains(&bare(&part.folded));
+        let is_named_yes = parts.first().is_some_and(is_first);
+        let is_yes = |part: &Part| says(&self.yes, &part.folded) && (is_named_yes || !is_first(part));
         // "Tak" is a yes in one language, and thanks in another.
-        let is_thanks = |part: &Part| is(&self.thanks, &part.folded);
+        let is_thanks = |part: &Part| says(&self.thanks, &part.folded);
+        let is_greeting = |part: &Part| says(&self.greeting, &part.folded) && !is_yes(part);
+        parts.drain(..parts.iter().take_while(|part| is_greeting(part)).count());
+        let thanks = parts.iter().any(is_thanks);
         let is_end = |part: &Part| {
-            let behind = rest_behind(&self.closing, bare(&part.folded));
+            // "Thanks and kind regards, Jane".
+            let text = bare(&part.folded);
+            let text =
+                rest_behind(&self.thanks, text).map_or_else(|| text.to_owned(), |behind| behind.join(" "));
+            let behind = rest_behind(&self.closing, &text);
             behind.is_some_and(|behind| behind.iter().all(|word| is_name(&name, word)))
                 || is_thanks(part) && !is_yes(part)
         };
@@ -169,59 +131,54 @@ impl Answers {
                 break;
             }
         }
-        let has_yes = parts.iter().any(|part| is_yes(part) && !is_thanks(part));
+        let yes = parts.iter().any(|part| is_yes(part) && !is_thanks(part));
         parts.retain(|part| !is_yes(part) && !is_thanks(part));
-        has_yes.then(|| parts.into_iter().map(|part| part.folded).collect())
+        Some(Apart { yes, thanks, rest: parts.into_iter().map(|part| part.folded).collect() })
     }
 
     /// The parts of an answer: a sentence that is understood as a whole, or what is between its commas. `None` where they
-    /// are too many.
+    /// are too many, or struck through.
     fn parts(&self, words: &str) -> Option<Vec<Part>> {
-        let is = |set: &Patterns, text: &str| set.is_match(bare(text).as_bytes());
+        if words.contains(|sign| STROKES.contains(&sign)) {
+            return None;
+        }
+        // The Greek question mark looks like a semicolon.
+        let ends: &[char] = match words.contains(is_greek) {
+            true => &['.', '!', '。', '．', '！'],
+            false => &['.', '!', '。', '．', '！', ';', '；'],
+        };
         let mut parts: Vec<Part> = Vec::new();
-        let lines = words.lines().filter(|line| !is_code(line)).map(in_sentences);
-        let sentences = lines.flat_map(|line| line.into_iter().enumerate()).filter(|(_, it)| !it.is_empty());
-        for (place, sentence) in sentences {
-            let whole = fold(sentence);
-            if is(&self.yes, &whole) || is(&self.thanks, &whole) {
-                parts.push(Part { folded: whole, begins_line: place == 0 });
-            } else {
-                let clauses = in_clauses(sentence).flat_map(|clause| match clause.split_once([':', '：']) {
-                    Some((yes, behind)) if is(&self.yes, &fold(yes)) => vec![yes, behind],
-                    _ => vec![clause],
-                });
-                let clauses = clauses.take(MOST_PARTS + 1).enumerate();
-                parts.extend(
-                    clauses.map(|(at, clause)| Part {
-                        folded: fold(clause),
-                        begins_line: place == 0 && at == 0,
-                    }),
-                );
+        let mut add = |folded: String, begins_line: bool| {
+            if !bare(&folded).is_empty() {
+                parts.push(Part { folded, begins_line });
             }
-            parts.retain(|part| !bare(&part.folded).is_empty());
-            if parts.len() > MOST_PARTS {
-                return None;
+            (parts.len() <= MOST_PARTS).then_some(())
+        };
+        for line in words.lines().filter(|line| !is_code(line)) {
+            for (place, sentence) in in_sentences(line, ends).into_iter().enumerate() {
+                let whole = fold(sentence);
+                if says(&self.yes, &whole) || says(&self.thanks, &whole) {
+                    add(whole, place == 0)?;
+                    continue;
+                }
+                let is_dense = sentence.contains(is_unspaced);
+                for (at, clause) in in_clauses(sentence, is_dense).enumerate() {
+                    let begins_line = place == 0 && (at == 0 || is_dense);
+                    match clause.split_once([':', '：']) {
+                        Some((yes, behind)) if says(&self.yes, &fold(yes)) => {
+                            add(fold(yes), begins_line)?;
+                            add(fold(behind), false)?;
+                        }
+                        _ => add(fold(clause), begins_line)?,
+                    }
+                }
             }
         }
         Some(parts)
     }
 
-    /// Whether it is a greeting, behind a title with a name.
-    fn is_greeting(&self, part: &Part) -> bool {
-        let folded = bare(&part.folded);
-        match rest_behind(&self.greeting, folded).as_deref() {
-            _ if self.yes.is_match(folded.as_bytes()) => false,
-            Some([]) => true,
-            Some([name]) => {
-                let title = folded.split_whitespace().rev().nth(1).unwrap_or_default();
-                name.chars().all(|sign| sign.is_alphabetic() || "-'’".contains(sign))
-                    && TITLES.iter().any(|it| fold(it) == title.trim_end_matches('.'))
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether there is nothing in `words` but a greeting, thanks, and a closing with a name of few words.
+    /// Whether `words` are a greeting, thanks, and a closing with a name, each with room for few words: it stands around the
+    /// changes of a correction, which a person sees, or has seen, line by line.
     pub fn is_courtesy(&self, words: &str) -> bool {
         let text = sentences(&fold(words));
         let lines: Vec<&str> = text.lines().collect();
@@ -237,26 +194,25 @@ impl Answers {
             && lines.iter().skip(end + 1).all(is_short)
     }
 
-    /// What `own_words` of the `sender` say. A yes counts only when every part is understood: "we confirm the receipt
-    /// of your mail" is none, nor is "yes, but". Denial wins over withdrawal.
-    pub fn read(&self, own_words: &str, sender: &str) -> Said {
+    /// What `own_words` of the `sender` say, and what stands beside a yes: its parts between commas, stops and ends of lines,
+    /// folded. A yes counts only when every part is understood: "we confirm the receipt of your mail" is none, nor is "yes,
+    /// but". Denial wins over withdrawal.
+    pub fn read(&self, own_words: &str, sender: &str) -> (Said, Vec<String>) {
         if own_words.trim().is_empty() {
-            return Said::Nothing;
+            return (Said::Nothing, Vec::new());
         }
         let text = sentences(&fold(own_words));
         let any = |set: &Patterns| text.lines().any(|line| set.is_match(line.as_bytes()));
-        let (no, never_mind) = (any(&self.no), any(&self.never_mind));
-        if self.parts(own_words).is_none() {
-            return Said::Unclear;
-        }
-        match self.beside_yes(own_words, sender) {
-            None if no => Said::No,
-            None if never_mind => Said::NeverMind,
-            Some(beside) if !no && !never_mind && beside.is_empty() => Said::Yes,
-            Some(beside) if !no && !never_mind && beside.iter().all(|part| self.may_be_data(part)) => {
-                Said::YesAndData
+        let apart = self.take_apart(own_words, sender);
+        let has_yes = apart.as_ref().map_or_else(|| any(&self.yes), |it| it.yes);
+        match (has_yes, any(&self.no), any(&self.never_mind), apart) {
+            (false, true, _, _) => (Said::No, Vec::new()),
+            (false, false, true, _) => (Said::NeverMind, Vec::new()),
+            (true, false, false, Some(Apart { rest, .. })) if rest.is_empty() => (Said::Yes, rest),
+            (true, false, false, Some(Apart { rest, .. })) if rest.iter().all(|it| self.may_be_data(it)) => {
+                (Said::YesAndData, rest)
             }
-            _ => Said::Unclear,
+            _ => (Said::Unclear, Vec::new()),
         }
     }
 
@@ -275,24 +231,42 @@ impl Answers {
     }
 }
 
+/// An answer without its courtesy.
+struct Apart {
+    /// Whether a part of it is a yes as a whole, and no thanks in another language.
+    yes: bool,
+    thanks: bool,
+    /// All other parts, folded.
+    rest: Vec<String>,
+}
+
 /// A part of an answer.
 struct Part {
     folded: String,
     begins_line: bool,
 }
 
-/// The sentences of a line.
-fn in_sentences(line: &str) -> Vec<&str> {
-    const ENDS: [char; 7] = ['.', '!', ';', '。', '．', '！', '；'];
-    // The Greek question mark.
-    let is_greek = line.chars().any(|sign| ('\u{370}'..='\u{3ff}').contains(&sign));
+/// Whether `set` matches folded `text`, whatever is around it.
+fn says(set: &Patterns, text: &str) -> bool {
+    set.is_match(bare(text).as_bytes())
+}
+
+/// The sentences of a line. Of several dots none is an end: "yes..." is said with hesitation.
+fn in_sentences<'a>(line: &'a str, ends: &[char]) -> Vec<&'a str> {
     let mut sentences = Vec::new();
     let mut from = 0;
-    for (at, sign) in line.char_indices().filter(|(_, sign)| ENDS.contains(sign)) {
+    let mut before = ' ';
+    for (at, sign) in line.char_indices() {
+        let behind = line.get(at + sign.len_utf8()..).unwrap_or_default();
+        let is_dots = sign == '.' && (before == '.' || behind.starts_with('.'));
+        before = sign;
+        // What is left of so many is one.
+        if !ends.contains(&sign) || is_dots || sentences.len() > MOST_PARTS {
+            continue;
+        }
         let sentence = line.get(from..at).unwrap_or_default();
         let last = sentence.rsplit(|sign: char| !sign.is_alphanumeric()).next().unwrap_or_default();
-        let is_short = sign == '.' && ABBREVIATIONS.iter().any(|title| last.eq_ignore_ascii_case(title));
-        if is_short || is_greek && sign == ';' || sentences.len() > MOST_PARTS {
+        if sign == '.' && is_short(&last.to_lowercase()) {
             continue;
         }
         sentences.push(sentence.trim());
@@ -302,9 +276,13 @@ fn in_sentences(line: &str) -> Vec<&str> {
     sentences
 }
 
-/// The parts of a sentence between commas and dashes; of a script without blanks, between blanks as well.
-fn in_clauses(sentence: &str) -> impl Iterator<Item = &str> {
-    let is_dense = sentence.chars().any(is_unspaced);
+/// Whether a full stop behind `word` ends no sentence of an answer, in which "no." and "это я." are some.
+fn is_short(word: &str) -> bool {
+    word.chars().count() > 1 && word != "no" && is_abbreviation(word) || ["m", "mw", "prof"].contains(&word)
+}
+
+/// The parts of a sentence between commas and dashes; of scripts without blanks, which `is_dense` tells, between blanks too.
+fn in_clauses(sentence: &str, is_dense: bool) -> impl Iterator<Item = &str> {
     let is_end =
         move |sign: char| [',', '、', '，', '–', '—'].contains(&sign) || is_dense && sign.is_whitespace();
     sentence.split(is_end).flat_map(|part| part.split(" - ")).map(str::trim)
@@ -312,14 +290,13 @@ fn in_clauses(sentence: &str) -> impl Iterator<Item = &str> {
 
 /// Whether there is nothing in a line but a code, which our question asks for where the subject is lost.
 fn is_code(line: &str) -> bool {
-    let others = line.split_whitespace().filter(|word| Code::find(word).is_none());
-    Code::find(line).is_some() && others.count() == 0
+    Code::BLANK.to_string().len() == bare(line).len() && Code::find(line).is_some()
 }
 
-/// Folded text without quotes, stops and the like around it. Other signs may say something: "❌", "[ ] yes".
-fn bare(folded: &str) -> &str {
-    const AROUND: &str = " .,!:-*\"'«»‹›「」『』";
-    folded.trim_matches(|sign: char| AROUND.contains(sign))
+/// Text without quotes, stops and the like around it. Other signs may say something: "❌", "[ ] yes", "yes...".
+fn bare(text: &str) -> &str {
+    const AROUND: &str = " ,!¡:-*\"'«»‹›「」『』";
+    text.trim_matches(|sign: char| AROUND.contains(sign))
 }
 
 /// The words of `part` behind the longest beginning that `set` matches.
@@ -340,13 +317,13 @@ fn is_name(name: &[String], text: &str) -> bool {
         return false;
     }
     let words = name_words(text);
-    // Names of scripts without blanks are signed by their beginning, the family's: 田中 of 田中太郎.
-    let is_family = |word: &String| {
+    // Names of scripts without blanks may be signed by a half, or with a blank: 田中 of 田中太郎.
+    let is_half = |word: &String| {
         word.chars().count() > 1
             && word.chars().all(is_unspaced)
-            && name.iter().any(|it| it.starts_with(word))
+            && name.iter().any(|it| it.starts_with(word) || it.ends_with(word))
     };
-    !words.is_empty() && words.iter().all(|word| name.contains(word) || is_family(word))
+    !words.is_empty() && words.iter().all(|word| name.contains(word) || is_half(word))
 }
 
 /// A name is no longer than this (bytes), with the local part of an address.
@@ -366,14 +343,23 @@ mod tests {
 
     const SENDER: &str = "jane.doe Jane Ada Doe 田中太郎";
 
-    #[test]
-    fn answers_are_told_apart() {
+    fn answers() -> Answers {
         let table = Table::load(None).expect("the built-in rules");
         let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
-        let answers = Answers::new(&languages);
+        Answers::new(&languages)
+    }
+
+    /// What stands beside a yes, if there is one.
+    fn beside_yes(answers: &Answers, words: &str, sender: &str) -> Option<Vec<String>> {
+        answers.take_apart(words, sender).filter(|it| it.yes).map(|it| it.rest)
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let answers = answers();
         let check = |said: Said, texts: &[&str]| {
             for text in texts {
-                assert_eq!(answers.read(text, SENDER), said, "{text:?}");
+                assert_eq!(answers.read(text, SENDER).0, said, "{text:?}");
             }
         };
         check(
@@ -538,9 +524,7 @@ mod tests {
 
     #[test]
     fn a_closing_and_the_name_below_it_are_left_out() {
-        let table = Table::load(None).expect("the built-in rules");
-        let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
-        let answers = Answers::new(&languages);
+        let answers = answers();
         for words in [
             "Yes\n10115\n\nKind regards,\nJane Doe\n",
             "Yes\n10115\n\nBest regards\nJane",
@@ -550,7 +534,7 @@ mod tests {
             "Yes\n10115\n\nMit freundlichen Grüßen\n\nJane",
             "Yes\n10115",
         ] {
-            assert_eq!(answers.beside_yes(words, "Jane jane.doe").expect("a yes"), ["10115"], "{words}");
+            assert_eq!(beside_yes(&answers, words, "Jane jane.doe").expect("a yes"), ["10115"], "{words}");
         }
         // What stands beside a closing, or below it, may be more than a name.
         for words in [
@@ -566,7 +550,7 @@ mod tests {
             "Sí\n10115\nsoy yo pero espere",
             "Ja\n10115\nga verder na januari",
         ] {
-            let beside = answers.beside_yes(words, "Jane jane.doe").expect("a yes");
+            let beside = beside_yes(&answers, words, "Jane jane.doe").expect("a yes");
             assert!(beside.len() > 1, "{words}: {beside:?}");
         }
         // Nor few words that are no name of theirs.
@@ -588,6 +572,9 @@ mod tests {
             "Ja, doch nicht",
             "Yes, not yet",
             "Hi Wait\nYes",
+            "Hallo Frau Moment\nJa",
+            "Dear Mr Wait\nYes",
+            "Yes\nwait,c.abcdefghijklmnopqrstuvwxya",
             "Guten Tag Einspruch\nJa",
             "まだ削除しないでください担当者様\nはい",
             "我不是王先生\n是的",
@@ -599,7 +586,7 @@ mod tests {
             "Yes: wait until 15 January",
             "はい：2027年1月まで待ってください",
         ] {
-            let beside = answers.beside_yes(words, "Jane jane.doe").expect("a yes");
+            let beside = beside_yes(&answers, words, "Jane jane.doe").expect("a yes");
             assert!(!beside.is_empty(), "{words}: {beside:?}");
         }
         // Names, and nothing but a yes: whatever else a name may be.
@@ -613,25 +600,27 @@ mod tests {
             ("Ναι\n\nΜε εκτίμηση\nJane Doe", "jane Jane Doe"),
             ("Tak, to ja.\n\nPozdrawiam serdecznie\nJan", "jan"),
             ("Yes\n\nYours faithfully\nJane Doe", "jd Jane Doe"),
-            ("Dear Mr. Smith,\nyes", "jane"),
-            ("Sehr geehrter Herr Dr. Müller,\nja", "jane"),
-            ("Hallo Frau Müller, ja bitte löschen Sie alles", "jane"),
+            ("Dear Sir,\nyes", "jane"),
+            ("Yes please.\nThanks and kind regards,\nMary Poppins", "mary Mary Poppins"),
+            ("Yes, it was me who requested this.\nBest wishes\nRita", "rita.m Rita Moss"),
+            ("Hallo, ja bitte löschen Sie alles", "jane"),
+            ("¡Hola!\n¡Sí, fui yo!", "jane"),
+            ("はい\n\n田中　太郎", "t.tanaka 田中太郎"),
+            ("はい、お願いします。\n敬具\n田中 太郎", "t.tanaka 田中太郎"),
             ("Sí, borren todos mis datos. Saludos cordiales", "jane"),
             ("お世話になっております。\nはい、お願いします。\n以上です。\n田中", "t.tanaka 田中太郎"),
         ] {
-            assert_eq!(answers.beside_yes(words, sender), Some(Vec::new()), "{words}");
+            assert_eq!(beside_yes(&answers, words, sender), Some(Vec::new()), "{words}");
         }
         // A name that is a yes somewhere is none, nor are words behind a colon.
         for words in ["Keep order 4711\n\nJo", "C'est moi mais attendez\n10115"] {
-            assert_eq!(answers.beside_yes(words, "Jo Smith j.smith"), None, "{words}");
+            assert_eq!(beside_yes(&answers, words, "Jo Smith j.smith"), None, "{words}");
         }
     }
 
     #[test]
     fn a_yes_in_any_language_is_one_with_courtesy_and_none_with_anything_else() {
-        let table = Table::load(None).expect("the built-in rules");
-        let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
-        let answers = Answers::new(&languages);
+        let answers = answers();
         for text in [
             "Hi there,\n\nYES\n\nBest,\nJane",
             "Dear team,\nyes.\nRegards, Jane Doe",
@@ -654,11 +643,23 @@ mod tests {
             "お世話になっております。\nはい、お願いします。\n田中",
             "您好，\n是的，我确认。\n谢谢\n田中",
         ] {
-            assert_eq!(answers.read(text, SENDER), Said::Yes, "{text:?}");
+            assert_eq!(answers.read(text, SENDER).0, Said::Yes, "{text:?}");
         }
         for text in [
             "Tak",
             "Tak tak",
+            "Thanks,\nJo",
+            "Hi,\nVale",
+            "This is\nJane",
+            "Yes...",
+            "Γεια σας\nOK;",
+            "Y\u{336}e\u{336}s\u{336}",
+            "Stimmt das",
+            "Ok, war ich das",
+            "Klopt dat",
+            "Ok, är det jag",
+            "Ok c'est tout",
+            "Ok bitte nochmals alles",
             "谢谢",
             "よろしくお願いします",
             "Ναι, το ζήτησα εγώ;",
@@ -697,8 +698,28 @@ mod tests {
             "oui sauf mes factures",
             "yes if you keep the invoices",
         ] {
-            let said = answers.read(text, SENDER);
+            let said = answers.read(text, SENDER).0;
             assert!(!matches!(said, Said::Yes | Said::YesAndData), "{text:?}: {said:?}");
+        }
+    }
+
+    /// Empty parts are none, and what stands behind very many is not left out.
+    #[test]
+    fn what_is_too_long_to_be_understood_is_no_yes() {
+        let answers = answers();
+        let many = |sign: &str, times: usize| sign.repeat(times);
+        for (text, said) in [
+            (format!("Yes{} but wait, do not delete my photos", many(",", 70)), Said::Unclear),
+            (format!("Yes {} but keep my account", many("—", 64)), Said::Unclear),
+            (format!("はい{}でも来月まで待ってください", many("　", 70)), Said::Unclear),
+            (format!("Yes\n{}do not erase my invoices, wait", many(",", 62)), Said::Unclear),
+            (format!("Yes. {}", many("and so, on and, on. ", 100)), Said::Unclear),
+            (format!("No! I did not ask for this.\n{}", many("what is, this. ", 100)), Said::No),
+            (format!("Please cancel my request.\n{}", many("what is, this. ", 100)), Said::NeverMind),
+            (format!("{}x\n{}", many("*", 30_000), many(",\n", 17_000)), Said::Unclear),
+            (many("a,", 100_000), Said::Unclear),
+        ] {
+            assert_eq!(answers.read(&text, SENDER).0, said, "{:.60}", text);
         }
     }
 
@@ -718,9 +739,7 @@ mod tests {
 
     #[test]
     fn courtesy_is_told_from_words_that_say_something() {
-        let table = Table::load(None).expect("the built-in rules");
-        let languages: Vec<&LanguageFile> = table.languages.iter().map(|(_, file)| file).collect();
-        let answers = Answers::new(&languages);
+        let answers = answers();
         for text in ["", " \n", "Hello,\n\nThanks!\n\nKind regards\nJane Doe", "Guten Tag,\n\nVielen Dank\n"]
         {
             assert!(answers.is_courtesy(text), "{text:?}");

@@ -109,8 +109,8 @@ pub struct Letter {
     pub subject: String,
     /// What the sender wrote; for `classify`, never stored or logged.
     pub own_words: String,
-    /// What it says beside a yes, if it is an answer with data: see [`crate::answer::Answers::beside_yes`].
-    pub beside_yes: Option<Vec<String>>,
+    /// What stands beside a yes in it, of [`Said::YesAndData`]: see [`crate::answer::Answers::read`].
+    pub beside_yes: Vec<String>,
 }
 
 impl Letter {

@@ -428,8 +428,8 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
 
 /// Whether a mail says yes, and nothing else but data that was asked for.
 fn is_yes(letter: &Letter, case_file: &CaseFile) -> bool {
-    let is_data = || letter.beside_yes.as_ref().is_some_and(|it| is_data(it, &case_file.data_points));
-    letter.said == Said::Yes || letter.said == Said::YesAndData && is_data()
+    letter.said == Said::Yes
+        || letter.said == Said::YesAndData && is_data(&letter.beside_yes, &case_file.data_points)
 }
 
 /// The proof that a yes with a code gives.

@@ -222,16 +222,16 @@ pub struct AnswerWords {
     pub no: Vec<String>,
     /// They take it back.
     pub never_mind: Vec<String>,
-    /// Greetings, with a name or a title behind them.
+    /// Greetings, with titles but without names. Closed lists too.
     pub greeting: Vec<String>,
-    /// Thanks and the like, which say neither, with room for what they are for.
+    /// Thanks and the like around a correction, with room for what they are for. Around a yes only `thanks` may be.
     pub polite: Vec<String>,
     /// What somebody names who was asked for some of the data we hold.
     pub data: Vec<String>,
     /// Thanks, and nothing more: no word to a question. Closed lists too.
     #[serde(default)]
     pub thanks: Vec<String>,
-    /// With which a letter ends; only a name comes after it.
+    /// With which a letter ends; only a name comes after it. Closed lists too.
     pub closing: Vec<String>,
 }
 

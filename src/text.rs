@@ -373,7 +373,8 @@ pub fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{2e80}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-fn is_greek(c: char) -> bool {
+/// Whether `c` is a Greek letter or mark.
+pub fn is_greek(c: char) -> bool {
     matches!(c, '\u{370}'..='\u{3ff}')
 }
 
@@ -434,8 +435,8 @@ fn is_date(word: &str, behind: &str) -> bool {
     is_number(word) && MONTHS.iter().any(|month| behind.starts_with(month))
 }
 
-/// Whether a full stop behind `word` marks a shortened word.
-fn is_abbreviation(word: &str) -> bool {
+/// Whether a full stop behind folded `word` marks a shortened word.
+pub fn is_abbreviation(word: &str) -> bool {
     let word = word.trim_start_matches(['(', '"', '\'']);
     // "z.B", "a.u.b", "d.d": letters, a full stop behind each.
     let is_initials = word.contains('.') && word.split('.').all(|part| part.chars().count() == 1);

@@ -122,15 +122,13 @@ impl Reader {
         };
         let wording = wording(&folded).filter(|_| automatic.is_none());
         let is_answer = code.is_some() || !in_reply_to.is_empty();
-        let local = sender.as_ref().and_then(|address| address.as_str().split('@').next());
-        let name = format!("{} {}", local.unwrap_or_default(), message.from_name());
-        let (said, changes) = match automatic {
-            None => self.answer(&own_words, &name, is_answer),
-            Some(_) => (Said::Unclear, Vec::new()),
-        };
-        let beside_yes = match said {
-            Said::YesAndData => self.answers.beside_yes(&own_words, &name),
-            _ => None,
+        let (said, beside_yes, changes) = match automatic {
+            None if is_answer => {
+                let local = sender.as_ref().and_then(|address| address.as_str().split('@').next());
+                self.answer(&own_words, &format!("{} {}", local.unwrap_or_default(), message.from_name()))
+            }
+            None => (Said::Unclear, Vec::new(), self.changes(&own_words)),
+            Some(_) => (Said::Unclear, Vec::new(), Vec::new()),
         };
         Understanding::Read(Box::new(Letter {
             evidence: evidence::weigh(message.header(), from.as_ref(), &self.trust),
@@ -159,24 +157,29 @@ impl Reader {
         }))
     }
 
-    /// What `own_words` of somebody of this `name` say to a question of ours, if the mail answers one; and the changes of
+    /// What `own_words` of somebody of this `name` say to a question of ours, and beside a yes to it; and the changes of
     /// data that they ask for, if every other word is understood.
-    fn answer(&self, own_words: &str, name: &str, is_answer: bool) -> (Said, Vec<Edit>) {
+    fn answer(&self, own_words: &str, name: &str) -> (Said, Vec<String>, Vec<Edit>) {
         let Read { changes, rest } = self.corrections.read(own_words);
-        match (is_answer, changes.is_empty()) {
-            (false, true) => (Said::Unclear, changes), // nobody was asked
-            (true, true) => match self.answers.read(own_words, name) {
+        if changes.is_empty() {
+            return match self.answers.read(own_words, name) {
                 // "Thank you" is no word to the question.
-                Said::Unclear if self.answers.is_thanks(own_words, name) => (Said::Nothing, changes),
-                said => (said, changes),
-            },
-            (false, false) if self.answers.is_courtesy(&rest) => (Said::Unclear, changes),
-            (false, false) => (Said::Unclear, Vec::new()),
-            (true, false) => match self.answers.read_besides(&rest, name) {
-                said @ (Said::Yes | Said::Nothing) => (said, changes),
-                said => (said, Vec::new()),
-            },
+                (Said::Unclear, _) if self.answers.is_thanks(own_words, name) => {
+                    (Said::Nothing, Vec::new(), changes)
+                }
+                (said, beside) => (said, beside, changes),
+            };
         }
+        match self.answers.read_besides(&rest, name) {
+            said @ (Said::Yes | Said::Nothing) => (said, Vec::new(), changes),
+            said => (said, Vec::new(), Vec::new()),
+        }
+    }
+
+    /// The changes of data that `own_words` of somebody who was asked nothing ask for, if every other word is courtesy.
+    fn changes(&self, own_words: &str) -> Vec<Edit> {
+        let Read { changes, rest } = self.corrections.read(own_words);
+        if self.answers.is_courtesy(&rest) { changes } else { Vec::new() }
     }
 
     /// What is asked, unless something about the mail itself wants a person to look first.

@@ -880,7 +880,7 @@ fn our_own_letters_say_neither_yes_nor_no() {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(path.join("body.txt")).unwrap();
             // A program that sends our own text back as its own words must not confirm with it.
-            let said = answers.read(&text, "jane Jane Doe");
+            let said = answers.read(&text, "jane Jane Doe").0;
             assert!(!matches!(said, Said::Yes | Said::YesAndData), "{}: {said:?}", path.display());
         }
     }

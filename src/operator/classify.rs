@@ -248,10 +248,6 @@ fn besides(letter: &Letter, decision: &Decision) -> Vec<Finding> {
 /// The files of the mails that are named on the command line and in the list.
 fn mails(options: &Classify) -> Result<Vec<PathBuf>> {
     let mut paths = options.paths.clone();
-    let is_piped = |path: &PathBuf| path.as_os_str() == "-";
-    if paths.iter().chain(&options.files_from).filter(|path| is_piped(path)).count() > 1 {
-        return Err(Mistake("Standard input is one mail or the list of files: name \"-\" once".into()).into());
-    }
     if let Some(list) = &options.files_from {
         let input: Box<dyn BufRead> = if list.as_os_str() == "-" {
             Box::new(std::io::stdin().lock())
@@ -267,15 +263,23 @@ fn mails(options: &Classify) -> Result<Vec<PathBuf>> {
             }
         }
     } else if paths.is_empty() {
-        return Err(Mistake("Name at least one .eml file or Maildir, or use --files-from".into()).into());
+        return Err(Mistake(
+            "Name at least one .eml file, folder or Maildir, \"-\" for standard input, or use --files-from"
+                .into(),
+        )
+        .into());
+    }
+    let is_piped = |path: &&PathBuf| path.as_os_str() == "-";
+    if paths.iter().chain(&options.files_from).filter(is_piped).count() > 1 {
+        return Err(Mistake("Standard input is one mail or the list of files: name \"-\" once".into()).into());
     }
     let mut all = Vec::new();
     for path in &paths {
         let mails = mails_at(path);
         if mails.is_empty() {
             eprintln!(
-                "privacyd: There is no mail in {}: .eml files and the new and cur of a Maildir are read, folders in it are \
-                 named apart",
+                "privacyd: There is no mail that can be read in {}: of a folder its .eml files are read, or of a Maildir \
+                 what lies in new and cur; name the folders in it one by one",
                 path.display()
             );
         }
