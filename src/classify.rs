@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::concept::{self, Concepts, Mention, Vocabulary};
 use crate::learned::{self, Feature, Learned};
-use crate::lexicon::{Finds, Hit, Lexicon, Search, sentence};
+use crate::lexicon::{Finds, Hit, KEPT, Lexicon, NEGATED, Search, sentence};
 use crate::literals::Literals;
 use crate::needles::{Needles, Sights};
 use crate::patterns::Patterns;
@@ -126,6 +126,19 @@ pub struct Ground {
     pub sentence: String,
     /// What took it its force.
     pub against: Option<&'static str>,
+}
+
+impl Ground {
+    /// Whether the phrase is one of the type `kind`.
+    pub fn is_of(&self, kind: &str) -> bool {
+        self.rule.split('/').next() == Some(kind)
+    }
+
+    /// Whether the phrase would be certain, and is denied, or its opposite asked for: "do not delete my data". "You have not
+    /// deleted it" is no certain phrase.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.against, Some(NEGATED | KEPT)) && self.weight >= Strength::Certain.weight()
+    }
 }
 
 /// A verdict and what it rests on, for explaining.

@@ -144,7 +144,8 @@ pub struct CaseFile {
     pub thread: Vec<Earlier>,
     /// The sender's requests that wait for proof.
     pub waiting: Vec<Earlier>,
-    /// The sender's requests that will be, or are being, carried out and cannot be undone.
+    /// The sender's requests of what cannot be undone that will be, or are being, carried out, or wait for proof; where no
+    /// mail could stop any they are not looked for.
     pub imminent: Vec<Earlier>,
     /// Whosever such requests the mail names, or to whose letters it refers.
     pub imminent_named: Vec<Earlier>,

@@ -34,6 +34,7 @@ use tracing::{error, info, warn};
 pub use digest::DigestPlan;
 
 use crate::bounce::{Effect, weigh};
+use crate::classify::Ground;
 use crate::clock::written;
 use crate::config::{Folders, ProofConfig};
 use crate::copy::Withheld;
@@ -512,10 +513,13 @@ impl Intake {
         let mut file = memory.counts(letter);
         let before: Vec<MessageId> = letter.references.iter().chain(&letter.in_reply_to).cloned().collect();
         let names_any = !before.is_empty() || !letter.named.is_empty();
-        if memory.has_imminent && names_any {
+        let reading = letter.reading.as_ref();
+        let may_stop =
+            memory.has_imminent || reading.is_some_and(|it| it.grounds.iter().any(Ground::is_denied));
+        if may_stop && names_any {
             file.imminent_named = visit.imminent_named(&letter.named, &before, &self.finals()).await?;
         }
-        let (Ok(sender), Some(reading)) = (&letter.from, &letter.reading) else { return Ok(file) };
+        let (Ok(sender), Some(reading)) = (&letter.from, reading) else { return Ok(file) };
         if let Some(code) = &letter.code {
             file.proven = visit.proven_by(code, sender, received).await?;
         }
@@ -536,7 +540,7 @@ impl Intake {
         if reading.verdict.asked().iter().any(|finding| needs_proof(&finding.kind)) {
             file.waiting = visit.waiting_of(sender).await?;
         }
-        if memory.has_imminent {
+        if may_stop {
             file.imminent = visit.imminent_of(sender, &self.finals()).await?;
         }
         if !self.proof.data_points.is_empty() && file.proven.iter().any(|request| request.proof_needed > 2) {
@@ -920,7 +924,8 @@ fn told<'a>(decision: &'a Decision, references: &'a [String], answer: &Answer) -
     });
     // Who is told that they have confirmed has confirmed that.
     let is_told = |earlier: &&Earlier| {
-        answer.subject.is_none() && (answer.template != CONFIRMED || earlier.status != Status::AwaitingProof)
+        let is_unconfirmed = matches!(earlier.status, Status::AwaitingProof | Status::Held);
+        answer.subject.is_none() && !(answer.template == CONFIRMED && is_unconfirmed)
     };
     let earlier = decision.about.iter().filter(is_told).map(told_of);
     new.chain(earlier).collect()

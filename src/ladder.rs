@@ -31,6 +31,10 @@ pub const NAMES_ANOTHER: &str = "it names another address than its sender's: a p
 /// The same, of one of which it is not even known what it asks for.
 pub const WHOSE: &str = "a person must say what it is, and whose: somebody else may be meant than its sender";
 
+/// Why a request that waited for proof is held.
+const DENIED_MEANWHILE: &str =
+    "a further mail speaks against it: a person must read it before any yes counts";
+
 /// Letters with a code for one request, at the most: the question, its reminder, and some on asking.
 const MOST_LETTERS: u32 = 5;
 
@@ -339,6 +343,7 @@ pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> V
             let is_known = steps.iter().any(|step| step.request == request.id);
             if !is_known && may_take_back(request, letter, case_file, day <= request.due, is_named) {
                 let reason = match request.status {
+                    Status::AwaitingProof => DENIED_MEANWHILE,
                     Status::Executing => {
                         "a further mail speaks against it while it is carried out: a person must read it"
                     }
@@ -354,7 +359,8 @@ pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> V
 
 /// Whether a mail outside the thread of a request that will be carried out may speak against it: it denies what was
 /// asked for, or it speaks of a request, or it is not understood; and if the request `is_named` in it, whatever it says.
-/// What is begun is stopped by a denial alone: a person may be at work on it for weeks.
+/// What is begun is stopped by a denial alone: a person may be at work on it for weeks. What waits for proof would be
+/// carried out by a later yes, though nobody had read the denial that came before.
 /// Who is late may be reminded; `is_early`: before that, a further mail is more likely to stop what they asked for.
 fn may_take_back(
     request: &Earlier,
@@ -364,6 +370,9 @@ fn may_take_back(
     is_named: bool,
 ) -> bool {
     let Some(reading) = &letter.reading else { return false };
+    if request.status == Status::AwaitingProof {
+        return denies(request, reading);
+    }
     let is_against = speaks_against(request, reading);
     if is_against || request.status == Status::Executing {
         return is_against;
@@ -386,9 +395,15 @@ fn may_take_back(
 /// Whether a mail has the words of what `request` asked for, but denied, supposed or asked about. Who only tells of
 /// them, as a reminder does, speaks against nothing; nor does who asks for something else in words that hold them.
 fn speaks_against(request: &Earlier, reading: &Reading) -> bool {
-    let is_its_kind = |rule: &str| rule.split('/').next() == Some(request.kind.as_str());
     let is_against = |why: &str| ![REPORTED, OF_ANOTHER, OF_TRADE].contains(&why);
-    reading.grounds.iter().any(|ground| ground.against.is_some_and(is_against) && is_its_kind(&ground.rule))
+    reading.grounds.iter().any(|ground| ground.against.is_some_and(is_against) && ground.is_of(&request.kind))
+}
+
+/// Whether a mail denies what `request` asked for, and does not ask for it: "you have still not deleted my data", and "what
+/// happens if you delete it?", leave it as it is. "If you do not delete my data" does not: a person reads it anyway.
+fn denies(request: &Earlier, reading: &Reading) -> bool {
+    reading.grounds.iter().any(|ground| ground.is_denied() && ground.is_of(&request.kind))
+        && reading.verdict.asked().iter().all(|finding| finding.kind != request.kind)
 }
 
 /// A mail with a code that is still good, from the address it went to.
@@ -417,11 +432,14 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
                 approval(request, letter, case_file, policy)
             }
             Said::Nothing => (Change::Note, "the question came back without a word".to_owned()),
+            Said::Unclear | Said::YesAndData if stops(request, letter, case_file) => {
+                (Change::Hold, DENIED_MEANWHILE.to_owned())
+            }
             Said::Unclear | Said::YesAndData => {
                 (Change::Note, "an answer that is neither yes nor no: a person must read it".to_owned())
             }
         };
-        bearing.unclear |= change == Change::Note;
+        bearing.unclear |= matches!(change, Change::Note | Change::Hold);
         bearing.take(request, "sender", change, reason);
     }
 }
@@ -587,6 +605,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
                 bearing.loose |= asks;
                 bearing.unclear |= !asks;
                 let reason = match request.status {
+                    Status::AwaitingProof => DENIED_MEANWHILE,
                     Status::Executing => "a reply came while it is carried out: a person must read it first",
                     _ => "a reply came before it was carried out: a person must read it first",
                 };
@@ -629,7 +648,7 @@ fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: b
     bearing.settled.truncate(settled);
 }
 
-/// Whether a reply stops `request`: what needed a proof, and has it. "Wait, I need my invoices first", "Stop!" and
+/// Whether a reply stops `request`: what needed a proof, and has it, or what waits for one if it is denied. "Wait, I need my invoices first", "Stop!" and
 /// "just unsubscribe me instead" must not be read the day after; a yes, thanks and a reminder leave it as it is. What
 /// is begun goes on also when its sender only asks something, or when it leaves all as it was.
 fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile) -> bool {
@@ -650,6 +669,7 @@ fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile) -> bool {
     let is_final =
         || case_file.imminent.iter().chain(&case_file.imminent_named).any(|it| it.id == request.id);
     let is_stoppable = match request.status {
+        Status::AwaitingProof => reading.is_some_and(|reading| denies(request, reading)),
         Status::Approved => true,
         Status::Executing => is_against || is_final() && !letter.own_words.contains(['?', '？']),
         _ => false,

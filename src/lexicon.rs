@@ -26,7 +26,10 @@ const MOST_READ: usize = 4 << 20;
 const GUARDS: usize = 16;
 
 /// The guard of a phrase that is denied.
-const NEGATED: &str = "negated";
+pub const NEGATED: &str = "negated";
+
+/// The guard of a phrase of whose opposite is asked: "keep my account".
+pub const KEPT: &str = "kept";
 
 /// What takes a phrase its force that somebody only tells of.
 pub const REPORTED: &str = "reported";
@@ -452,7 +455,7 @@ impl Guards {
             from..sources.len() - first
         };
         Self {
-            before: [(NEGATED, take(&guards.negated)), ("kept", take(&guards.kept))],
+            before: [(NEGATED, take(&guards.negated)), (KEPT, take(&guards.kept))],
             polite: take(&guards.polite),
             after: take(&guards.after),
             inside: take(&guards.inside),

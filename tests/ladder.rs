@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 #[path = "support/corridor.rs"]
 mod support;
 
+use privacyd::operator::hand::{Verb, act};
 use support::House;
 
 const DELETE: &str = "Please delete all my personal data.";
@@ -136,7 +137,7 @@ async fn a_deletion_waits_for_a_yes_from_its_own_address() {
         );
         assert_eq!(x.letter().await.template, "confirmed");
         // The code is used up: sent once more, it does nothing.
-        x.mail(2, "jane@example.org", &subject, "", &format!("Yes again{quoted}")).await;
+        x.mail(2, "jane@example.org", &subject, "", &format!("Yes, that was me.{quoted}")).await;
         assert_eq!(x.status().await, "approved");
         assert_eq!(x.count().await, 2);
     }
@@ -248,6 +249,77 @@ async fn a_yes_with_more_to_it_approves_no_erasure() {
 }
 
 #[tokio::test]
+async fn a_yes_after_a_denial_waits_for_a_person_who_has_read_it() {
+    #[derive(Debug, Clone, Copy)]
+    enum Way {
+        MailOfItsOwn,
+        WithoutTheCode,
+        WithTheCode,
+        ByAnother,
+    }
+    const DENIAL: &str = "Please do not delete my personal data after all, I still need it.";
+    for (way, words, status) in [
+        (Way::MailOfItsOwn, DENIAL, "held"),
+        (Way::WithoutTheCode, DENIAL, "held"),
+        (Way::WithTheCode, DENIAL, "held"),
+        (Way::ByAnother, DENIAL, "held"),
+        (Way::MailOfItsOwn, "Bitte löschen Sie meine Daten doch nicht.", "held"),
+        // Who reminds of it, asks about it, or asks for it again, does not deny it.
+        (
+            Way::MailOfItsOwn,
+            "You have still not deleted my personal data. I expect your answer.",
+            "awaiting_proof",
+        ),
+        (Way::MailOfItsOwn, "What happens to my invoices if you delete my personal data?", "awaiting_proof"),
+        (
+            Way::WithoutTheCode,
+            "Please delete all of my personal data, and do not delete it by halves.",
+            "awaiting_proof",
+        ),
+        (Way::MailOfItsOwn, "Where is my parcel?", "awaiting_proof"),
+        (
+            Way::MailOfItsOwn,
+            "I asked you to delete my data two weeks ago and you did not delete it. Please confirm.",
+            "awaiting_proof",
+        ),
+        (
+            Way::MailOfItsOwn,
+            "Warum haben Sie meine Daten noch nicht gelöscht? Sonst beschwere ich mich.",
+            "awaiting_proof",
+        ),
+    ] {
+        let mut x = Exchange::new().await;
+        x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+        let question = x.letter().await;
+        let (subject, fields, quoted) = question.reply_fields();
+        let reference = x.house.store.requests(None, 1).await.unwrap().remove(0).reference;
+        let deletion = async |x: &Exchange| {
+            let rows = x.house.store.requests(None, 100).await.unwrap();
+            let mut rows = rows.into_iter().filter(|row| row.reference == reference);
+            rows.next().unwrap().status
+        };
+        let (from, subject_then, fields_then) = match way {
+            Way::MailOfItsOwn => ("jane@example.org", "My data".to_owned(), ""),
+            Way::WithoutTheCode => ("jane@example.org", "Re: your question".to_owned(), fields.as_str()),
+            Way::WithTheCode => ("jane@example.org", subject.clone(), fields.as_str()),
+            Way::ByAnother => ("jane@example.net", format!("Request {reference}"), ""),
+        };
+        x.mail(1, from, &subject_then, fields_then, words).await;
+        assert_eq!(deletion(&x).await, status, "{way:?} {words}");
+        x.mail(2, "jane@example.org", &subject, &fields, &format!("Yes{quoted}")).await;
+        let then = if status == "held" { "held" } else { "approved" };
+        assert_eq!(deletion(&x).await, then, "{way:?} {words}");
+        if status == "held" {
+            // Once a person has read it and lets it go on, its code is good again.
+            let tools = x.house.intake.tools();
+            act(&x.house.store, tools, &reference, &Verb::Release, after(3)).await.unwrap();
+            x.mail(4, "jane@example.org", &subject, &fields, &format!("Yes, please.{quoted}")).await;
+            assert_eq!(deletion(&x).await, "approved", "{way:?} {words}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_answer_approves_nothing() {
     let mut x = Exchange::new().await;
     x.mail(0, "jane@example.org", "Data", "", DELETE).await;
@@ -262,12 +334,14 @@ async fn what_is_no_answer_approves_nothing() {
         (&fields, "", "Held"),
         (&fields, "Case 4711 opened: Please delete all my personal data. Status: new.", "Held"),
         (&fields, "We confirm the receipt of your e-mail.", "Held"),
+        // This one makes it wait for a person.
         (&fields, "Under no circumstances may you delete my data.", "Held"),
     ] {
         let filed = x.mail(1, "jane@example.org", &subject, fields, &format!("{words}{quoted}")).await;
         assert_eq!(filed, folder, "{words}");
         let deletion = x.requests().await.into_iter().find(|row| row.0 == "deletion").unwrap();
-        assert_eq!(deletion.1, "awaiting_proof", "{words}");
+        let is_denied = words.starts_with("Under no circumstances");
+        assert_eq!(deletion.1, if is_denied { "held" } else { "awaiting_proof" }, "{words}");
     }
     // What has the words of a request as well is acknowledged, nothing more.
     assert!(x.house.letters().await.iter().skip(1).all(|(_, template, _)| template == "unclear"));
@@ -586,41 +660,58 @@ async fn a_copy_of_the_data_needs_data_points_as_well() {
 
 #[tokio::test]
 async fn a_list_of_data_proves_all_that_was_asked_where_nothing_else_is_said_in_it() {
-    for (words, deletion) in [
-        ("Yes, but keep order 4711", "awaiting_proof"),
-        ("Yes. But please do not delete my order 4711", "awaiting_proof"),
-        ("Yes. But please keep the 3 invoices of 2023 until my tax return is done", "awaiting_proof"),
-        ("Yes. Keep my invoices", "awaiting_proof"),
-        ("Keep order 4711. Yes\nphone: +49 30 1234567", "awaiting_proof"),
-        ("Yes, phone 4711 must stay open", "awaiting_proof"),
-        ("Yes. 10115", "approved"),
-        ("YES\n\npostcode: 10115\nphone: +49 30 1234567", "approved"),
-        ("Yes, my phone is +49 30 1234567\n10115", "approved"),
-        ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nKind regards\nZebedee Quux", "approved"),
-        ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nJane", "approved"),
-        ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nWait", "awaiting_proof"),
-        ("YES\n\npostcode: 10115\n\nKind regards\nJane\n\nHold my orders back", "awaiting_proof"),
-        ("YES\n\n10115\n\nDon't. Kind regards\nJane", "awaiting_proof"),
-        ("Yes: keep order 4711", "awaiting_proof"),
-        ("Keep order 4711\n\nJa", "awaiting_proof"),
-        ("Yes\npostcode: 10115 wait", "awaiting_proof"),
-        ("Yes\npostcode: not 10115", "awaiting_proof"),
-        ("Yes\npostcode: 10115wait", "awaiting_proof"),
-        ("YES\npostcode: 10115 ❌", "awaiting_proof"),
-        ("はい\npostcode: 10115ただし来月まで待ってください", "awaiting_proof"),
-        ("Oui\n10115\nC'est moi mais attendez", "awaiting_proof"),
-        ("YES\n\n10115\n\n❌", "awaiting_proof"),
-        ("Yes. But wait", "awaiting_proof"),
-        ("Oui, c'est moi mais attendez", "awaiting_proof"),
-        ("Yes\nNot everything", "awaiting_proof"),
-        ("Yes\nRegards\nbut keep photos", "awaiting_proof"),
-        ("\"YES\" - that was me.\n\nThank you for your help\nJane", "approved"),
-        ("YES\n\npostcode: 10115\nOnly after Christmas. Kind regards\nJane", "awaiting_proof"),
-        ("YES\n\npostcode: 10115\n\nKind regards\nbut wait until Friday", "awaiting_proof"),
-        ("YES\n\npostcode: 10115\n\nregards but keep photos", "awaiting_proof"),
-        ("Ja\n\n10115\n\nMit freundlichen Grüßen\naber erst im Januar", "awaiting_proof"),
-        ("Oui\n\n10115\n\nPas avant mardi. Cordialement\nJane", "awaiting_proof"),
-        ("はい\n\n10115\n\n敬具\nただし来月まで待ってください", "awaiting_proof"),
+    // A copy may be sent on a number with words beside it; not on words alone.
+    for (words, copy, deletion) in [
+        ("Yes, but keep order 4711", "approved", "awaiting_proof"),
+        ("Yes. But please do not delete my order 4711", "approved", "awaiting_proof"),
+        (
+            "Yes. But please keep the 3 invoices of 2023 until my tax return is done",
+            "approved",
+            "awaiting_proof",
+        ),
+        ("Yes. Keep my invoices", "awaiting_proof", "awaiting_proof"),
+        ("Keep order 4711. Yes\nphone: +49 30 1234567", "approved", "awaiting_proof"),
+        ("Yes, phone 4711 must stay open", "approved", "awaiting_proof"),
+        ("Yes. 10115", "approved", "approved"),
+        ("YES\n\npostcode: 10115\nphone: +49 30 1234567", "approved", "approved"),
+        ("Yes, my phone is +49 30 1234567\n10115", "approved", "approved"),
+        (
+            "YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nKind regards\nZebedee Quux",
+            "approved",
+            "approved",
+        ),
+        ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nJane", "approved", "approved"),
+        ("YES\n\npostcode: 10115\nphone: +49 30 1234567\n\nWait", "awaiting_proof", "awaiting_proof"),
+        (
+            "YES\n\npostcode: 10115\n\nKind regards\nJane\n\nHold my orders back",
+            "awaiting_proof",
+            "awaiting_proof",
+        ),
+        ("YES\n\n10115\n\nDon't. Kind regards\nJane", "awaiting_proof", "awaiting_proof"),
+        ("Yes: keep order 4711", "approved", "awaiting_proof"),
+        ("Keep order 4711\n\nJa", "approved", "awaiting_proof"),
+        ("Yes\npostcode: 10115 wait", "approved", "awaiting_proof"),
+        ("Yes\npostcode: not 10115", "approved", "awaiting_proof"),
+        ("Yes\npostcode: 10115wait", "approved", "awaiting_proof"),
+        ("YES\npostcode: 10115 ❌", "approved", "awaiting_proof"),
+        ("はい\npostcode: 10115ただし来月まで待ってください", "approved", "awaiting_proof"),
+        ("Oui\n10115\nC'est moi mais attendez", "awaiting_proof", "awaiting_proof"),
+        ("YES\n\n10115\n\n❌", "awaiting_proof", "awaiting_proof"),
+        ("Yes. But wait", "awaiting_proof", "awaiting_proof"),
+        ("Oui, c'est moi mais attendez", "awaiting_proof", "awaiting_proof"),
+        ("Yes\nNot everything", "awaiting_proof", "awaiting_proof"),
+        ("Yes\nRegards\nbut keep photos", "awaiting_proof", "awaiting_proof"),
+        ("\"YES\" - that was me.\n\nThank you for your help\nJane", "approved", "approved"),
+        (
+            "YES\n\npostcode: 10115\nOnly after Christmas. Kind regards\nJane",
+            "awaiting_proof",
+            "awaiting_proof",
+        ),
+        ("YES\n\npostcode: 10115\n\nKind regards\nbut wait until Friday", "awaiting_proof", "awaiting_proof"),
+        ("YES\n\npostcode: 10115\n\nregards but keep photos", "awaiting_proof", "awaiting_proof"),
+        ("Ja\n\n10115\n\nMit freundlichen Grüßen\naber erst im Januar", "awaiting_proof", "awaiting_proof"),
+        ("Oui\n\n10115\n\nPas avant mardi. Cordialement\nJane", "awaiting_proof", "awaiting_proof"),
+        ("はい\n\n10115\n\n敬具\nただし来月まで待ってください", "awaiting_proof", "awaiting_proof"),
     ] {
         let mut x = Exchange::with("[proof]\ndata_points = [\"postcode\", \"phone\"]\n").await;
         let fields = serde_json::from_str(r#"{"postcode": "10115", "phone": "+49 30 1234567"}"#).unwrap();
@@ -635,14 +726,7 @@ async fn a_list_of_data_proves_all_that_was_asked_where_nothing_else_is_said_in_
         let states: Vec<(String, String)> =
             x.requests().await.into_iter().map(|row| (row.0, row.1)).collect();
         let [(_, access), (_, erased)] = states.as_slice() else { panic!("{words}: {states:?}") };
-        assert_eq!(erased, deletion, "{words}");
-        // A copy may be sent on a number with words beside it; not on words alone.
-        let expected: &[&str] = match deletion {
-            "approved" => &["approved"],
-            _ if words.contains(|sign: char| sign.is_ascii_digit()) => &["approved", "awaiting_proof"],
-            _ => &["awaiting_proof"],
-        };
-        assert!(expected.contains(&access.as_str()), "{words}: {access}");
+        assert_eq!((access.as_str(), erased.as_str()), (copy, deletion), "{words}");
         // Nobody is told to have confirmed what they have not.
         let (letter, rows) = (x.letter().await, x.house.store.requests(None, 9).await.unwrap());
         let reference = &rows.iter().find(|row| row.kind == "deletion").unwrap().reference;

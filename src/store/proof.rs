@@ -331,13 +331,17 @@ impl Visit {
         .context("Cannot read whether anything is to be carried out")
     }
 
-    /// The requests of `sender` of these kinds that will be, or are being, carried out.
+    /// The requests of `sender` of these kinds that wait for proof, will be, or are being, carried out.
     ///
     /// # Errors
     /// The database does not work.
     pub async fn imminent_of(&mut self, sender: &Address, kinds: &[&str]) -> Result<Vec<Earlier>> {
-        let rows = sqlx::query_as(sql("WHERE r.subject = ? AND r.status IN ('approved', 'executing')
-                AND r.kind IN (SELECT value FROM json_each(?)) ORDER BY r.id LIMIT 50"))
+        let rows = sqlx::query_as(sql(
+            "WHERE r.subject = ? AND r.status IN ('awaiting_proof', 'approved', 'executing')
+                AND r.kind IN (SELECT value FROM json_each(?))
+                -- Anybody can have many wait in somebody's name.
+                ORDER BY r.status = 'awaiting_proof', r.id LIMIT 50",
+        ))
         .bind(sender.normalised().as_str())
         .bind(serde_json::to_string(kinds)?)
         .fetch_all(&mut *self.tx)
@@ -346,8 +350,8 @@ impl Visit {
         earlier(rows)
     }
 
-    /// Whosever requests of these kinds will be, or are being, carried out that bear one of `references`, or that a letter of ours with
-    /// one of these Message-IDs speaks of.
+    /// Whosever requests of these kinds wait for proof, will be, or are being, carried out that bear one of `references`, or that a
+    /// letter of ours with one of these Message-IDs speaks of.
     ///
     /// # Errors
     /// The database does not work.
@@ -359,11 +363,12 @@ impl Visit {
     ) -> Result<Vec<Earlier>> {
         let ids: Vec<&str> = ids.iter().map(MessageId::as_str).collect();
         let rows = sqlx::query_as(sql(concat!(
-            "WHERE +r.status IN ('approved', 'executing') AND +r.kind IN (SELECT value FROM json_each($1))
+            "WHERE +r.status IN ('awaiting_proof', 'approved', 'executing') AND +r.kind IN (SELECT value FROM json_each($1))
                 AND r.id IN (SELECT id FROM requests WHERE reference IN (SELECT value FROM json_each($2))
                     UNION SELECT r.id FROM ",
             requests_of_reply!(),
-            " WHERE o.rfc_message_id IN (SELECT value FROM json_each($3))) ORDER BY r.id LIMIT 50"
+            " WHERE o.rfc_message_id IN (SELECT value FROM json_each($3)))
+                ORDER BY r.status = 'awaiting_proof', r.id LIMIT 50"
         )))
         .bind(serde_json::to_string(kinds)?)
         .bind(serde_json::to_string(references)?)
