@@ -480,7 +480,7 @@ fn operators_words(text: &str) -> Result<String, &'static str> {
 #[derive(Debug, Subcommand)]
 pub enum Messages {
     /// The latest first.
-    #[command(after_help = "Example:\n  privacyd messages list --disposition review")]
+    #[command(after_help = "Example:\n  privacyd messages list --to-read")]
     List {
         /// Only those.
         #[arg(long, value_parser = ["requests", "automated", "review", "none", "unreadable", "duplicate"])]
@@ -488,9 +488,22 @@ pub enum Messages {
         /// Only those that got no reply because a bound of the configuration was reached.
         #[arg(long, conflicts_with = "disposition")]
         unanswered: bool,
+        /// Only those that a person must read and that no request stands for, the oldest first, until `messages read`.
+        #[arg(long, conflicts_with_all = ["disposition", "unanswered"])]
+        to_read: bool,
         /// How much, and in what form.
         #[command(flatten)]
         listing: Listing,
+    },
+    /// You have read these mails, and done what they ask for: status and digest name them no more.
+    #[command(after_help = "Example:\n  privacyd messages read 17 19")]
+    Read {
+        /// Their numbers in the list.
+        #[arg(required_unless_present = "all")]
+        ids: Vec<i64>,
+        /// All that are to be read now.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
     },
     /// One mail, what it asked for and what was answered.
     #[command(after_help = "Example:\n  privacyd messages show 17")]

@@ -116,6 +116,7 @@ pub fn text(status: &Status) -> String {
         ("replies_unknown", "gauge", "Replies of unknown fate.", standing.replies_unknown),
         ("replies_bounced", "gauge", "Replies that bounced in 7 days.", standing.replies_bounced),
         ("tasks_failed", "gauge", "Systems that failed in open requests.", standing.tasks_failed),
+        ("mails_to_read", "gauge", "Mails that a person must read.", standing.mails_to_read),
         (
             "unaccounted",
             "gauge",

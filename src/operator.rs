@@ -523,6 +523,9 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 tell!("flag      {}", request.flag);
             }
             tell!("message   {}", request.message_id);
+            if let Some(unread) = unread_of(&store.to_read_of(&reference).await?) {
+                tell!("to read   {unread}");
+            }
             for Edit { field, old, new } in changes {
                 tell!("change    {field}: {} -> {new}", old.unwrap_or_default());
             }
@@ -639,12 +642,25 @@ fn read_data(file: &Path) -> Result<serde_json::Value, String> {
     Ok(data)
 }
 
+/// What of a person's mails is still to be read, in words: `None` for nothing.
+fn unread_of(mails: &[i64]) -> Option<String> {
+    let numbers: Vec<String> = mails.iter().map(ToString::to_string).collect();
+    let which = counted(mails.len(), "mail of this person is", "mails of this person are");
+    (!mails.is_empty()).then(|| {
+        format!(
+            "{which} still to be read ({}): privacyd messages show, then messages read",
+            numbers.join(", ")
+        )
+    })
+}
+
 async fn messages(store: &Store, config: &Config, command: Messages) -> Result<ExitCode> {
     match command {
-        Messages::List { disposition, unanswered, listing } => {
-            let rows = match unanswered {
-                true => store.unanswered(listing.limit).await?,
-                false => store.messages(disposition.as_deref(), listing.limit).await?,
+        Messages::List { disposition, unanswered, to_read, listing } => {
+            let rows = match (unanswered, to_read) {
+                (true, _) => store.unanswered(listing.limit).await?,
+                (_, true) => store.to_read(listing.limit).await?,
+                _ => store.messages(disposition.as_deref(), listing.limit).await?,
             };
             let last = if unanswered { "not answered because" } else { "folder" };
             print_list(&listing, &rows, &["id", "received", "disposition", "type", "sender", last], |row| {
@@ -658,6 +674,16 @@ async fn messages(store: &Store, config: &Config, command: Messages) -> Result<E
                     if unanswered { bound } else { row.folder.clone() },
                 ]
             })
+        }
+        Messages::Read { ids, all } => {
+            let read = store.mark_read((!all).then_some(&ids), Timestamp::now()).await?;
+            tell!("{} read", counted(read.len(), "mail is", "mails are"));
+            match ids.iter().find(|id| !read.contains(id)) {
+                None => Ok(ExitCode::SUCCESS),
+                Some(id) => not_found(&format!(
+                    "Mail {id} is none that is to be read; privacyd messages list --to-read shows which are"
+                )),
+            }
         }
         Messages::Show { id, json } => {
             let Some((message, requests, replies)) = store.message(id).await? else {
@@ -685,6 +711,9 @@ async fn messages(store: &Store, config: &Config, command: Messages) -> Result<E
             tell!("evidence  {} ({})", message.proof, message.proof_why);
             tell!("why       {}", message.why);
             tell!("folder    {}{}", message.folder, if message.filed { "" } else { " (not filed yet)" });
+            if let Some(at) = message.read_at {
+                tell!("read by a person at {}", time(at));
+            }
             for request in requests {
                 tell!(
                     "request   {}  {}  {}  due {}",

@@ -134,12 +134,17 @@ async fn it_tells_what_waits_what_is_due_and_what_failed_and_nobodys_name() {
     for word in ["jane", "joe@", "ann@", "example.org", "Zebedee", "Quux", "Xylophone", "unknown"] {
         assert!(!text.contains(word), "{word}: {text}");
     }
-    // What has happened to mails is told once; what waits and is due every day, the sooner the louder.
+    // What has happened to replies is told once, what is to be read until somebody has read it; what waits and is due
+    // every day, the sooner the louder.
     for (now, expected) in [
-        ("2026-12-16T07:00:00Z", "3 due within a week, 2 waiting, 1 failed"),
-        ("2026-12-23T07:00:00Z", "3 due today, 2 waiting, 1 failed"),
+        ("2026-12-16T07:00:00Z", "3 due within a week, 2 waiting, 1 failed, 1 held"),
+        ("2026-12-23T07:00:00Z", "3 due today, 2 waiting, 1 failed, 1 held"),
         ("2026-12-24T07:00:00Z", "3 overdue, 2 waiting, 1 failed"),
     ] {
+        if now.starts_with("2026-12-24") {
+            assert_eq!(house.store.mark_read(Some(&[2, 3, 99]), at(now)).await.unwrap(), [3]);
+            assert_eq!(house.store.mark_read(None, at(now)).await.unwrap(), [0; 0]);
+        }
         assert!(house.intake.digest(at(now)).await.unwrap());
         let (_, subject, text, _) = digests(&house).await.pop().unwrap();
         assert!(subject.ends_with(expected), "{subject}\n{text}");

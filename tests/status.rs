@@ -170,6 +170,53 @@ fn status_tells_what_runs_and_what_is_wrong() {
 }
 
 #[test]
+fn a_mail_for_a_person_is_named_until_somebody_has_read_it() {
+    let house = House::new();
+    house.deliver("jane", "Please delete all my personal data.");
+    house.done(&["run", "--once"]);
+    let reply = std::fs::read_dir(house.path("replies")).unwrap().next().unwrap().unwrap().path();
+    let question = std::fs::read_to_string(reply).unwrap().replace("\r\n ", " ");
+    let field = |name: &str| question.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    let answer = format!(
+        "From: jane@example.org\nTo: privacy@example.com\nSubject: Re: {}\nMessage-ID: <2@example.org>\nIn-Reply-To: {}\n\n\
+         Who is this?\n",
+        field("Subject:"),
+        field("Message-ID:")
+    );
+    std::fs::write(house.path("Maildir/new/answer"), answer).unwrap();
+    house.done(&["run", "--once"]);
+
+    let to_read = || -> Value {
+        serde_json::from_str(&house.done(&["messages", "list", "--to-read", "--json"])).unwrap()
+    };
+    let (status, _) = house.status();
+    assert_eq!((&status["mails_to_read"], &to_read()["id"]), (&1.into(), &2.into()));
+    assert!(status["oldest_to_read"].is_string(), "{status}");
+    let request: Value = serde_json::from_str(&house.done(&["requests", "list", "--json"])).unwrap();
+    let reference = request["reference"].as_str().unwrap();
+    let unread = "1 mail of this person is still to be read (2): privacyd messages show, then messages read";
+    let shown = house.done(&["requests", "show", reference]);
+    assert!(shown.contains(&format!("to read   {unread}\n")), "{shown}");
+    let done = house.done(&["requests", "approve", reference]);
+    assert!(done.ends_with(&format!("\nBut {unread}\n")), "{done}");
+
+    let output = house.run(&["messages", "read", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "0 mails are read\n");
+    let why = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        why.contains("Mail 1 is none that is to be read; privacyd messages list --to-read shows which are"),
+        "{why}"
+    );
+    assert_eq!(house.done(&["messages", "read", "2"]), "1 mail is read\n");
+    assert_eq!(house.done(&["messages", "list", "--to-read"]), "Nothing\n");
+    assert!(house.done(&["messages", "show", "2"]).contains("\nread by a person at 2"));
+    assert_eq!(house.status().0["mails_to_read"], 0);
+    assert!(!house.done(&["requests", "show", reference]).contains("to read"));
+    assert_eq!(house.done(&["messages", "read", "--all"]), "0 mails are read\n");
+}
+
+#[test]
 fn a_mailbox_that_cannot_be_read_feeds_no_watchdog() {
     let house = House::new();
     house.deliver("jane", "Please unsubscribe me from your newsletter.");

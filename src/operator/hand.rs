@@ -11,7 +11,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Mistake, as_mistake, not_found, print, print_json};
+use super::{Mistake, as_mistake, not_found, print, print_json, unread_of};
 use crate::cli::One;
 use crate::clock::{Clock, Facts, written};
 use crate::config::{Config, ProofConfig};
@@ -291,7 +291,13 @@ pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb
     match act(store, tools, &one.reference, &verb, Timestamp::now()).await {
         Ok(done) if one.json => print_json(&done),
         Ok(done) => {
-            print(&done.said)?;
+            let lets_go_on = matches!(verb, Verb::Approve { .. } | Verb::Release);
+            let unread = match lets_go_on {
+                true => unread_of(&store.to_read_of(&one.reference).await?),
+                false => None,
+            };
+            let unread = unread.map_or_else(String::new, |unread| format!("\nBut {unread}"));
+            print(&format!("{}{unread}", done.said))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(NotDone::Refused(refusal @ Refusal::NoType(..))) => Err(Mistake(refusal.to_string()).into()),

@@ -240,6 +240,11 @@ impl Status {
             "requests  {} open, {} of them held, {} overdue",
             standing.requests_open, standing.requests_held, standing.requests_overdue
         ));
+        let oldest = match standing.oldest_to_read {
+            None => String::new(),
+            oldest => format!(", the oldest since {}: privacyd messages list --to-read", at(oldest)),
+        };
+        lines.push(format!("mails     {} for a person to read{oldest}", standing.mails_to_read));
         lines.push(format!("systems   {} failed in open requests", standing.tasks_failed));
         if let Some(Reconciliation { at: ended, found }) = self.reconciliation {
             lines.push(format!(

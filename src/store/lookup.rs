@@ -85,6 +85,8 @@ pub struct MessageRow {
     pub folder: String,
     /// Whether it is there.
     pub filed: bool,
+    /// When a person has said that they have read it. Seconds since 1970 UTC.
+    pub read_at: Option<i64>,
 }
 
 /// A reply.
@@ -118,12 +120,17 @@ const REQUEST: &str =
     "SELECT reference, kind, status, flag, proof_needed, proof_given, subject, received_at, due_on, due_source, confidence, message_id,
     (SELECT proof FROM messages WHERE messages.id = message_id) AS proof,
     (SELECT proof_why FROM messages WHERE messages.id = message_id) AS proof_why FROM requests";
-const MESSAGE: &str = "SELECT id, mailbox, mail_id, size, sender, proof, proof_why, received_at, disposition, kind, why, unanswered, language, folder, filed FROM messages";
+const MESSAGE: &str = "SELECT id, mailbox, mail_id, size, sender, proof, proof_why, received_at, disposition, kind, why, unanswered, language, folder, filed, read_at FROM messages";
 const REPLY: &str = "SELECT id, reference, recipient, template, language, state, attempts, created_at, next_attempt_at, outcome, rfc_message_id FROM outbox";
 
 /// A constant select with a constant rest; values are bound.
 fn sql(select: &'static str, rest: &'static str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{select} {rest}"))
+}
+
+/// Mails of the ledger with a constant rest.
+pub(super) fn message_sql(rest: &'static str) -> sqlx::AssertSqlSafe<String> {
+    sql(MESSAGE, rest)
 }
 
 /// Which requests are listed.

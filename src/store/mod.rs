@@ -13,7 +13,7 @@
 //! [`tasks`] what an approved request has to do where, [`hand`] what the operator does with one, [`audit`]
 //! chains the events, [`purge`] takes out what is too old, [`dossier`] and [`report`] read for regulators,
 //! [`subjects`] holds people's data, [`tombstones`] who was erased, [`notices`] hands out notices to everybody,
-//! [`lookup`] answers the operator's questions, [`watch`] whether all is well; [`reconcile`] knows which mail is accounted for,
+//! [`lookup`] answers the operator's questions, [`to_read`] knows the mails that a person must read, [`watch`] whether all is well; [`reconcile`] knows which mail is accounted for,
 //! [`canary`] which mail to ourselves has come back, [`recovery`] whether nothing may be done; [`setback`] rights what was dated by a clock that was ahead; [`backup`] copies all of it.
 
 pub mod audit;
@@ -39,6 +39,7 @@ pub mod report;
 pub mod setback;
 pub mod subjects;
 pub mod tasks;
+pub mod to_read;
 pub mod tombstones;
 pub mod visit;
 pub mod watch;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Store;
+use super::to_read::to_read;
 use crate::watch::Beat;
 
 /// When a mailbox was last read.
@@ -54,6 +55,10 @@ pub struct Standing {
     pub requests_overdue: i64,
     /// Parts of open requests in which a system has failed for good.
     pub tasks_failed: i64,
+    /// Mails that a person must read, and that no request stands for.
+    pub mails_to_read: i64,
+    /// When the first of them came.
+    pub oldest_to_read: Option<Timestamp>,
     /// Mails that were ever recorded.
     pub messages_ever: i64,
     /// Requests that were ever opened.
@@ -72,6 +77,8 @@ struct StandingRow {
     requests_held: i64,
     requests_overdue: i64,
     tasks_failed: i64,
+    mails_to_read: i64,
+    oldest_to_read: Option<i64>,
     messages_ever: i64,
     requests_ever: i64,
     replies_ever: i64,
@@ -180,8 +187,10 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn standing(&self, today: Date, since: Timestamp) -> Result<Standing> {
-        let row: StandingRow = sqlx::query_as(
-            "SELECT
+        let row: StandingRow = sqlx::query_as(concat!(
+            "WITH unread AS MATERIALIZED (SELECT m.received_at FROM messages m INDEXED BY messages_to_read WHERE ",
+            to_read!(),
+            ") SELECT
                 (SELECT count(*) FROM outbox WHERE state IN ('queued', 'deferred')) AS replies_waiting,
                 (SELECT min(created_at) FROM outbox WHERE state IN ('queued', 'deferred')) AS oldest_reply,
                 (SELECT count(*) FROM outbox WHERE state = 'unknown') AS replies_unknown,
@@ -192,10 +201,12 @@ impl Store {
                 (SELECT count(*) FROM requests WHERE closed_at IS NULL AND due_on < $1) AS requests_overdue,
                 (SELECT count(*) FROM tasks t JOIN requests r ON r.id = t.request_id
                     WHERE t.state = 'by_hand' AND t.attempts > 0 AND r.closed_at IS NULL) AS tasks_failed,
+                (SELECT count(*) FROM unread) AS mails_to_read,
+                (SELECT min(received_at) FROM unread) AS oldest_to_read,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) AS messages_ever,
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'requests'), 0) AS requests_ever,
-                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) AS replies_ever",
-        )
+                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) AS replies_ever"
+        ))
         .bind(today.to_string())
         .bind(since.as_second())
         .fetch_one(&self.read)
@@ -210,6 +221,8 @@ impl Store {
             requests_held: row.requests_held,
             requests_overdue: row.requests_overdue,
             tasks_failed: row.tasks_failed,
+            mails_to_read: row.mails_to_read,
+            oldest_to_read: row.oldest_to_read.and_then(time),
             messages_ever: row.messages_ever,
             requests_ever: row.requests_ever,
             replies_ever: row.replies_ever,
