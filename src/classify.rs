@@ -17,11 +17,11 @@ use serde::Serialize;
 
 use crate::concept::{self, Concepts, Mention, Vocabulary};
 use crate::learned::{self, Feature, Learned};
-use crate::lexicon::{Finds, Hit, KEPT, Lexicon, NEGATED, Search, sentence};
+use crate::lexicon::{ASKED, Finds, Hit, KEPT, Lexicon, NEGATED, Search, sentence};
 use crate::literals::Literals;
 use crate::needles::{Needles, Sights};
 use crate::patterns::Patterns;
-use crate::request::{Strength, Table, Verb, of_phrase};
+use crate::request::{FOLLOW_UP, Strength, Table, Verb, of_phrase};
 use crate::shelf::Shelf;
 use crate::text::{fold, sentences};
 use crate::tongue::{Heard, Tongues};
@@ -168,6 +168,8 @@ struct Kind {
     destroys: bool,
     /// An opt-out: done at once, whatever else is asked for for certain.
     opts_out: bool,
+    /// A reminder: to tell what was asked for before speaks for it, not against it.
+    reminds: bool,
     any_mood: bool,
     no_trade: bool,
     over: Vec<usize>,
@@ -326,6 +328,7 @@ impl Classifier {
                 is_final: kind.verb.is_some_and(Verb::is_final),
                 destroys: kind.verb.is_some_and(Verb::destroys),
                 opts_out: kind.action.opts_out(),
+                reminds: kind.name == FOLLOW_UP,
                 any_mood: kind.any_mood,
                 no_trade: kind.no_trade,
                 over: kind.over.clone(),
@@ -597,8 +600,13 @@ impl Classifier {
         impression: &Impression<'_>,
         doubt: impl Fn() -> Option<&'static str>,
     ) -> Verdict {
-        let denied = hits.iter().any(|hit| hit.guard.is_some() && hit.phrase.strength >= Strength::Likely);
-        let found = (0..self.kinds.len()).filter_map(|index| self.finding(index, hits, impression, denied));
+        let guards =
+            || hits.iter().filter(|it| it.phrase.strength >= Strength::Likely).filter_map(|hit| hit.guard);
+        let denied = guards().next().is_some();
+        let is_told = guards().all(|guard| guard == ASKED);
+        let found = self.kinds.iter().enumerate().filter_map(|(index, kind)| {
+            self.finding(index, hits, impression, denied && !(is_told && kind.reminds))
+        });
         let (mut sure, mut rest): (Vec<Found>, Vec<Found>) =
             found.partition(|found| found.standing == Standing::Sure);
         if sure.is_empty() && !denied && self.is_clear_alone(&mut rest) {
@@ -689,9 +697,15 @@ impl Classifier {
         // What destroys goes its way as well: it is not carried out before a person has read the rest of its mail. But
         // beside what would stand for the whole mail: then it may be somebody else's data.
         let may_be_anothers = besides.iter().filter_map(kind).any(|kind| kind.alone);
-        let goes_on = |kind: &Kind| !kind.alone && (!kind.is_final || kind.destroys && !may_be_anothers);
-        let (asked, others): (Vec<Found>, Vec<Found>) =
-            kept.into_iter().partition(|found| kind(found).is_some_and(goes_on));
+        // Nor is a correction held, which its sender confirms line by line, because "take the wrong one out" has words of an
+        // erasure and no phrase of one.
+        let by_weights = besides.iter().all(|found| found.basis == Basis::Learned);
+        let goes_on = |found: &Found| {
+            let is_clear = |kind: &Kind| kind.destroys || by_weights && found.finding.is_certain();
+            kind(found)
+                .is_some_and(|kind| !kind.alone && (!kind.is_final || !may_be_anothers && is_clear(kind)))
+        };
+        let (asked, others): (Vec<Found>, Vec<Found>) = kept.into_iter().partition(goes_on);
         let candidates: Vec<Finding> = findings(others).chain(findings(besides)).collect();
         match asked.is_empty() {
             true => Verdict::Unclear { why, candidates },
@@ -755,7 +769,8 @@ impl Classifier {
                 acts_from: acts_from.unwrap_or(kind.learned),
                 is_own: false,
             };
-            Some(Found { index, finding, basis: Basis::Phrases, standing })
+            let basis = if acts_from.is_some() { Basis::Phrases } else { Basis::Learned };
+            Some(Found { index, finding, basis, standing })
         });
         let mut found: Vec<Found> = found.filter(|found| found.finding.confidence >= APART_DOUBT).collect();
         // What would stand for the whole mail makes all of this doubtful: of a child's data nothing follows for the
@@ -859,7 +874,8 @@ impl Classifier {
                     let leaning = |line| self.leaning_at(impression, line, kind.column?);
                     lines.into_iter().filter_map(leaning).map(chance_of).any(is_enough)
                 };
-                is_held = is_denied(index, hits);
+                // An opt-out is done at once, so that a hint is enough to hold it.
+                is_held = is_denied(index, hits) || kind.opts_out && is_hint_denied(index, hits);
                 match strongest {
                     Some(Strength::Certain) if is_enough(chance) || is_clear_alone() => {
                         is_held = false;
@@ -926,6 +942,12 @@ fn evidence(index: usize, hits: &[Hit<'_>]) -> f64 {
 fn is_denied(index: usize, hits: &[Hit<'_>]) -> bool {
     let mut mine = hits.iter().filter(|hit| hit.phrase.kind == index && hit.guard.is_some());
     mine.any(|hit| hit.phrase.strength > Strength::Hint)
+}
+
+/// Whether every hint of the type with this index is: "she told me to write unsubscribe".
+fn is_hint_denied(index: usize, hits: &[Hit<'_>]) -> bool {
+    let mut mine = hits.iter().filter(|hit| hit.phrase.kind == index).peekable();
+    mine.peek().is_some() && mine.all(|hit| hit.guard.is_some())
 }
 
 /// What these phrases of one type add to what was learned, in log-odds.
@@ -1107,6 +1129,37 @@ mod tests {
         assert_eq!(found("Delete my data. No, wait!"), "unclear: a wish and its withdrawal");
         // One thing wished and another denied is none.
         assert_eq!(found("Do not delete my account, but unsubscribe me from the newsletter."), "opt_out");
+    }
+
+    /// Who has asked for it before wants an opt-out no less; what others have asked for is nobody's wish.
+    #[test]
+    fn an_opt_out_that_was_asked_for_before_is_one() {
+        for text in [
+            "STOP SENDING ME EMAILS I ASKED YOU 3 TIMES ALREADY",
+            "i told you twice already, unsubscribe me",
+            "hab schon zweimal drum gebeten, tragt mich endlich aus dem Verteiler aus",
+            "dejad de mandarme correos ya lo he pedido 3 veces",
+            "PAREM DE ME MANDAR EMAILS JA PEDI 3 VEZES",
+            "stop met mailen ik heb het al 3 keer gevraagd",
+            "przestancie wysylac mi maile prosilem juz 3 razy",
+            "jag har redan avregistrerat mig två gånger, ta bort mig från listan",
+            "хватит слать мне письма я уже 3 раза просил",
+            "不要再给我发邮件了我已经说了三遍",
+        ] {
+            assert_eq!(found(text), "opt_out", "{text}");
+        }
+        for text in [
+            "She told me to write unsubscribe.",
+            "Min fru har bett er avregistrera mig från nyhetsbrevet.",
+            "Мой брат просил отписать его от рассылки.",
+            "I asked you to delete my data in March.",
+        ] {
+            assert!(
+                !found(text).contains("opt_out") && !found(text).contains("deletion"),
+                "{text}: {}",
+                found(text)
+            );
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::evidence::{Evidence, Proof};
 use crate::ladder::{Bearing, Change, Earlier, Status, Step, WHOSE, bearing, begin, stops_of, waits_already};
 use crate::lexicon::ABOUT_ANOTHER;
 use crate::message::MessageId;
-use crate::request::{Action, RequestType, Table, Verb};
+use crate::request::{Action, FOLLOW_UP, RequestType, Table, Verb};
 use crate::screen::Automatic;
 use crate::sender::{Address, NoSender};
 use crate::token::Token;
@@ -40,9 +40,6 @@ pub const CONFIRMED: &str = "confirmed";
 
 /// The template that answers a no, or a never mind.
 pub const WITHDRAWN: &str = "withdrawn";
-
-/// The type of a mail about an earlier request.
-pub const FOLLOW_UP: &str = "follow_up";
 
 /// The type of what keeps data from use, and so from being erased.
 pub const RESTRICTION: &str = "restriction";

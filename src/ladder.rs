@@ -18,10 +18,10 @@ use jiff::tz::TimeZone;
 
 use crate::answer::Said;
 use crate::classify::{Finding, OF_ANOTHER, OF_TRADE, Reading, Verdict};
-use crate::decide::{CaseFile, FOLLOW_UP, Letter, Policy, RESTRICTION};
+use crate::decide::{CaseFile, Letter, Policy, RESTRICTION};
 use crate::evidence::Proof;
-use crate::lexicon::REPORTED;
-use crate::request::RequestType;
+use crate::lexicon::{ASKED, REPORTED};
+use crate::request::{FOLLOW_UP, RequestType};
 use crate::sender::Address;
 use crate::text::fold;
 
@@ -395,7 +395,7 @@ fn may_take_back(
 /// Whether a mail has the words of what `request` asked for, but denied, supposed or asked about. Who only tells of
 /// them, as a reminder does, speaks against nothing; nor does who asks for something else in words that hold them.
 fn speaks_against(request: &Earlier, reading: &Reading) -> bool {
-    let is_against = |why: &str| ![REPORTED, OF_ANOTHER, OF_TRADE].contains(&why);
+    let is_against = |why: &str| ![REPORTED, ASKED, OF_ANOTHER, OF_TRADE].contains(&why);
     reading.grounds.iter().any(|ground| ground.against.is_some_and(is_against) && ground.is_of(&request.kind))
 }
 

@@ -161,6 +161,9 @@ pub struct Guards {
     pub conditional: Vec<String>,
     /// Anywhere in the sentence: it tells what somebody else said.
     pub reported: Vec<String>,
+    /// Anywhere in the sentence: it tells what its sender has asked for before ("I asked you three times"). An opt-out is
+    /// wished no less for that.
+    pub asked: Vec<String>,
     /// Anywhere in the sentence: the opposite is wished ("please sign me up").
     pub wanted: Vec<String>,
     /// Anywhere in the mail: what it asks for is, or may be, somebody else's ("on behalf of my

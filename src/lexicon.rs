@@ -34,6 +34,9 @@ pub const KEPT: &str = "kept";
 /// What takes a phrase its force that somebody only tells of.
 pub const REPORTED: &str = "reported";
 
+/// The same, where it is the sender who tells what they have asked for before.
+pub const ASKED: &str = "asked before";
+
 /// What [`crate::language::Guards::others`] say of a whole mail.
 pub const ABOUT_ANOTHER: &str = "it may be about somebody else";
 
@@ -52,6 +55,8 @@ pub struct Phrase {
     pub is_own: bool,
     /// Whether its type may be put as a question, a condition or a report.
     any_mood: bool,
+    /// Whether its type is an opt-out.
+    opts_out: bool,
     /// See [`Lexicon::denies`].
     denies: OnceLock<bool>,
 }
@@ -74,6 +79,7 @@ struct Guards {
     after: Range<usize>,
     inside: Range<usize>,
     sentence: [(&'static str, Range<usize>); 4],
+    asked: Range<usize>,
     /// In the order of [`MAIL_GUARDS`].
     mail: [Range<usize>; 2],
     trade: Range<usize>,
@@ -144,6 +150,7 @@ impl Lexicon {
                 name: phrase.name.clone(),
                 is_own: phrase.is_own,
                 any_mood: table.types.get(phrase.kind).is_some_and(|kind| kind.any_mood),
+                opts_out: table.types.get(phrase.kind).is_some_and(|kind| kind.action.opts_out()),
                 denies: OnceLock::new(),
             });
         }
@@ -220,8 +227,8 @@ impl Lexicon {
         let hit = |guards: &[(&'static str, Range<usize>)], part: &[u8]| {
             guards.iter().find(|(_, it)| self.matches(shelf, it, part, may)).map(|(name, _)| *name)
         };
-        let Guards { after: behind, inside, polite, .. } = &self.guards;
-        let any_mood = self.phrases.get(index)?.any_mood;
+        let Guards { after: behind, inside, polite, asked, .. } = &self.guards;
+        let Phrase { any_mood, opts_out, .. } = *self.phrases.get(index)?;
         let is_denied = || {
             (self.matches(shelf, behind, after, may) || !any_mood && self.matches(shelf, inside, words, may))
                 && !self.says_denial(shelf, index, words, may)
@@ -230,6 +237,9 @@ impl Lexicon {
             .filter(|guard| *guard != NEGATED || !self.matches(shelf, polite, before, may))
             .or_else(|| is_denied().then_some(NEGATED))
             .or_else(|| if any_mood { None } else { hit(&self.guards.sentence, sentence) })
+            .or_else(|| {
+                (!any_mood && !opts_out && self.matches(shelf, asked, sentence, may)).then_some(ASKED)
+            })
     }
 }
 
@@ -465,6 +475,7 @@ impl Guards {
                 (REPORTED, take(&guards.reported)),
                 ("the opposite", take(&guards.wanted)),
             ],
+            asked: take(&guards.asked),
             mail: [take(&guards.others), take(&guards.retracted)],
             trade: take(&guards.trade),
         }

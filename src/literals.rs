@@ -826,7 +826,7 @@ mod tests {
         for (index, (_, language)) in table.languages.iter().enumerate() {
             let phrases = table.phrases.iter().filter(|it| it.language == index);
             let of = &language.guards;
-            let sentence = [&of.asking, &of.conditional, &of.reported, &of.wanted];
+            let sentence = [&of.asking, &of.conditional, &of.reported, &of.wanted, &of.asked];
             let phrase = [&of.negated, &of.polite, &of.kept, &of.after, &of.inside];
             let mail = [&of.others, &of.trade, &of.retracted];
             let guards = phrase.into_iter().chain(sentence).chain(mail).flatten();

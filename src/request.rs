@@ -24,6 +24,9 @@ use crate::learned::Learned;
 use crate::patterns;
 use crate::text;
 
+/// The type of a mail about an earlier request.
+pub const FOLLOW_UP: &str = "follow_up";
+
 /// What is done, without a person, for a request of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -624,7 +627,7 @@ fn check_language(
             message: format!("correction.change, entry {}: {why}", index + 1),
         })?;
     }
-    let lists: [(&[&str], &mut Vec<String>); 28] = [
+    let lists: [(&[&str], &mut Vec<String>); 29] = [
         (&["guards", "negated"], &mut guards.negated),
         (&["guards", "polite"], &mut guards.polite),
         (&["guards", "kept"], &mut guards.kept),
@@ -633,6 +636,7 @@ fn check_language(
         (&["guards", "asking"], &mut guards.asking),
         (&["guards", "conditional"], &mut guards.conditional),
         (&["guards", "reported"], &mut guards.reported),
+        (&["guards", "asked"], &mut guards.asked),
         (&["guards", "wanted"], &mut guards.wanted),
         (&["guards", "others"], &mut guards.others),
         (&["guards", "trade"], &mut guards.trade),

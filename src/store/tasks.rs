@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use super::Store;
 use super::tombstones::{EMPTY_LETTERS, tombstone};
 use super::visit::{Batch, RESTRICTION, SUPPRESS, Visit};
-use crate::decide::{FOLLOW_UP, UNCLEAR};
+use crate::decide::UNCLEAR;
 use crate::ladder::Status;
 use crate::message::MessageId;
 use crate::reply::Outgoing;
-use crate::request::Verb;
+use crate::request::{FOLLOW_UP, Verb};
 use crate::sender::Address;
 use crate::source::{Ended, Outcome, Report, TaskState};
 
