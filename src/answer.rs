@@ -20,8 +20,8 @@ const MOST_PARTS: usize = 60;
 /// Below a closing no more parts than this are a name.
 const MOST_BELOW: usize = 4;
 
-/// A yes in one language, and a name in another: "Thanks, Jo". Behind anything else it is none.
-const YES_OR_NAME: [&str; 3] = ["jo", "vale", "claro"];
+/// A yes in one language, and a name in another: "Thanks, Jo". Behind anything else it is none, but "sí" with its accent is.
+const YES_OR_NAME: [&str; 6] = ["jo", "vale", "claro", "si", "jep", "giusto"];
 
 /// Strokes through letters, which are no part of a word any more.
 const STROKES: std::ops::RangeInclusive<char> = '\u{335}'..='\u{338}';
@@ -98,9 +98,8 @@ impl Answers {
     fn take_apart(&self, words: &str, sender: &str) -> Option<Apart> {
         let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
         let mut parts = self.parts(words)?;
-        let is_first = |part: &Part| YES_OR_NAME.contains(&bare(&part.folded));
-        let is_named_yes = parts.first().is_some_and(is_first);
-        let is_yes = |part: &Part| says(&self.yes, &part.folded) && (is_named_yes || !is_first(part));
+        let is_named_yes = parts.first().is_some_and(|part| part.may_be_name);
+        let is_yes = |part: &Part| says(&self.yes, &part.folded) && (is_named_yes || !part.may_be_name);
         // "Tak" is a yes in one language, and thanks in another.
         let is_thanks = |part: &Part| says(&self.thanks, &part.folded);
         let is_greeting = |part: &Part| says(&self.greeting, &part.folded) && !is_yes(part);
@@ -125,7 +124,8 @@ impl Answers {
                 parts.truncate(first + end);
             }
             if parts.len() > 1 {
-                parts.pop_if(|part| part.begins_line && is_name(&name, &part.folded));
+                let is_set_off = |part: &Part| part.begins_line || part.folded.contains(' ');
+                parts.pop_if(|part| is_set_off(part) && is_name(&name, &part.folded));
             }
             if parts.len() == all {
                 break;
@@ -148,9 +148,11 @@ impl Answers {
             false => &['.', '!', '。', '．', '！', ';', '；'],
         };
         let mut parts: Vec<Part> = Vec::new();
-        let mut add = |folded: String, begins_line: bool| {
+        let mut add = |text: &str, begins_line: bool| {
+            let folded = fold(text);
             if !bare(&folded).is_empty() {
-                parts.push(Part { folded, begins_line });
+                let may_be_name = text.is_ascii() && YES_OR_NAME.contains(&bare(&folded));
+                parts.push(Part { folded, begins_line, may_be_name });
             }
             (parts.len() <= MOST_PARTS).then_some(())
         };
@@ -158,7 +160,7 @@ impl Answers {
             for (place, sentence) in in_sentences(line, ends).into_iter().enumerate() {
                 let whole = fold(sentence);
                 if says(&self.yes, &whole) || says(&self.thanks, &whole) {
-                    add(whole, place == 0)?;
+                    add(sentence, place == 0)?;
                     continue;
                 }
                 let is_dense = sentence.contains(is_unspaced);
@@ -166,10 +168,10 @@ impl Answers {
                     let begins_line = place == 0 && (at == 0 || is_dense);
                     match clause.split_once([':', '：']) {
                         Some((yes, behind)) if says(&self.yes, &fold(yes)) => {
-                            add(fold(yes), begins_line)?;
-                            add(fold(behind), false)?;
+                            add(yes, begins_line)?;
+                            add(behind, false)?;
                         }
-                        _ => add(fold(clause), begins_line)?,
+                        _ => add(clause, begins_line)?,
                     }
                 }
             }
@@ -244,6 +246,8 @@ struct Apart {
 struct Part {
     folded: String,
     begins_line: bool,
+    /// See [`YES_OR_NAME`].
+    may_be_name: bool,
 }
 
 /// Whether `set` matches folded `text`, whatever is around it.
@@ -260,8 +264,10 @@ fn in_sentences<'a>(line: &'a str, ends: &[char]) -> Vec<&'a str> {
         let behind = line.get(at + sign.len_utf8()..).unwrap_or_default();
         let is_dots = sign == '.' && (before == '.' || behind.starts_with('.'));
         before = sign;
+        // At the end of a line it may be a Greek question, "OK;".
+        let is_open = sign == ';' && behind.trim().is_empty();
         // What is left of so many is one.
-        if !ends.contains(&sign) || is_dots || sentences.len() > MOST_PARTS {
+        if !ends.contains(&sign) || is_dots || is_open || sentences.len() > MOST_PARTS {
             continue;
         }
         let sentence = line.get(from..at).unwrap_or_default();
@@ -592,6 +598,13 @@ mod tests {
         // Names, and nothing but a yes: whatever else a name may be.
         for (words, sender) in [
             ("Yes", "tom Tom Hayes"),
+            ("Yes, Tom Hayes", "tom Tom Hayes"),
+            ("Hola,\nsí", "jane"),
+            ("Yes, I requested the deletion of my data.", "jane"),
+            ("Ja, ich bestätige die Löschung meiner Daten.", "jane"),
+            ("Oui je confirme la suppression de mes données.", "jane"),
+            ("Sí, confirmo la eliminación de mis datos.", "jane"),
+            ("私が依頼しました", "jane"),
             ("Yes\n\nTom", "tom Tom Hayes"),
             ("Ja", "ja.morant Ja Morant"),
             ("Thank you for your reply.\nYes.", "jane"),
@@ -649,6 +662,19 @@ mod tests {
             "Tak",
             "Tak tak",
             "Thanks,\nJo",
+            "Cheers,\nSi",
+            "Thank you, Si.",
+            "Grazie,\nGiusto",
+            "Det var nog jag",
+            "Das war wohl ich",
+            "Yeah, right.",
+            "Si la solicitud es mía",
+            "Oui, si",
+            "Confirm please",
+            "Hello,\nwe confirm the request.\nBest regards",
+            "Wir bestätigen die Anfrage.",
+            "私",
+            "OK;",
             "Hi,\nVale",
             "This is\nJane",
             "Yes...",

@@ -7,6 +7,9 @@ use html5gum::{Token, Tokenizer};
 
 use crate::text::MAX_OWN_WORDS;
 
+/// Stands before text that is struck through.
+const STROKE: char = '\u{336}';
+
 /// The visible, unquoted text of `html`.
 pub fn to_text(html: &str) -> String {
     text_of(html, Page::default())
@@ -102,6 +105,8 @@ impl Page {
         match name {
             "pre" => self.preformatted += 1,
             "td" | "th" => self.text.push(' '),
+            // The stroke of [`crate::answer`]: what is struck through is no answer.
+            "s" | "del" | "strike" => self.text.push(STROKE),
             "li" => {
                 self.line();
                 self.text.push_str("- ");
@@ -113,6 +118,9 @@ impl Page {
             self.text.push('\n');
         } else if is_block(name) {
             self.line();
+        }
+        if marks.style.contains("line-through") {
+            self.text.push(STROKE);
         }
     }
 

@@ -399,8 +399,8 @@ fn speaks_against(request: &Earlier, reading: &Reading) -> bool {
     reading.grounds.iter().any(|ground| ground.against.is_some_and(is_against) && ground.is_of(&request.kind))
 }
 
-/// Whether a mail denies what `request` asked for, and does not ask for it: "you have still not deleted my data", and "what
-/// happens if you delete it?", leave it as it is. "If you do not delete my data" does not: a person reads it anyway.
+/// Whether a mail denies what `request` asked for, and does not ask for it. "You have not deleted my data" does that in
+/// words, too: better a reminder is read by a person than a denial by nobody.
 fn denies(request: &Earlier, reading: &Reading) -> bool {
     reading.grounds.iter().any(|ground| ground.is_denied() && ground.is_of(&request.kind))
         && reading.verdict.asked().iter().all(|finding| finding.kind != request.kind)
@@ -584,6 +584,10 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
                 let change = if stops(request, letter, case_file) { Change::Hold } else { Change::Note };
                 (change, "a further mail, but what proves the sender contradicts itself")
             }
+            Said::Yes if request.status == Status::Held && request.proof_needed > 1 => (
+                Change::Note,
+                "a yes came while it was held: approve it, or its sender has to say it once more",
+            ),
             Said::No if is_waiting => (Change::Withdraw { fraud: true }, "says that they never asked for it"),
             Said::NeverMind if is_waiting => (Change::Withdraw { fraud: false }, "takes it back"),
             // Nothing has been done yet.
@@ -654,8 +658,14 @@ fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: b
 fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile) -> bool {
     let reading = letter.reading.as_ref();
     let is_against = reading.is_some_and(|reading| speaks_against(request, reading));
+    // "I asked you to delete my data last week, that was a mistake" sounds like a reminder.
+    let tells_of_it = reading.is_some_and(|reading| {
+        reading.grounds.iter().any(|ground| ground.against == Some(ASKED) && ground.is_of(&request.kind))
+    });
     let is_reminder = match reading.map(|reading| &reading.verdict) {
-        Some(Verdict::Requests(found)) => found.iter().all(|finding| finding.kind == FOLLOW_UP),
+        Some(Verdict::Requests(found)) => {
+            !tells_of_it && found.iter().all(|finding| finding.kind == FOLLOW_UP)
+        }
         _ => false,
     };
     let goes_on = match letter.said {

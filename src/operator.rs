@@ -45,6 +45,7 @@ use crate::sender::Address;
 use crate::source::{Kept, LONGEST_REPORT, Source};
 use crate::stop::Stop;
 use crate::store::lookup::{Listed, Retry};
+use crate::store::to_read::Unread;
 use crate::store::{Store, Taken};
 use crate::watch::check_watchdog;
 use crate::{demo, log};
@@ -523,7 +524,7 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 tell!("flag      {}", request.flag);
             }
             tell!("message   {}", request.message_id);
-            if let Some(unread) = unread_of(&store.to_read_of(&reference).await?) {
+            if let Some(unread) = unread_of(&store.unread_of(&reference).await?) {
                 tell!("to read   {unread}");
             }
             for Edit { field, old, new } in changes {
@@ -642,16 +643,22 @@ fn read_data(file: &Path) -> Result<serde_json::Value, String> {
     Ok(data)
 }
 
-/// What of a person's mails is still to be read, in words: `None` for nothing.
-fn unread_of(mails: &[i64]) -> Option<String> {
-    let numbers: Vec<String> = mails.iter().map(ToString::to_string).collect();
-    let which = counted(mails.len(), "mail of this person is", "mails of this person are");
-    (!mails.is_empty()).then(|| {
+/// What of a person waits for somebody who reads it, in words: `None` for nothing.
+fn unread_of(unread: &Unread) -> Option<String> {
+    let numbers: Vec<String> = unread.mails.iter().map(ToString::to_string).collect();
+    let which = counted(numbers.len(), "mail of this person is", "mails of this person are");
+    let mails = (!numbers.is_empty()).then(|| {
         format!(
             "{which} still to be read ({}): privacyd messages show, then messages read",
             numbers.join(", ")
         )
-    })
+    });
+    let held =
+        (!unread.held.is_empty()).then(|| format!("also held of this person: {}", unread.held.join(", ")));
+    match (mails, held) {
+        (Some(mails), Some(held)) => Some(format!("{mails}; {held}")),
+        (mails, held) => mails.or(held),
+    }
 }
 
 async fn messages(store: &Store, config: &Config, command: Messages) -> Result<ExitCode> {
@@ -677,7 +684,9 @@ async fn messages(store: &Store, config: &Config, command: Messages) -> Result<E
         }
         Messages::Read { ids, all } => {
             let read = store.mark_read((!all).then_some(&ids), Timestamp::now()).await?;
-            tell!("{} read", counted(read.len(), "mail is", "mails are"));
+            let numbers: Vec<String> = read.iter().map(ToString::to_string).collect();
+            let which = if read.is_empty() { String::new() } else { format!(": {}", numbers.join(", ")) };
+            tell!("{} read{which}", counted(read.len(), "mail is", "mails are"));
             match ids.iter().find(|id| !read.contains(id)) {
                 None => Ok(ExitCode::SUCCESS),
                 Some(id) => not_found(&format!(

@@ -125,7 +125,14 @@ impl Reader {
         let (said, beside_yes, changes) = match automatic {
             None if is_answer => {
                 let local = sender.as_ref().and_then(|address| address.as_str().split('@').next());
-                self.answer(&own_words, &format!("{} {}", local.unwrap_or_default(), message.from_name()))
+                let name = format!("{} {}", local.unwrap_or_default(), message.from_name());
+                match self.answer(&own_words, &name) {
+                    // What stands behind so much is not read.
+                    (Said::Yes | Said::YesAndData, ..) if text.len() > MAX_OWN_WORDS => {
+                        (Said::Unclear, Vec::new(), Vec::new())
+                    }
+                    answer => answer,
+                }
             }
             None => (Said::Unclear, Vec::new(), self.changes(&own_words)),
             Some(_) => (Said::Unclear, Vec::new(), Vec::new()),

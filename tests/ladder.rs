@@ -264,6 +264,9 @@ async fn a_yes_after_a_denial_waits_for_a_person_who_has_read_it() {
         (Way::WithTheCode, DENIAL, "held"),
         (Way::ByAnother, DENIAL, "held"),
         (Way::MailOfItsOwn, "Bitte löschen Sie meine Daten doch nicht.", "held"),
+        (Way::MailOfItsOwn, "Ne supprimez pas mes données.", "held"),
+        (Way::MailOfItsOwn, "Radera inte mina uppgifter.", "held"),
+        (Way::MailOfItsOwn, "Cancel the deletion.", "held"),
         // Who reminds of it, asks about it, or asks for it again, does not deny it.
         (
             Way::MailOfItsOwn,
@@ -310,6 +313,10 @@ async fn a_yes_after_a_denial_waits_for_a_person_who_has_read_it() {
         let then = if status == "held" { "held" } else { "approved" };
         assert_eq!(deletion(&x).await, then, "{way:?} {words}");
         if status == "held" {
+            let (_, events) = x.house.store.request(&reference).await.unwrap().unwrap();
+            let said = "a yes came while it was held: approve it, or its sender has to say it once more";
+            assert!(events.iter().any(|event| event.reason.starts_with(said)), "{events:?}");
+            assert!(!x.house.store.to_read(9).await.unwrap().is_empty());
             // Once a person has read it and lets it go on, its code is good again.
             let tools = x.house.intake.tools();
             act(&x.house.store, tools, &reference, &Verb::Release, after(3)).await.unwrap();
@@ -663,7 +670,7 @@ async fn a_list_of_data_proves_all_that_was_asked_where_nothing_else_is_said_in_
     // A copy may be sent on a number with words beside it; not on words alone.
     for (words, copy, deletion) in [
         ("Yes, but keep order 4711", "approved", "awaiting_proof"),
-        ("Yes. But please do not delete my order 4711", "approved", "awaiting_proof"),
+        ("Yes. But please do not delete my order 4711", "approved", "held"),
         (
             "Yes. But please keep the 3 invoices of 2023 until my tax return is done",
             "approved",

@@ -208,7 +208,7 @@ fn a_mail_for_a_person_is_named_until_somebody_has_read_it() {
         why.contains("Mail 1 is none that is to be read; privacyd messages list --to-read shows which are"),
         "{why}"
     );
-    assert_eq!(house.done(&["messages", "read", "2"]), "1 mail is read\n");
+    assert_eq!(house.done(&["messages", "read", "2"]), "1 mail is read: 2\n");
     assert_eq!(house.done(&["messages", "list", "--to-read"]), "Nothing\n");
     assert!(house.done(&["messages", "show", "2"]).contains("\nread by a person at 2"));
     assert_eq!(house.status().0["mails_to_read"], 0);

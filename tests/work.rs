@@ -300,6 +300,9 @@ async fn any_reply_but_a_yes_stops_what_has_not_begun() {
         "OK, stop!",
         "Yes, keep my account",
         "Yes, but keep order 4711",
+        // It sounds like a reminder.
+        "I asked you to delete my data last week, that was a mistake.",
+        "Les pedí que borraran mis datos, pero fue un error.",
     ] {
         let mut exchange = Exchange::with(LOCAL).await;
         exchange.approved("jane@example.org", DELETE, "Yes").await;

@@ -291,9 +291,9 @@ pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb
     match act(store, tools, &one.reference, &verb, Timestamp::now()).await {
         Ok(done) if one.json => print_json(&done),
         Ok(done) => {
-            let lets_go_on = matches!(verb, Verb::Approve { .. } | Verb::Release);
+            let lets_go_on = matches!(verb, Verb::Approve { .. } | Verb::Release | Verb::Complete { .. });
             let unread = match lets_go_on {
-                true => unread_of(&store.to_read_of(&one.reference).await?),
+                true => unread_of(&store.unread_of(&one.reference).await?),
                 false => None,
             };
             let unread = unread.map_or_else(String::new, |unread| format!("\nBut {unread}"));

@@ -340,7 +340,7 @@ impl Visit {
             "WHERE r.subject = ? AND r.status IN ('awaiting_proof', 'approved', 'executing')
                 AND r.kind IN (SELECT value FROM json_each(?))
                 -- Anybody can have many wait in somebody's name.
-                ORDER BY r.status = 'awaiting_proof', r.id LIMIT 50",
+                ORDER BY r.status = 'awaiting_proof', iif(r.status = 'awaiting_proof', -r.id, r.id) LIMIT 50",
         ))
         .bind(sender.normalised().as_str())
         .bind(serde_json::to_string(kinds)?)
@@ -368,7 +368,7 @@ impl Visit {
                     UNION SELECT r.id FROM ",
             requests_of_reply!(),
             " WHERE o.rfc_message_id IN (SELECT value FROM json_each($3)))
-                ORDER BY r.status = 'awaiting_proof', r.id LIMIT 50"
+                ORDER BY r.status = 'awaiting_proof', iif(r.status = 'awaiting_proof', -r.id, r.id) LIMIT 50"
         )))
         .bind(serde_json::to_string(kinds)?)
         .bind(serde_json::to_string(references)?)

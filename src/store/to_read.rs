@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::Store;
 use super::lookup::MessageRow;
@@ -14,6 +15,15 @@ macro_rules! to_read {
     };
 }
 pub(super) use to_read;
+
+/// What of one person waits for somebody who reads it; of much the first twenty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unread {
+    /// The ledger's rows of mails.
+    pub mails: Vec<i64>,
+    /// References of requests that are held.
+    pub held: Vec<String>,
+}
 
 impl Store {
     /// The mails that wait for somebody to read them, the oldest first.
@@ -32,12 +42,12 @@ impl Store {
         .context("Cannot list the mails that are to be read")
     }
 
-    /// Those of the person whose request has this `reference`: one of them may speak against it.
+    /// What of the person whose request has this `reference` waits for somebody besides: it may speak against the request.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn to_read_of(&self, reference: &str) -> Result<Vec<i64>> {
-        sqlx::query_scalar(concat!(
+    pub async fn unread_of(&self, reference: &str) -> Result<Unread> {
+        let mails = sqlx::query_scalar(concat!(
             "SELECT m.id FROM messages m WHERE m.sender = (SELECT subject FROM requests WHERE reference = ?) AND ",
             to_read!(),
             " ORDER BY m.id LIMIT 20"
@@ -45,7 +55,16 @@ impl Store {
         .bind(reference)
         .fetch_all(&self.read)
         .await
-        .context("Cannot read what of this person is to be read")
+        .context("Cannot read what of this person is to be read")?;
+        let held = sqlx::query_scalar(
+            "SELECT other.reference FROM requests one JOIN requests other ON other.subject = one.subject
+             WHERE one.reference = ? AND other.id <> one.id AND other.status = 'held' ORDER BY other.id LIMIT 20",
+        )
+        .bind(reference)
+        .fetch_all(&self.read)
+        .await
+        .context("Cannot read what else of this person is held")?;
+        Ok(Unread { mails, held })
     }
 
     /// Records that a person has read these mails, or all that wait for it; answers which of them did.
