@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::answer::Said;
-use crate::classify::{Finding, OF_ANOTHER, OF_TRADE, Reading, Verdict};
+use crate::classify::{Finding, Ground, OF_ANOTHER, OF_TRADE, Reading, Verdict};
 use crate::decide::{CaseFile, Letter, Policy, RESTRICTION};
 use crate::evidence::Proof;
 use crate::lexicon::{ASKED, REPORTED};
@@ -658,13 +658,14 @@ fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: b
 fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile) -> bool {
     let reading = letter.reading.as_ref();
     let is_against = reading.is_some_and(|reading| speaks_against(request, reading));
-    // "I asked you to delete my data last week, that was a mistake" sounds like a reminder.
-    let tells_of_it = reading.is_some_and(|reading| {
-        reading.grounds.iter().any(|ground| ground.against == Some(ASKED) && ground.is_of(&request.kind))
-    });
+    // "I asked you to delete my data last week" may go on with anything, where nothing else says that it is a reminder.
+    let tells_of_it = |found: &[Finding]| {
+        let is_told = |ground: &Ground| ground.against == Some(ASKED) && ground.is_of(&request.kind);
+        !found.iter().all(Finding::is_certain) && reading.is_some_and(|it| it.grounds.iter().any(is_told))
+    };
     let is_reminder = match reading.map(|reading| &reading.verdict) {
         Some(Verdict::Requests(found)) => {
-            !tells_of_it && found.iter().all(|finding| finding.kind == FOLLOW_UP)
+            found.iter().all(|finding| finding.kind == FOLLOW_UP) && !tells_of_it(found)
         }
         _ => false,
     };

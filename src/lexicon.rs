@@ -472,8 +472,9 @@ impl Guards {
             sentence: [
                 ("asking", take(&guards.asking)),
                 ("conditional", take(&guards.conditional)),
-                (REPORTED, take(&guards.reported)),
+                // "I asked you to delete it, that was a mistake" is more than a report.
                 ("the opposite", take(&guards.wanted)),
+                (REPORTED, take(&guards.reported)),
             ],
             asked: take(&guards.asked),
             mail: [take(&guards.others), take(&guards.retracted)],

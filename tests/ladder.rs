@@ -267,12 +267,8 @@ async fn a_yes_after_a_denial_waits_for_a_person_who_has_read_it() {
         (Way::MailOfItsOwn, "Ne supprimez pas mes données.", "held"),
         (Way::MailOfItsOwn, "Radera inte mina uppgifter.", "held"),
         (Way::MailOfItsOwn, "Cancel the deletion.", "held"),
-        // Who reminds of it, asks about it, or asks for it again, does not deny it.
-        (
-            Way::MailOfItsOwn,
-            "You have still not deleted my personal data. I expect your answer.",
-            "awaiting_proof",
-        ),
+        // A person sees that it is a reminder; who asks about it, tells of it, or asks for it again does not deny it.
+        (Way::MailOfItsOwn, "You have still not deleted my personal data. I expect your answer.", "held"),
         (Way::MailOfItsOwn, "What happens to my invoices if you delete my personal data?", "awaiting_proof"),
         (
             Way::WithoutTheCode,
