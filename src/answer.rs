@@ -7,7 +7,7 @@
 use crate::code::Code;
 use crate::language::LanguageFile;
 use crate::patterns::Patterns;
-use crate::text::{fold, is_abbreviation, is_greek, is_unspaced, pattern, sentences};
+use crate::text::{fold, is_abbreviation, is_greek, is_struck, is_unspaced, pattern, sentences};
 
 /// What may be data has no more words than this beside its numbers, "my customer number is 470 011", or around its colon:
 /// "name: Jane Doe".
@@ -20,11 +20,12 @@ const MOST_PARTS: usize = 60;
 /// Below a closing no more parts than this are a name.
 const MOST_BELOW: usize = 4;
 
-/// A yes in one language, and a name in another: "Thanks, Jo". Behind anything else it is none, but "sí" with its accent is.
+/// A yes in one language, and a name in another: "Thanks, Jo". Alone they are one only where nothing stands before them, but
+/// "sí" with its accent is one anywhere.
 const YES_OR_NAME: [&str; 6] = ["jo", "vale", "claro", "si", "jep", "giusto"];
 
-/// Strokes through letters, which are no part of a word any more.
-const STROKES: std::ops::RangeInclusive<char> = '\u{335}'..='\u{338}';
+/// Those that are one behind a greeting as well, of somebody whose name does not begin so.
+const YES_BEHIND_GREETING: [&str; 2] = ["si", "jep"];
 
 /// An answer to our question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +100,15 @@ impl Answers {
         let name = name_words(sender.get(..sender.floor_char_boundary(LONGEST_NAME)).unwrap_or_default());
         let mut parts = self.parts(words)?;
         let is_named_yes = parts.first().is_some_and(|part| part.may_be_name);
-        let is_yes = |part: &Part| says(&self.yes, &part.folded) && (is_named_yes || !part.may_be_name);
+        // "Hola, si", but by nobody who is called Simon.
+        let is_his = |text: &str| name.iter().any(|word| word.starts_with(bare(text)));
+        let is_first = |at: usize| parts.iter().take(at).all(|part| says(&self.greeting, &part.folded));
+        let is_behind_greeting = |at: usize, part: &Part| {
+            is_first(at) && YES_BEHIND_GREETING.contains(&bare(&part.folded)) && !is_his(&part.folded)
+        };
+        let is_greeted = parts.iter().enumerate().any(|(at, part)| is_behind_greeting(at, part));
+        let is_yes =
+            |part: &Part| says(&self.yes, &part.folded) && (is_named_yes || is_greeted || !part.may_be_name);
         // "Tak" is a yes in one language, and thanks in another.
         let is_thanks = |part: &Part| says(&self.thanks, &part.folded);
         let is_greeting = |part: &Part| says(&self.greeting, &part.folded) && !is_yes(part);
@@ -139,7 +148,7 @@ impl Answers {
     /// The parts of an answer: a sentence that is understood as a whole, or what is between its commas. `None` where they
     /// are too many, or struck through.
     fn parts(&self, words: &str) -> Option<Vec<Part>> {
-        if words.contains(|sign| STROKES.contains(&sign)) {
+        if is_struck(words) {
             return None;
         }
         // The Greek question mark looks like a semicolon.
@@ -419,7 +428,6 @@ mod tests {
                 "this wasn't me",
                 "I never requested that. Who did this?",
                 "I didn't send you any request",
-                "Please do not delete anything.",
                 "Nein, das war ich nicht.",
                 "Das habe ich nie beantragt.",
                 "Ich habe keine Löschung verlangt",
@@ -440,6 +448,9 @@ mod tests {
             &[
                 "Please cancel my request.",
                 "I changed my mind.",
+                // It does not say who asked for it.
+                "Please do not delete my data.",
+                "Bitte löschen Sie nichts",
                 "I would like to withdraw this request",
                 "Ich ziehe meine Anfrage zurück.",
                 "Ich habe es mir anders überlegt",

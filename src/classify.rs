@@ -134,9 +134,14 @@ impl Ground {
         self.rule.split('/').next() == Some(kind)
     }
 
-    /// Whether the phrase is denied, or its opposite asked for: "do not delete my data", "stop the deletion".
+    /// Whether the phrase is denied, or its opposite asked for: "do not delete my data", "stop the deletion". Hints are
+    /// denied in many a mail: "I could not find where you ask about the deletion".
     pub fn is_denied(&self) -> bool {
-        matches!(self.against, Some(NEGATED | KEPT))
+        match self.against {
+            Some(KEPT) => true,
+            Some(NEGATED) => self.weight >= Strength::Likely.weight(),
+            _ => false,
+        }
     }
 }
 
@@ -682,9 +687,6 @@ impl Classifier {
         });
         let against = match contradicts {
             true => Some("the same thing is asked for and denied"),
-            false if self.is_stopped_by_subject(&kept, hits, impression) => {
-                Some("a subject that may belong to what is denied below it")
-            }
             false if kept.iter().filter_map(kind).all(|kind| kind.alone) => None,
             false => doubt(),
         };
@@ -713,20 +715,6 @@ impl Classifier {
             true => Verdict::Unclear { why, candidates },
             false => Verdict::Partly { asked: findings(asked).collect(), why, candidates },
         }
-    }
-
-    /// Whether nothing is asked for but an opt-out, by the subject alone, over words that deny something final: "Stop", and
-    /// below it "please do not delete my data".
-    fn is_stopped_by_subject(&self, kept: &[Found], hits: &[Hit<'_>], impression: &Impression<'_>) -> bool {
-        let kind = |index: usize| self.kinds.get(index);
-        let is_by_subject = |found: &Found| {
-            let mut mine = hits.iter().filter(|hit| hit.phrase.kind == found.index).flat_map(|hit| &hit.free);
-            kind(found.index).is_some_and(|kind| kind.opts_out)
-                && mine.all(|place| impression.line_at(place) < impression.subject_lines)
-        };
-        let is_final = |hit: &Hit<'_>| kind(hit.phrase.kind).is_some_and(|kind| kind.is_final);
-        kept.iter().all(is_by_subject)
-            && hits.iter().any(|hit| matches!(hit.guard, Some(NEGATED | KEPT)) && is_final(hit))
     }
 
     /// What is asked for, or may be, in the sentences that hold no phrase of what is `kept`. Next to one, whose words are
@@ -1145,16 +1133,6 @@ mod tests {
         assert_eq!(found("Delete my data. No, wait!"), "unclear: a wish and its withdrawal");
         // One thing wished and another denied is none.
         assert_eq!(found("Do not delete my account, but unsubscribe me from the newsletter."), "opt_out");
-    }
-
-    #[test]
-    fn a_subject_stops_no_mail_over_a_denial_of_something_else() {
-        let classifier = Classifier::new(&Table::load(None).unwrap());
-        let found = |subject: &str, words: &str| classifier.read(subject, &fold(words)).verdict;
-        let denied = found("Stop", "Please do not delete my data after all.");
-        assert_eq!(denied.why(), Some("a subject that may belong to what is denied below it"), "{denied:?}");
-        let asked = found("Stop", "I do not want your mails any more.");
-        assert!(matches!(&asked, Verdict::Requests(found) if found[0].kind == "opt_out"), "{asked:?}");
     }
 
     /// Who has asked for it before wants an opt-out no less; what others have asked for is nobody's wish.

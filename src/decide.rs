@@ -111,6 +111,11 @@ pub struct Letter {
 }
 
 impl Letter {
+    /// Whether there is nothing in it but thanks.
+    pub fn is_thanks(&self) -> bool {
+        self.said == Said::Nothing && !self.own_words.trim().is_empty() && self.changes.is_empty()
+    }
+
     /// Everybody who may get a reply to it.
     pub fn correspondents(&self) -> impl Iterator<Item = &Address> {
         let by_token: &[Address] = match &self.token {
@@ -483,6 +488,11 @@ fn by_words(
     if decision.disposition == Disposition::None && letter.code.is_some() {
         // Not answered: what quotes our question and asks for nothing may be a machine.
         let why = "there is a code of ours in it, but none that went to this sender";
+        decision = Decision::silent(Disposition::Review, Shelf::Held, why);
+    }
+    if decision.disposition == Disposition::None && !case_file.imminent.is_empty() && !letter.is_thanks() {
+        // "I changed my mind, keep my data" has the words of no request; it is read before their data are gone.
+        let why = "nothing points to a request, but its sender has one that cannot be undone";
         decision = Decision::silent(Disposition::Review, Shelf::Held, why);
     }
     decision.requests.retain(|planned| {

@@ -5,10 +5,7 @@
 
 use html5gum::{Token, Tokenizer};
 
-use crate::text::MAX_OWN_WORDS;
-
-/// Stands before text that is struck through.
-const STROKE: char = '\u{336}';
+use crate::text::{MAX_OWN_WORDS, STROKE};
 
 /// The visible, unquoted text of `html`.
 pub fn to_text(html: &str) -> String {
@@ -105,7 +102,7 @@ impl Page {
         match name {
             "pre" => self.preformatted += 1,
             "td" | "th" => self.text.push(' '),
-            // The stroke of [`crate::answer`]: what is struck through is no answer.
+            // What is struck through is no answer.
             "s" | "del" | "strike" => self.text.push(STROKE),
             "li" => {
                 self.line();

@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::answer::Said;
-use crate::classify::{Finding, Ground, OF_ANOTHER, OF_TRADE, Reading, Verdict};
+use crate::classify::{Finding, OF_ANOTHER, OF_TRADE, Reading, Verdict};
 use crate::decide::{CaseFile, Letter, Policy, RESTRICTION};
 use crate::evidence::Proof;
 use crate::lexicon::{ASKED, REPORTED};
@@ -306,9 +306,10 @@ impl Bearing {
 /// What `letter`, which our server received at `received`, means for the requests in `case_file`.
 pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy, received: Timestamp) -> Bearing {
     let mut bearing = Bearing::default();
+    let day = day_of(received);
     let (live, used): (Vec<&Earlier>, Vec<&Earlier>) =
         case_file.proven.iter().partition(|request| request.status == Status::AwaitingProof);
-    by_code(&mut bearing, letter, &live, case_file, policy);
+    by_code(&mut bearing, letter, &live, case_file, policy, day);
     // A code that is used up hangs on in the subject of later mails, and ties them as well as a Message-ID does.
     let mut others: Vec<&Earlier> = Vec::new();
     for request in case_file.thread.iter().chain(used) {
@@ -318,9 +319,9 @@ pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy, received:
     }
     if !live.is_empty() {
         // What it says to the question, it does not say to them; but it may stop them.
-        others.retain(|request| stops(request, letter, case_file));
+        others.retain(|request| stops(request, letter, case_file, day));
     }
-    by_thread(&mut bearing, letter, &others, case_file);
+    by_thread(&mut bearing, letter, &others, case_file, day);
     let mut stopped = stops_of(letter, case_file, received);
     stopped.retain(|step| bearing.about.iter().all(|known| known.id != step.request));
     if !stopped.is_empty() {
@@ -334,9 +335,13 @@ pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy, received:
     bearing
 }
 
+fn day_of(received: Timestamp) -> Date {
+    received.to_zoned_datetime(TimeZone::UTC).date()
+}
+
 /// What a mail makes wait that cannot be undone, of whomever and in whatever form it came.
 pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> Vec<Step> {
-    let day = received.to_zoned_datetime(TimeZone::UTC).date();
+    let day = day_of(received);
     let mut steps: Vec<Step> = Vec::new();
     for (requests, is_named) in [(&case_file.imminent_named, true), (&case_file.imminent, false)] {
         for request in requests {
@@ -387,6 +392,8 @@ fn may_take_back(
         // Who wants their data kept from use wants them kept (GDPR art. 18(1)(b)).
         Verdict::Requests(found) if found.iter().any(|finding| finding.kind == RESTRICTION) => true,
         Verdict::Requests(found) if found.iter().any(speaks_of_one) => is_early,
+        // "Please keep my data" has the words of a copy.
+        Verdict::Requests(found) if !found.iter().all(Finding::is_certain) => is_early || is_named,
         Verdict::Requests(_) => is_named,
         Verdict::Partly { .. } | Verdict::Unclear { .. } | Verdict::Nothing => is_early || is_named,
     }
@@ -407,7 +414,14 @@ fn denies(request: &Earlier, reading: &Reading) -> bool {
 }
 
 /// A mail with a code that is still good, from the address it went to.
-fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file: &CaseFile, policy: &Policy) {
+fn by_code(
+    bearing: &mut Bearing,
+    letter: &Letter,
+    live: &[&Earlier],
+    case_file: &CaseFile,
+    policy: &Policy,
+    day: Date,
+) {
     let asked_for_data = live.iter().any(|request| request.proof_needed > 2);
     // What looks like data is not understood word by word.
     let contradicts =
@@ -432,7 +446,7 @@ fn by_code(bearing: &mut Bearing, letter: &Letter, live: &[&Earlier], case_file:
                 approval(request, letter, case_file, policy)
             }
             Said::Nothing => (Change::Note, "the question came back without a word".to_owned()),
-            Said::Unclear | Said::YesAndData if stops(request, letter, case_file) => {
+            Said::Unclear | Said::YesAndData if stops(request, letter, case_file, day) => {
                 (Change::Hold, DENIED_MEANWHILE.to_owned())
             }
             Said::Unclear | Said::YesAndData => {
@@ -566,12 +580,12 @@ fn take_run(given: &mut [String], value: &str) -> bool {
 /// An answer to a mail of ours, from the address that went to, without a code that is still good. It can take
 /// a request back that waits for proof; whatever else it says, a person reads. Of what was denied any word is an
 /// appeal: our letter has said that a person looks at it again and answers.
-fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_file: &CaseFile) {
+fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_file: &CaseFile, day: Date) {
     let asks = letter.reading.as_ref().is_some_and(|it| !it.verdict.asked().is_empty());
     let sender = letter.from.as_ref().ok().map(Address::normalised);
     for request in thread {
         if request.subject.is_some() && request.subject != sender {
-            by_another(bearing, letter, request, asks, case_file);
+            by_another(bearing, letter, request, asks, case_file, day);
             continue;
         }
         if request.status == Status::Denied && !matches!(letter.said, Said::Nothing | Said::NeverMind) {
@@ -581,7 +595,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
         let is_waiting = request.status == Status::AwaitingProof;
         let (change, reason) = match letter.said {
             _ if letter.evidence.proof == Proof::Conflict => {
-                let change = if stops(request, letter, case_file) { Change::Hold } else { Change::Note };
+                let change = if stops(request, letter, case_file, day) { Change::Hold } else { Change::Note };
                 (change, "a further mail, but what proves the sender contradicts itself")
             }
             Said::Yes if request.status == Status::Held && request.proof_needed > 1 => (
@@ -604,7 +618,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
             Said::No | Said::NeverMind if !request.status.is_closed() => {
                 (Change::Note, "seems to be taken back: a person must read it before anything is done")
             }
-            _ if stops(request, letter, case_file) => {
+            _ if stops(request, letter, case_file, day) => {
                 // What it asks for besides is opened and filed; only what it says of this one is not certain.
                 bearing.loose |= asks;
                 bearing.unclear |= !asks;
@@ -623,7 +637,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
                 continue;
             }
             _ => {
-                bearing.loose = true;
+                bearing.loose |= !is_known(request, letter);
                 let which = if request.status.is_closed() { "closed" } else { "open" };
                 bearing.take(
                     request,
@@ -639,11 +653,27 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
     }
 }
 
+/// Whether a mail on what is approved says nothing new: yes once more, or thanks.
+fn is_known(request: &Earlier, letter: &Letter) -> bool {
+    let is_granted = !matches!(
+        request.status,
+        Status::AwaitingProof | Status::Held | Status::Denied | Status::Withdrawn | Status::Expired
+    );
+    is_granted && (letter.is_thanks() || letter.said == Said::Yes)
+}
+
 /// An answer from where the sender of `request` wished our mails, which is another address than theirs: it takes
 /// nothing back and is asked nothing, but what it would stop waits for a person. What it asks for besides is its
 /// own.
-fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: bool, case_file: &CaseFile) {
-    let change = if stops(request, letter, case_file) { Change::Hold } else { Change::Note };
+fn by_another(
+    bearing: &mut Bearing,
+    letter: &Letter,
+    request: &Earlier,
+    asks: bool,
+    case_file: &CaseFile,
+    day: Date,
+) {
+    let change = if stops(request, letter, case_file, day) { Change::Hold } else { Change::Note };
     bearing.loose |= asks;
     bearing.unclear |= !asks;
     let settled = bearing.settled.len();
@@ -652,30 +682,26 @@ fn by_another(bearing: &mut Bearing, letter: &Letter, request: &Earlier, asks: b
     bearing.settled.truncate(settled);
 }
 
-/// Whether a reply stops `request`: what needed a proof, and has it, or what waits for one if it is denied. "Wait, I need my invoices first", "Stop!" and
-/// "just unsubscribe me instead" must not be read the day after; a yes, thanks and a reminder leave it as it is. What
-/// is begun goes on also when its sender only asks something, or when it leaves all as it was.
-fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile) -> bool {
+/// Whether a reply stops `request`: what needed a proof, and has it, or what waits for one if it is denied. "Wait, I need
+/// my invoices first", "Stop!" and "just unsubscribe me instead" must not be read the day after; a yes, thanks, and a
+/// reminder of what is late leave it as it is. What is begun goes on also when its sender only asks something, or when it
+/// leaves all as it was.
+fn stops(request: &Earlier, letter: &Letter, case_file: &CaseFile, day: Date) -> bool {
     let reading = letter.reading.as_ref();
     let is_against = reading.is_some_and(|reading| speaks_against(request, reading));
-    // "I asked you to delete my data last week" may go on with anything, where nothing else says that it is a reminder.
-    let tells_of_it = |found: &[Finding]| {
-        let is_told = |ground: &Ground| ground.against == Some(ASKED) && ground.is_of(&request.kind);
-        !found.iter().all(Finding::is_certain) && reading.is_some_and(|it| it.grounds.iter().any(is_told))
-    };
     let is_reminder = match reading.map(|reading| &reading.verdict) {
-        Some(Verdict::Requests(found)) => {
-            found.iter().all(|finding| finding.kind == FOLLOW_UP) && !tells_of_it(found)
-        }
+        Some(Verdict::Requests(found)) => found.iter().all(|finding| finding.kind == FOLLOW_UP),
         _ => false,
     };
+    // Who is late may be reminded; before that "my request of last week was a mistake" sounds the same.
+    let may_be_reminded = request.status != Status::Approved || day > request.due;
     let goes_on = match letter.said {
         _ if letter.evidence.proof == Proof::Conflict => false,
         Said::Yes => true,
         Said::YesAndData => is_yes(letter, case_file),
         Said::Nothing => letter.own_words.is_empty() || !is_against,
         Said::No | Said::NeverMind => false,
-        Said::Unclear => is_reminder && !is_against,
+        Said::Unclear => is_reminder && may_be_reminded && !is_against,
     };
     let is_final =
         || case_file.imminent.iter().chain(&case_file.imminent_named).any(|it| it.id == request.id);

@@ -78,8 +78,7 @@ struct Guards {
     polite: Range<usize>,
     after: Range<usize>,
     inside: Range<usize>,
-    sentence: [(&'static str, Range<usize>); 4],
-    asked: Range<usize>,
+    sentence: [(&'static str, Range<usize>); 5],
     /// In the order of [`MAIL_GUARDS`].
     mail: [Range<usize>; 2],
     trade: Range<usize>,
@@ -227,7 +226,7 @@ impl Lexicon {
         let hit = |guards: &[(&'static str, Range<usize>)], part: &[u8]| {
             guards.iter().find(|(_, it)| self.matches(shelf, it, part, may)).map(|(name, _)| *name)
         };
-        let Guards { after: behind, inside, polite, asked, .. } = &self.guards;
+        let Guards { after: behind, inside, polite, .. } = &self.guards;
         let Phrase { any_mood, opts_out, .. } = *self.phrases.get(index)?;
         let is_denied = || {
             (self.matches(shelf, behind, after, may) || !any_mood && self.matches(shelf, inside, words, may))
@@ -237,9 +236,8 @@ impl Lexicon {
             .filter(|guard| *guard != NEGATED || !self.matches(shelf, polite, before, may))
             .or_else(|| is_denied().then_some(NEGATED))
             .or_else(|| if any_mood { None } else { hit(&self.guards.sentence, sentence) })
-            .or_else(|| {
-                (!any_mood && !opts_out && self.matches(shelf, asked, sentence, may)).then_some(ASKED)
-            })
+            // The last of them, so that no other is hidden by it.
+            .filter(|guard| *guard != ASKED || !opts_out)
     }
 }
 
@@ -475,8 +473,8 @@ impl Guards {
                 // "I asked you to delete it, that was a mistake" is more than a report.
                 ("the opposite", take(&guards.wanted)),
                 (REPORTED, take(&guards.reported)),
+                (ASKED, take(&guards.asked)),
             ],
-            asked: take(&guards.asked),
             mail: [take(&guards.others), take(&guards.retracted)],
             trade: take(&guards.trade),
         }

@@ -524,7 +524,7 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 tell!("flag      {}", request.flag);
             }
             tell!("message   {}", request.message_id);
-            if let Some(unread) = unread_of(&store.unread_of(&reference).await?) {
+            if let Some(unread) = in_words(&store.unread_of(&reference).await?) {
                 tell!("to read   {unread}");
             }
             for Edit { field, old, new } in changes {
@@ -643,14 +643,17 @@ fn read_data(file: &Path) -> Result<serde_json::Value, String> {
     Ok(data)
 }
 
+fn listed(numbers: &[i64]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// What of a person waits for somebody who reads it, in words: `None` for nothing.
-fn unread_of(unread: &Unread) -> Option<String> {
-    let numbers: Vec<String> = unread.mails.iter().map(ToString::to_string).collect();
-    let which = counted(numbers.len(), "mail of this person is", "mails of this person are");
-    let mails = (!numbers.is_empty()).then(|| {
+fn in_words(unread: &Unread) -> Option<String> {
+    let which = counted(unread.mails.len(), "mail of this person is", "mails of this person are");
+    let mails = (!unread.mails.is_empty()).then(|| {
         format!(
             "{which} still to be read ({}): privacyd messages show, then messages read",
-            numbers.join(", ")
+            listed(&unread.mails)
         )
     });
     let held =
@@ -684,8 +687,7 @@ async fn messages(store: &Store, config: &Config, command: Messages) -> Result<E
         }
         Messages::Read { ids, all } => {
             let read = store.mark_read((!all).then_some(&ids), Timestamp::now()).await?;
-            let numbers: Vec<String> = read.iter().map(ToString::to_string).collect();
-            let which = if read.is_empty() { String::new() } else { format!(": {}", numbers.join(", ")) };
+            let which = if read.is_empty() { String::new() } else { format!(": {}", listed(&read)) };
             tell!("{} read{which}", counted(read.len(), "mail is", "mails are"));
             match ids.iter().find(|id| !read.contains(id)) {
                 None => Ok(ExitCode::SUCCESS),

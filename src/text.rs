@@ -373,6 +373,17 @@ pub fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{2e80}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
 }
 
+/// Strokes through letters.
+const STROKES: std::ops::RangeInclusive<char> = '\u{335}'..='\u{338}';
+
+/// Stands before text that is struck through by other means.
+pub const STROKE: char = '\u{336}';
+
+/// Whether something in `text` is struck through: it is no word of its sender's any more.
+pub fn is_struck(text: &str) -> bool {
+    text.contains(|sign| STROKES.contains(&sign))
+}
+
 /// Whether `c` is a Greek letter or mark.
 pub fn is_greek(c: char) -> bool {
     matches!(c, '\u{370}'..='\u{3ff}')

@@ -18,7 +18,7 @@ use crate::message::Message;
 use crate::request::{FOLLOW_UP, Table};
 use crate::screen::{Automatic, Screen};
 use crate::sender::Address;
-use crate::text::{MAX_OWN_WORDS, Stripper, Words, fold, sentences};
+use crate::text::{MAX_OWN_WORDS, Stripper, Words, fold, is_struck, sentences};
 use crate::token::{Token, Tokens};
 
 /// Of the references in one mail no more than so many are looked at.
@@ -167,6 +167,9 @@ impl Reader {
     /// What `own_words` of somebody of this `name` say to a question of ours, and beside a yes to it; and the changes of
     /// data that they ask for, if every other word is understood.
     fn answer(&self, own_words: &str, name: &str) -> (Said, Vec<String>, Vec<Edit>) {
+        if is_struck(own_words) {
+            return (Said::Unclear, Vec::new(), Vec::new());
+        }
         let Read { changes, rest } = self.corrections.read(own_words);
         if changes.is_empty() {
             return match self.answers.read(own_words, name) {
@@ -186,7 +189,7 @@ impl Reader {
     /// The changes of data that `own_words` of somebody who was asked nothing ask for, if every other word is courtesy.
     fn changes(&self, own_words: &str) -> Vec<Edit> {
         let Read { changes, rest } = self.corrections.read(own_words);
-        if self.answers.is_courtesy(&rest) { changes } else { Vec::new() }
+        if self.answers.is_courtesy(&rest) && !is_struck(own_words) { changes } else { Vec::new() }
     }
 
     /// What is asked, unless something about the mail itself wants a person to look first.

@@ -1,6 +1,7 @@
 //! The ladder of proof, mail by mail: what is asked before anything is done, what counts as an answer,
 //! and what a forger gets for his trouble: nothing.
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 #[path = "support/corridor.rs"]
@@ -515,17 +516,34 @@ async fn whatever_may_speak_against_what_cannot_be_undone_makes_it_wait() {
 
 #[tokio::test]
 async fn a_reminder_of_the_senders_is_never_a_second_execution() {
-    let mut x = Exchange::new().await;
-    x.mail(0, "jane@example.org", "Data", "", DELETE).await;
-    let (subject, fields, quoted) = x.letter().await.reply_fields();
-    x.mail(1, "jane@example.org", &subject, &fields, &format!("Yes{quoted}")).await;
-    let (subject, fields, _) = x.letter().await.reply_fields();
     let reminder = "I asked you weeks ago to delete all my personal data and have heard nothing.";
-    x.mail(40, "jane@example.org", &subject, &fields, reminder).await;
-    assert_eq!(x.status().await, "approved");
-    let row = x.house.store.requests(None, 1).await.unwrap().remove(0);
-    let (_, events) = x.house.store.request(&row.reference).await.unwrap().unwrap();
-    assert_eq!(events.last().unwrap().event, "note");
+    // Before it is late, what sounds like a reminder may take it back: "my request of last week was a mistake".
+    for (words, is_late, expected) in [
+        (reminder, true, "approved"),
+        (reminder, false, "held"),
+        ("My request of last week was a mistake.", false, "held"),
+        ("Any update? If not done yet, leave it.", false, "held"),
+        (
+            "Ho richiesto la cancellazione dei miei dati la settimana scorsa, preferisco restare cliente.",
+            false,
+            "held",
+        ),
+    ] {
+        let mut x = Exchange::new().await;
+        x.mail(0, "jane@example.org", "Data", "", DELETE).await;
+        let (subject, fields, quoted) = x.letter().await.reply_fields();
+        x.mail(1, "jane@example.org", &subject, &fields, &format!("Yes{quoted}")).await;
+        let (subject, fields, _) = x.letter().await.reply_fields();
+        let row = x.house.store.requests(None, 1).await.unwrap().remove(0);
+        let due: jiff::civil::Date = row.due_on.parse().unwrap();
+        let last = due.duration_since(start().to_zoned_datetime(TimeZone::UTC).date()).as_hours() / 24;
+        let bytes = mail(x.next, "jane@example.org", &subject, &fields, words);
+        x.house.deliver(after(last + i64::from(is_late)), x.next, bytes).await;
+        assert_eq!(x.status().await, expected, "{words}");
+        let row = x.house.store.requests(None, 1).await.unwrap().remove(0);
+        let (_, events) = x.house.store.request(&row.reference).await.unwrap().unwrap();
+        assert_eq!(events.last().unwrap().event, if is_late { "note" } else { "held" }, "{words}");
+    }
 }
 
 #[tokio::test]
@@ -666,7 +684,7 @@ async fn a_list_of_data_proves_all_that_was_asked_where_nothing_else_is_said_in_
     // A copy may be sent on a number with words beside it; not on words alone.
     for (words, copy, deletion) in [
         ("Yes, but keep order 4711", "approved", "awaiting_proof"),
-        ("Yes. But please do not delete my order 4711", "approved", "held"),
+        ("Yes. But please do not delete my order 4711", "approved", "awaiting_proof"),
         (
             "Yes. But please keep the 3 invoices of 2023 until my tax return is done",
             "approved",

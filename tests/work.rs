@@ -1227,12 +1227,30 @@ async fn another_wish_in_a_reply_stops_an_erasure_and_is_heard() {
         exchange.work(hours(100)).await;
         assert_eq!(exchange.contacts().await, 2, "{words}");
     }
-    // A reminder changes nothing.
-    let mut exchange = Exchange::with(LOCAL).await;
-    exchange.approved("jane@example.org", DELETE, "Yes").await;
-    let reminder = "I have written to you before and have had no answer to my request.";
-    exchange.answer(hours(2), reminder).await;
-    assert_eq!(exchange.work(hours(48)).await, 1);
+}
+
+/// What was written after the request and no rule understands may speak against it, though a yes came later.
+#[tokio::test]
+async fn an_erasure_waits_until_a_person_has_read_what_its_sender_wrote_meanwhile() {
+    for words in ["I changed my mind, keep my data", "I have thought about it again and stay with you."] {
+        let mut exchange = Exchange::with(LOCAL).await;
+        // What was to be read before is no matter of this request.
+        exchange.mail(start(), "jane@example.org", "Hello", "", "Please do not delete my account.").await;
+        exchange.mail(start(), "jane@example.org", "My data", "", DELETE).await;
+        exchange.mail(hours(1), "ann@example.org", "Hello", "", words).await;
+        exchange.mail(hours(1), "jane@example.org", "Hello", "", words).await;
+        exchange.answer(hours(2), "Yes").await;
+        let states = exchange.requests().await;
+        assert!(states.contains(&("deletion".into(), "approved".into())), "{words}: {states:?}");
+        assert_eq!((exchange.work(hours(100)).await, exchange.contacts().await), (0, 2), "{words}");
+        let rows = exchange.house.store.requests(None, 100).await.unwrap();
+        for row in rows.iter().filter(|row| row.kind == "unclear").skip(1) {
+            let tools = exchange.house.intake.tools();
+            act(&exchange.house.store, tools, &row.reference, &Verb::Withdraw, hours(101)).await.unwrap();
+        }
+        exchange.house.store.mark_read(None, hours(101)).await.unwrap();
+        assert_eq!((exchange.work(hours(101)).await, exchange.contacts().await), (1, 1), "{words}");
+    }
 }
 
 #[tokio::test]

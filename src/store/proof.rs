@@ -5,6 +5,7 @@
 //! the mail's sender; an answer counts only by the Message-ID of a mail of ours, together with the address
 //! that mail went to. References and subjects prove nothing: anybody can write them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -329,6 +330,25 @@ impl Visit {
         .fetch_one(&mut *self.tx)
         .await
         .context("Cannot read whether anything is to be carried out")
+    }
+
+    /// Of whom among `people` requests of these kinds wait for proof, will be, or are being, carried out.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn waited_for(&mut self, people: &[&Address], kinds: &[&str]) -> Result<HashSet<Address>> {
+        let list: Vec<Address> = people.iter().map(|address| address.normalised()).collect();
+        let found: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT subject FROM requests WHERE subject IN (SELECT value FROM json_each(?))
+                AND status IN ('awaiting_proof', 'approved', 'executing')
+                AND kind IN (SELECT value FROM json_each(?))",
+        )
+        .bind(serde_json::to_string(&list)?)
+        .bind(serde_json::to_string(kinds)?)
+        .fetch_all(&mut *self.tx)
+        .await
+        .context("Cannot read of whom something waits")?;
+        Ok(found.into_iter().filter_map(|subject| subject.parse().ok()).collect())
     }
 
     /// The requests of `sender` of these kinds that wait for proof, will be, or are being, carried out.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Store;
+use super::to_read::to_read;
 use super::tombstones::{EMPTY_LETTERS, tombstone};
 use super::visit::{Batch, RESTRICTION, SUPPRESS, Visit};
 use crate::decide::UNCLEAR;
@@ -356,10 +357,16 @@ async fn due_tasks<'e>(
 impl Visit {
     /// Approved requests of this type that may be begun: they were approved at `approved_before` or earlier, and
     /// no earlier request of the same mail that it waits for is open; `kinds` names those. What destroys waits besides
-    /// for what is being carried out for the same person, `at_work` names the types, for their every open request for
-    /// a copy, `copies` names those, until a server has taken their copy for certain, and until a person has said what
-    /// else its mail asks for: a copy is made before what it copies is erased. Of a request that still awaits its proof that holds where its mail is authenticated: others
-    /// could put an erasure off in somebody's name. A correction waits until it is certain what to change.
+    ///
+    /// - for what is being carried out for the same person; `at_work` names the types;
+    /// - for their every open request for a copy, `copies` names those, and until a server has taken their copy for
+    ///   certain: it is made before what it copies is erased. A request that still awaits its proof counts where its mail
+    ///   is authenticated: others could put an erasure off in somebody's name;
+    /// - until a person has said what else its mail asks for;
+    /// - until a person has read what they have written since and no rule understands: "I changed my mind" is said in
+    ///   more words than rules know, and a yes may answer an older mail than that.
+    ///
+    /// A correction waits until it is certain what to change.
     ///
     /// # Errors
     /// The database does not work.
@@ -390,10 +397,15 @@ impl Visit {
                             OR EXISTS (SELECT 1 FROM request_events p WHERE p.request_id = e.id AND p.event = 'subject')))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?8)))
+                    OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id > r.id
+                        AND e.status = 'held' AND e.kind = ?9)
+                    OR EXISTS (SELECT 1 FROM messages m INDEXED BY messages_sender
+                        WHERE m.sender = r.subject AND m.id > r.message_id AND {})
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template IN ('copy', 'categories')
                         AND o.state IN ('queued', 'transmitting', 'deferred', 'unknown'))))
                 AND (?7 <> 'correct' OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id))
-             ORDER BY r.id LIMIT ?6"
+             ORDER BY r.id LIMIT ?6",
+            to_read!()
         )))
         .bind(kind)
         .bind(approved_before.as_second())
