@@ -4,7 +4,7 @@
 
 mod whole;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -22,29 +22,70 @@ use crate::config::{MaildirConfig, folder_name_is_sound};
 /// Attempts at one mail, in one pass each, before it is handed out as [`Body::Missing`].
 const ATTEMPTS: u8 = 3;
 
+/// Names that are held at once: of more mails than these the folders are listed several times in a pass. A listing of a
+/// million names takes a second or two, and all of them some 400 MB.
+const LISTED: usize = 20_000;
+
 /// A Maildir on this machine.
 #[derive(Debug)]
 pub struct Maildir {
     settings: MaildirConfig,
     bounds: Bounds,
-    pass: Option<Pass>,
+    listed: usize,
+    pass: Option<Box<Pass>>,
     /// Failed attempts by base name.
     failures: HashMap<String, u8>,
 }
 
-/// What was in the mailbox when the pass began.
-#[derive(Debug)]
+/// A pass, from the first name to the last.
+#[derive(Debug, Default)]
 struct Pass {
-    /// Base names that are not handed out yet.
-    waiting: VecDeque<String>,
-    /// The file of every base name, as last seen.
-    files: HashMap<String, PathBuf>,
+    /// The files of base names that are not handed out yet, as last seen.
+    waiting: BTreeMap<String, PathBuf>,
+    /// Those that are, while they may still have to be filed: of this listing and the one before.
+    handed_out: [HashMap<String, PathBuf>; 2],
+    /// The last name that was listed.
+    last: Option<String>,
+    /// How many names were behind it.
+    rest: u64,
+    /// Most names of one listing.
+    listed: usize,
+}
+
+impl Pass {
+    /// Lists the next names.
+    fn refill(&mut self, root: &Path) -> Result<()> {
+        let (mut next, mut all) = (BTreeMap::new(), 0_u64);
+        each_file(root, |name, path| {
+            if self.last.as_deref().is_some_and(|last| name <= last) {
+                return;
+            }
+            all += 1;
+            next.insert(name.to_owned(), path);
+            if next.len() > self.listed {
+                next.pop_last();
+            }
+        })?;
+        // What is moved from `new` to `cur` meanwhile counts twice: then there is one more listing, of nothing.
+        self.rest = all.saturating_sub(next.len() as u64);
+        if let Some((last, _)) = next.last_key_value() {
+            self.last = Some(last.clone());
+        }
+        self.waiting = next;
+        self.handed_out.swap(0, 1);
+        self.handed_out[0].clear();
+        Ok(())
+    }
+
+    fn file_of(&self, name: &str) -> Option<&PathBuf> {
+        self.handed_out.iter().find_map(|files| files.get(name)).or_else(|| self.waiting.get(name))
+    }
 }
 
 impl Maildir {
     /// A mailbox at the configured path. Touches the disk later.
     pub fn new(settings: MaildirConfig, bounds: Bounds) -> Self {
-        Self { settings, bounds, pass: None, failures: HashMap::new() }
+        Self { settings, bounds, listed: LISTED, pass: None, failures: HashMap::new() }
     }
 
     /// The configured name.
@@ -57,16 +98,18 @@ impl Maildir {
     /// # Errors
     /// When the folders cannot be made or read.
     pub async fn look(&mut self) -> Result<Cursor> {
-        let root = self.settings.path.clone();
-        let files = blocking(move || {
+        let (root, listed) = (self.settings.path.clone(), self.listed);
+        let failed: HashSet<String> = self.failures.keys().cloned().collect();
+        let (pass, there) = blocking(move || {
             make_folder(&root).with_context(|| format!("Cannot make the Maildir {}", root.display()))?;
-            files_in(&root)
+            let there = if failed.is_empty() { HashMap::new() } else { files_of(&root, &failed)? };
+            let mut pass = Box::new(Pass { listed, ..Pass::default() });
+            pass.refill(&root)?;
+            Ok((pass, there))
         })
         .await?;
-        let mut names: Vec<String> = files.keys().cloned().collect();
-        names.sort_unstable();
-        self.failures.retain(|name, _| files.contains_key(name));
-        self.pass = Some(Pass { waiting: names.into(), files });
+        self.failures.retain(|name, _| there.contains_key(name));
+        self.pass = Some(pass);
         Ok(Cursor::default())
     }
 
@@ -90,7 +133,7 @@ impl Maildir {
 
     /// See [`super::Mailbox::waiting`].
     pub fn waiting(&self) -> u64 {
-        self.pass.as_ref().map_or(0, |pass| pass.waiting.len() as u64)
+        self.pass.as_ref().map_or(0, |pass| pass.rest + pass.waiting.len() as u64)
     }
 
     /// See [`super::Mailbox::left_unread`].
@@ -110,7 +153,7 @@ impl Maildir {
             if !is_base_name(name) || !folder_name_is_sound(folder) {
                 bail!("A mail's or a folder's name is unusable in a Maildir");
             }
-            let known = self.pass.as_ref().and_then(|pass| pass.files.get(name)).cloned();
+            let known = self.pass.as_ref().and_then(|pass| pass.file_of(name)).cloned();
             renames.push((name.clone(), known, self.subfolder(folder)));
         }
         blocking(move || rename_all(&root, renames)).await
@@ -126,7 +169,9 @@ impl Maildir {
             if !root.try_exists()? {
                 return Ok("not there yet, will be made".to_owned());
             }
-            Ok(format!("{} messages", files_in(&root)?.len()))
+            let mut files = 0_u64;
+            each_file(&root, |_, _| files += 1)?;
+            Ok(format!("{files} messages"))
         })
         .await
     }
@@ -149,10 +194,20 @@ fn make_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The files in `new` and `cur` by base name. `new` is read first: a mail that another program moves
-/// to `cur` meanwhile is then seen twice rather than not at all.
-fn files_in(root: &Path) -> Result<HashMap<String, PathBuf>> {
+/// The files of these base names in `new` and `cur`.
+fn files_of(root: &Path, names: &HashSet<String>) -> Result<HashMap<String, PathBuf>> {
     let mut files = HashMap::new();
+    each_file(root, |name, path| {
+        if names.contains(name) {
+            files.insert(name.to_owned(), path);
+        }
+    })?;
+    Ok(files)
+}
+
+/// Base name and path of the files in `new` and `cur`, in no order. `new` is read first: a mail that another program moves
+/// to `cur` meanwhile is then seen twice rather than not at all.
+fn each_file(root: &Path, mut see: impl FnMut(&str, PathBuf)) -> Result<()> {
     for folder in ["new", "cur"].map(|name| root.join(name)) {
         let cannot_read = || format!("Cannot read the folder {}", folder.display());
         let entries = match fs::read_dir(&folder) {
@@ -161,18 +216,15 @@ fn files_in(root: &Path) -> Result<HashMap<String, PathBuf>> {
         };
         for entry in entries {
             let path = entry.with_context(cannot_read)?.path();
-            let base =
-                path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split(':').next());
-            match base {
-                Some(base) if is_base_name(base) => {
-                    files.insert(base.to_owned(), path);
-                }
+            let name = path.file_name().map(OsStr::to_owned);
+            match name.as_deref().and_then(OsStr::to_str).and_then(|name| name.split(':').next()) {
+                Some(base) if is_base_name(base) => see(base, path),
                 Some(_) => {}
                 None => warn!("a file in the Maildir has a name that is not UTF-8, and is left alone"),
             }
         }
     }
-    Ok(files)
+    Ok(())
 }
 
 fn read_window(
@@ -185,11 +237,17 @@ fn read_window(
     let mut bytes = 0;
     let mut read_again = false;
     while mails.len() < bounds.window_mails && bytes < bounds.window_bytes {
-        let Some(name) = pass.waiting.pop_front() else { break };
-        let Some(path) = pass.files.get(&name) else { continue };
-        match read_mail(path, bounds) {
+        let Some((name, path)) = pass.waiting.pop_first() else {
+            if pass.rest == 0 {
+                break;
+            }
+            pass.refill(root)?;
+            continue;
+        };
+        match read_mail(&path, bounds) {
             Ok(Some((size, received, body))) => {
                 failures.remove(&name);
+                pass.handed_out[0].insert(name.clone(), path);
                 if let Body::Whole(read) | Body::Head(read) | Body::TooLarge(read) = &body {
                     bytes += read.len() as u64;
                 }
@@ -200,8 +258,8 @@ fn read_window(
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if !read_again {
                     read_again = true;
-                    pass.files = files_in(root)?;
-                    pass.waiting.push_front(name);
+                    let names = pass.waiting.keys().cloned().chain([name]).collect();
+                    pass.waiting = files_of(root, &names)?.into_iter().collect();
                 }
             }
             // It is left for the next pass, and holds up no other mail.
@@ -248,6 +306,7 @@ fn read_mail(path: &Path, bounds: &Bounds) -> io::Result<Option<(u64, Timestamp,
 /// Moves each mail, wherever in `root` it is by now, into `new` or `cur` of its folder.
 fn rename_all(root: &Path, renames: Vec<(String, Option<PathBuf>, PathBuf)>) -> Result<()> {
     let mut changed = BTreeSet::new();
+    let names: HashSet<String> = renames.iter().map(|(name, ..)| name.clone()).collect();
     let mut files_now = None;
     for (name, known, folder) in renames {
         if !changed.contains(&folder) {
@@ -262,7 +321,7 @@ fn rename_all(root: &Path, renames: Vec<(String, Option<PathBuf>, PathBuf)>) -> 
         }
         let files = match &mut files_now {
             Some(files) => files,
-            none => none.insert(files_in(root)?),
+            none => none.insert(files_of(root, &names)?),
         };
         if let Some(path) = files.get(&name) {
             rename(path, &folder, &mut changed)?;

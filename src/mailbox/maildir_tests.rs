@@ -132,12 +132,51 @@ fn an_unreadable_mail_holds_up_nobody_and_is_missing_the_third_time() {
     let mut failures = HashMap::new();
     for attempt in 1..=4 {
         let mut pass = Pass {
-            waiting: VecDeque::from(["1.a".to_owned(), "2.b".to_owned()]),
-            files: HashMap::from([("1.a".to_owned(), unsound.clone()), ("2.b".to_owned(), sound.clone())]),
+            waiting: BTreeMap::from([("1.a".to_owned(), unsound.clone()), ("2.b".to_owned(), sound.clone())]),
+            ..Pass::default()
         };
         let mails = read_window(root.path(), &Bounds::new(10, 100), &mut pass, &mut failures).unwrap();
         let found: Vec<String> = mails.iter().map(|mail| format!("{} {:?}", mail.id, mail.body)).collect();
         let missing = (attempt >= 3).then_some("1.a Missing");
         assert_eq!(found, missing.into_iter().chain(["2.b Whole(5 bytes)"]).collect::<Vec<_>>());
     }
+}
+
+/// More mails than are listed at once come in order, each once, whatever is filed, moved or delivered meanwhile.
+#[tokio::test]
+async fn a_folder_is_listed_in_steps() {
+    let mut house = house();
+    house.maildir.listed = 3;
+    house.pass().await;
+    for number in 10..20 {
+        let place = if number % 2 == 0 { format!("new/{number}.a") } else { format!("cur/{number}.a:2,S") };
+        house.put(&place, "x");
+    }
+    house.maildir.look().await.unwrap();
+    let (mut found, mut left) = (Vec::new(), Vec::new());
+    loop {
+        left.push(house.maildir.waiting());
+        let window = house.maildir.next_window().await.unwrap();
+        if window.mails.is_empty() {
+            break;
+        }
+        for mail in &window.mails {
+            // Filed two windows later, as it may be, or not at all.
+            found.push(mail.id.to_string());
+        }
+        if let Some(name) = found.len().checked_sub(4).and_then(|at| found.get(at)).cloned() {
+            house.file(&name, "Held").await.unwrap();
+        }
+        if found.len() == 4 {
+            // Another program shows it, one takes it away, and one comes that is older than what was read.
+            fs::rename(house.path("new/14.a"), house.path("cur/14.a:2,")).unwrap();
+            fs::remove_file(house.path("cur/15.a:2,S")).unwrap();
+            house.put("new/09.a", "x");
+        }
+    }
+    let expected: Vec<String> =
+        (10..20).filter(|number| *number != 15).map(|number| format!("{number}.a")).collect();
+    assert_eq!(found, expected);
+    assert_eq!(left, [10, 8, 6, 3, 1, 0]);
+    assert!(house.pass().await.first().unwrap().starts_with("09.a "));
 }
