@@ -272,6 +272,16 @@ impl Impression<'_> {
         let before = self.text.as_bytes().get(..place.start).unwrap_or_default();
         before.iter().filter(|byte| **byte == b'\n').count()
     }
+
+    /// Whether `place` is the whole mail: its only line below the subject, or the subject of one that has none.
+    fn is_all(&self, place: &Range<usize>) -> bool {
+        let text = self.text.trim_end();
+        let own = text.split('\n').skip(self.subject_lines).map(str::len).reduce(|all, line| all + 1 + line);
+        let start = text.len() - own.unwrap_or(text.len());
+        let signs = |part: &str| part.chars().filter(|sign| sign.is_alphanumeric()).count();
+        let within = text.get(place.clone()).map(signs);
+        place.start >= start && text.get(start..).map(signs) == within
+    }
 }
 
 /// What was learned of a mail, for one type.
@@ -873,6 +883,11 @@ impl Classifier {
                 let is_enough = |chance: f64| chance >= kind.with_certain();
                 let is_clear_alone = || {
                     let certain = mine().filter(|hit| hit.phrase.strength == Strength::Certain);
+                    // "Baja": a word of other mail, too, but there is no other word in it.
+                    let is_all = |place: &Range<usize>| kind.opts_out && impression.is_all(place);
+                    if certain.clone().flat_map(|hit| &hit.free).any(is_all) {
+                        return true;
+                    }
                     let lines: BTreeSet<usize> =
                         certain.flat_map(|hit| &hit.free).map(|place| impression.line_at(place)).collect();
                     let leaning = |line| self.leaning_at(impression, line, kind.column?);
@@ -1140,6 +1155,8 @@ mod tests {
     fn an_opt_out_that_was_asked_for_before_is_one() {
         for text in [
             "STOP SENDING ME EMAILS I ASKED YOU 3 TIMES ALREADY",
+            "Baja",
+            "BAJA.",
             "i told you twice already, unsubscribe me",
             "hab schon zweimal drum gebeten, tragt mich endlich aus dem Verteiler aus",
             "dejad de mandarme correos ya lo he pedido 3 veces",
@@ -1154,6 +1171,8 @@ mod tests {
         }
         for text in [
             "She told me to write unsubscribe.",
+            "Estoy de baja hasta el lunes.",
+            "Presión baja",
             "Min fru har bett er avregistrera mig från nyhetsbrevet.",
             "Мой брат просил отписать его от рассылки.",
             "I asked you to delete my data in March.",

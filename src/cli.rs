@@ -505,6 +505,19 @@ pub enum Messages {
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
+    /// Say what a mail asks for in which nothing was found: a request is opened, and goes on as if its mail had been
+    /// understood so.
+    #[command(after_help = "Example:\n  privacyd messages reclassify 17 access")]
+    Reclassify {
+        /// Its number in the list.
+        id: i64,
+        /// The type, as `privacyd check` lists them.
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// One mail, what it asked for and what was answered.
     #[command(after_help = "Example:\n  privacyd messages show 17")]
     Show {

@@ -46,7 +46,7 @@ use crate::decide::{
 use crate::ladder::{Change, Earlier, Status, Step};
 use crate::mailbox::{Body, Fetched, MailId, Mailbox, Window};
 use crate::message::MessageId;
-use crate::random::random;
+use crate::random::{fresh_references, random};
 use crate::redact::Pseudonyms;
 use crate::reply::{More, Outgoing, Question, Replies, Stamp, Thread, Told, Urgent};
 use crate::request::{Table, Verb};
@@ -1144,25 +1144,4 @@ fn uid(id: &MailId) -> u32 {
         MailId::Uid(uid) => *uid,
         MailId::File(_) => 0,
     }
-}
-
-/// References such as PR-7F3K2M: six of 31 signs that nobody mistakes on the phone, 887 million in all.
-fn fresh_references(count: usize) -> Result<Vec<String>> {
-    const SIGNS: &[u8; 31] = b"23456789ABCDEFGHJKLMNPQRSTUVWXY";
-    (0..count)
-        .map(|_| {
-            let mut reference = String::from("PR-");
-            while reference.len() < 9 {
-                // Bytes from 248 on are drawn again: 248 is 8 times 31, so every sign is as likely.
-                for byte in random::<8>()?.into_iter().filter(|byte| *byte < 248) {
-                    if let Some(sign) = SIGNS.get(usize::from(byte % 31))
-                        && reference.len() < 9
-                    {
-                        reference.push(char::from(*sign));
-                    }
-                }
-            }
-            Ok(reference)
-        })
-        .collect()
 }

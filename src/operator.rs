@@ -696,6 +696,7 @@ async fn messages(store: &Store, config: &Config, command: Messages) -> Result<E
                 )),
             }
         }
+        Messages::Reclassify { id, kind, json } => hand::open_by(store, config, id, &kind, json).await,
         Messages::Show { id, json } => {
             let Some((message, requests, replies)) = store.message(id).await? else {
                 return not_found(&format!(

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use privacyd::ladder::{Denial, Status};
-use privacyd::operator::hand::{Done, NotDone, Refusal, Verb, act};
+use privacyd::operator::hand::{Done, NotDone, Refusal, Verb, act, open};
 use sqlx::{Connection, Row};
 
 #[path = "support/corridor.rs"]
@@ -573,4 +573,45 @@ async fn an_authenticated_sender_is_believed_as_by_mail_and_nobody_without_an_ad
     let done = desk.once(1, Verb::Reclassify { kind: "deletion".into() }).await;
     assert_eq!((done.status, done.reply, desk.mails().await), ("held", None, mails));
     desk.refused(2, Verb::Release, "approve it or deny it").await;
+}
+
+/// What no rule found anything in asks for what a person says, once; what a machine wrote asks for nothing.
+#[tokio::test]
+async fn a_mail_without_a_request_is_made_one_by_hand() {
+    let house = House::with("").await;
+    let machine = "From: list@example.org\nTo: privacy@example.com\nSubject: Hi\nList-Id: <l.example.org>\nPrecedence: bulk\n\nLovely weather.\n";
+    house.deliver(after(0), 1, letter(JANE, "Lovely weather.")).await;
+    house.deliver(after(0), 2, machine.into()).await;
+    let tools = house.intake.tools();
+    let refused = |id: i64, kind: &'static str| {
+        let store = &house.store;
+        async move {
+            match open(store, tools, id, kind, after(1)).await {
+                Err(NotDone::Refused(refusal)) => refusal.to_string(),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    assert!(refused(1, "weather").await.starts_with("There is no request type \"weather\""));
+    assert_eq!(house.scalar("SELECT count(*) FROM requests").await, 0);
+    let done = open(&house.store, tools, 1, "opt_out", after(1)).await.unwrap();
+    assert_eq!((done.kind.as_str(), done.status, done.changed), ("opt_out", "completed", true), "{done:?}");
+    assert_eq!(done.reply.as_deref(), Some("opt_out"));
+    assert!(!house.store.suppressed(&JANE.parse().unwrap()).await.unwrap().is_empty());
+    let row = house.store.requests(None, 9).await.unwrap().remove(0);
+    assert_eq!(row.received_at, after(0).as_second());
+    let known = format!(
+        "The message 1 has opened {0}: say what that asks for, with privacyd requests reclassify {0} TYPE",
+        row.reference
+    );
+    assert_eq!(refused(1, "deletion").await, known);
+    assert_eq!(
+        refused(2, "opt_out").await,
+        "The message 2 is none that a person asks for something in: it is automated"
+    );
+    assert_eq!(
+        refused(3, "opt_out").await,
+        "There is no message 3; privacyd messages list shows which there are"
+    );
+    assert_eq!(house.scalar("SELECT count(*) FROM requests").await, 1);
 }

@@ -10,9 +10,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::{Intake, fresh_references, identity_of};
-use crate::clock::Facts;
-use crate::decide::{Shelf, UNCLEAR};
+use super::{Intake, identity_of};
+use crate::decide::Shelf;
 use crate::ladder::Status;
 use crate::mailbox::{Body, Fetched, Found, Mailbox, Mark};
 use crate::operator::hand::{self, NotDone, Tools};
@@ -154,10 +153,7 @@ impl Intake {
             if !is_a_letter || !opened.kind.is_empty() {
                 return Ok(None);
             }
-            let reference = fresh_references(1)?.pop().context("There is no reference")?;
-            let timetable = self.policy.clock.run(UNCLEAR, &Facts::new(opened.received));
-            visit.adopt(message, &reference, &timetable).await?;
-            return Ok(Some(reference));
+            return hand::adopt(visit, &self.policy.clock, message, opened.received).await.map(Some);
         }
         for (reference, known, status) in &opened.requests {
             if known != kind {

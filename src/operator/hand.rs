@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ use crate::daemon;
 use crate::decide::{Answer, CONFIRM, Planned, Proven, UNCLEAR};
 use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, begin};
-use crate::random::random;
+use crate::random::{fresh_references, random};
 use crate::reply::{DENIED, More, Outgoing, Replies, Stamp, Thread, Told};
 use crate::request::{self, RequestType, Table};
 use crate::sender::Address;
@@ -159,6 +159,17 @@ pub struct Done {
 /// Why nothing was done with a request: one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// There is no such mail.
+    #[error("There is no message {0}; privacyd messages list shows which there are")]
+    NoMail(i64),
+    /// It is a request already.
+    #[error(
+        "The message {0} has opened {1}: say what that asks for, with privacyd requests reclassify {1} TYPE"
+    )]
+    HasRequest(i64, String),
+    /// A machine wrote it, or it came twice.
+    #[error("The message {0} is none that a person asks for something in: it is {1}")]
+    NoLetter(i64, String),
     /// There is no such request.
     #[error("There is no request {0}")]
     NotFound(String),
@@ -274,21 +285,61 @@ pub struct Tools<'a> {
     pub withheld: &'a Withheld,
 }
 
+/// What the configuration says of it, for the command line.
+struct Kit<'a> {
+    table: Table,
+    replies: Replies,
+    clock: Clock,
+    withheld: Withheld,
+    config: &'a Config,
+}
+
+impl<'a> Kit<'a> {
+    fn load(config: &'a Config) -> Result<Self> {
+        let table = Table::load(config.rules.as_deref())?;
+        let clock = daemon::clock(config, &table).map_err(as_mistake)?;
+        let replies = daemon::replies(config, &table).map_err(as_mistake)?;
+        Ok(Self { table, replies, clock, withheld: withheld(config), config })
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools {
+            table: &self.table,
+            replies: &self.replies,
+            clock: &self.clock,
+            proof: &self.config.proof,
+            hold_column: &self.config.erasure.hold_column,
+            withheld: &self.withheld,
+        }
+    }
+}
+
+fn refused(not_done: NotDone) -> Result<ExitCode> {
+    match not_done {
+        NotDone::Refused(refusal @ Refusal::NoType(..)) => Err(Mistake(refusal.to_string()).into()),
+        NotDone::Refused(refusal) => not_found(&refusal.to_string()),
+        NotDone::Broken(error) => Err(error),
+    }
+}
+
+/// The command line's `messages reclassify`.
+pub(super) async fn open_by(
+    store: &Store,
+    config: &Config,
+    message: i64,
+    kind: &str,
+    json: bool,
+) -> Result<ExitCode> {
+    match open(store, Kit::load(config)?.tools(), message, kind, Timestamp::now()).await {
+        Ok(done) if json => print_json(&done),
+        Ok(done) => print(&done.said).map(|()| ExitCode::SUCCESS),
+        Err(not_done) => refused(not_done),
+    }
+}
+
 /// The command line's `requests` with one of the verbs.
 pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb) -> Result<ExitCode> {
-    let table = Table::load(config.rules.as_deref())?;
-    let clock = daemon::clock(config, &table).map_err(as_mistake)?;
-    let replies = daemon::replies(config, &table).map_err(as_mistake)?;
-    let withheld = withheld(config);
-    let tools = Tools {
-        table: &table,
-        replies: &replies,
-        clock: &clock,
-        proof: &config.proof,
-        hold_column: &config.erasure.hold_column,
-        withheld: &withheld,
-    };
-    match act(store, tools, &one.reference, &verb, Timestamp::now()).await {
+    match act(store, Kit::load(config)?.tools(), &one.reference, &verb, Timestamp::now()).await {
         Ok(done) if one.json => print_json(&done),
         Ok(done) => {
             let lets_go_on = matches!(verb, Verb::Approve { .. } | Verb::Release | Verb::Complete { .. });
@@ -300,10 +351,47 @@ pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb
             print(&format!("{}{unread}", done.said))?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(NotDone::Refused(refusal @ Refusal::NoType(..))) => Err(Mistake(refusal.to_string()).into()),
-        Err(NotDone::Refused(refusal)) => not_found(&refusal.to_string()),
-        Err(NotDone::Broken(error)) => Err(error),
+        Err(not_done) => refused(not_done),
     }
+}
+
+/// Opens a request of type `kind` for the mail `message` of the ledger, in which nothing was found or which nobody could
+/// know the sense of; it goes on as if that had been found in it.
+///
+/// # Errors
+/// As [`act`].
+pub async fn open(
+    store: &Store,
+    tools: Tools<'_>,
+    message: i64,
+    kind: &str,
+    now: Timestamp,
+) -> Result<Done, NotDone> {
+    let mut visit = store.visit(now).await?;
+    let Some(opened) = visit.opened(message).await? else {
+        return Err(Refusal::NoMail(message).into());
+    };
+    if let Some((reference, ..)) = opened.requests.into_iter().next() {
+        return Err(Refusal::HasRequest(message, reference).into());
+    }
+    if !["none", "review", "unreadable"].contains(&opened.disposition.as_str()) {
+        return Err(Refusal::NoLetter(message, opened.disposition).into());
+    }
+    let reference = adopt(&mut visit, tools.clock, message, opened.received).await?;
+    let grip = visit.grip(&reference).await?.context("A request of the ledger is gone")?;
+    let done = reclassify(&mut visit, tools, &grip, kind, "", now).await?;
+    visit.close().await?;
+    Ok(done)
+}
+
+/// Opens a request for a mail in which nothing was found, `held` and of no type yet; answers its reference.
+///
+/// # Errors
+/// The store does not work.
+pub async fn adopt(visit: &mut Visit, clock: &Clock, message: i64, received: Timestamp) -> Result<String> {
+    let reference = fresh_references(1)?.pop().context("There is no reference")?;
+    visit.adopt(message, &reference, &clock.run(UNCLEAR, &Facts::new(received))).await?;
+    Ok(reference)
 }
 
 /// Does one thing with a request at `now`, with its history and the mail about it in one transaction;

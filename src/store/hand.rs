@@ -147,14 +147,27 @@ impl Visit {
     /// # Errors
     /// The database does not work.
     pub async fn moved(&mut self, message: i64, folder: &str) -> Result<Opened> {
-        let (disposition, kind, received): (String, String, i64) = sqlx::query_as(
-            "UPDATE messages SET folder = ?, filed = 1 WHERE id = ? RETURNING disposition, kind, received_at",
-        )
-        .bind(folder)
-        .bind(message)
-        .fetch_one(&mut *self.tx)
-        .await
-        .context("Cannot record where a mail lies")?;
+        sqlx::query("UPDATE messages SET folder = ?, filed = 1 WHERE id = ?")
+            .bind(folder)
+            .bind(message)
+            .execute(&mut *self.tx)
+            .await
+            .context("Cannot record where a mail lies")?;
+        self.opened(message).await?.context("A mail of the ledger is gone")
+    }
+
+    /// What a mail of the ledger has opened; `None` where there is no such mail.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn opened(&mut self, message: i64) -> Result<Option<Opened>> {
+        let row: Option<(String, String, i64)> =
+            sqlx::query_as("SELECT disposition, kind, received_at FROM messages WHERE id = ?")
+                .bind(message)
+                .fetch_optional(&mut *self.tx)
+                .await
+                .context("Cannot read a mail of the ledger")?;
+        let Some((disposition, kind, received)) = row else { return Ok(None) };
         let rows: Vec<(String, String, String)> =
             sqlx::query_as("SELECT reference, kind, status FROM requests WHERE message_id = ? ORDER BY id")
                 .bind(message)
@@ -164,12 +177,12 @@ impl Visit {
         let requests = rows.into_iter().map(|(reference, kind, status)| {
             Ok((reference, kind, Status::parse(&status).context("A stored request has no known status")?))
         });
-        Ok(Opened {
+        Ok(Some(Opened {
             disposition,
             kind,
             received: Timestamp::from_second(received)?,
             requests: requests.collect::<Result<_>>()?,
-        })
+        }))
     }
 
     /// Opens a request for a mail in which nothing was found: held, for a person to say what it is.
