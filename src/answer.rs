@@ -93,6 +93,17 @@ impl Answers {
         self.take_apart(words, sender).is_some_and(|it| it.thanks && !it.yes && it.rest.is_empty())
     }
 
+    /// The same, where none of the thanks is a yes in another language: "Tak" is.
+    pub fn is_thanks_alone(&self, words: &str, sender: &str) -> bool {
+        let may_be_yes = |line: &str| says(&self.thanks, line) && says(&self.yes, line);
+        self.is_thanks(words, sender) && !sentences(&fold(words)).lines().any(may_be_yes)
+    }
+
+    /// The parts of `words` that are neither courtesy nor the `sender`'s name, folded. `None` where they are too many.
+    pub fn besides_courtesy(&self, words: &str, sender: &str) -> Option<Vec<String>> {
+        self.take_apart(words, sender).map(|apart| apart.rest)
+    }
+
     /// What `words` say besides courtesy: greetings at their beginning, thanks, and a closing at their end with the
     /// `sender`'s name, that is, words of their name and of the local part of their address. With anything else beside or
     /// below it a closing is none: "regards, but wait". `None` where they are too much to be understood.

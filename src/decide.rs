@@ -18,7 +18,7 @@ use crate::evidence::{Evidence, Proof};
 use crate::ladder::{Bearing, Change, Earlier, Status, Step, WHOSE, bearing, begin, stops_of, waits_already};
 use crate::lexicon::ABOUT_ANOTHER;
 use crate::message::MessageId;
-use crate::request::{Action, FOLLOW_UP, RequestType, Table, Verb};
+use crate::request::{Action, FOLLOW_UP, RequestType, Table};
 use crate::screen::Automatic;
 use crate::sender::{Address, NoSender};
 use crate::token::Token;
@@ -108,14 +108,13 @@ pub struct Letter {
     pub own_words: String,
     /// What stands beside a yes in it, of [`Said::YesAndData`]: see [`crate::answer::Answers::read`].
     pub beside_yes: Vec<String>,
+    /// Whether there is nothing in it but thanks, which are a yes in no language.
+    pub is_thanks: bool,
+    /// Whether there is nothing in it but courtesy and what its verdict has found, and all of that is certain.
+    pub is_plain: bool,
 }
 
 impl Letter {
-    /// Whether there is nothing in it but thanks.
-    pub fn is_thanks(&self) -> bool {
-        self.said == Said::Nothing && !self.own_words.trim().is_empty() && self.changes.is_empty()
-    }
-
     /// Everybody who may get a reply to it.
     pub fn correspondents(&self) -> impl Iterator<Item = &Address> {
         let by_token: &[Address] = match &self.token {
@@ -457,7 +456,7 @@ fn by_words(
                 if is_anothers(letter) {
                     decision.requests.iter_mut().for_each(|planned| planned.held_because = Some(WHOSE));
                 }
-                decision.steps = stops_of(letter, case_file, received);
+                decision.steps = stops_of(letter, table, case_file, received);
                 decision
             }
             Some(_) | None => {
@@ -479,21 +478,26 @@ fn by_words(
                 }
                 _ => hold(&error.to_string(), &reading.verdict, policy, received),
             };
-            decision.steps = stops_of(letter, case_file, received);
+            decision.steps = stops_of(letter, table, case_file, received);
             return decision;
         }
     };
-    let mut bearing = bearing(letter, case_file, policy, received);
+    let mut bearing = bearing(letter, table, case_file, policy, received);
     let mut decision = asked(letter, reading, table, policy, received, &bearing);
     if decision.disposition == Disposition::None && letter.code.is_some() {
         // Not answered: what quotes our question and asks for nothing may be a machine.
         let why = "there is a code of ours in it, but none that went to this sender";
         decision = Decision::silent(Disposition::Review, Shelf::Held, why);
     }
-    if decision.disposition == Disposition::None && !case_file.imminent.is_empty() && !letter.is_thanks() {
-        // "I changed my mind, keep my data" has the words of no request; it is read before their data are gone.
-        let why = "nothing points to a request, but its sender has one that cannot be undone";
-        decision = Decision::silent(Disposition::Review, Shelf::Held, why);
+    if case_file.imminent.iter().any(|request| table.destroys(&request.kind)) && !letter.is_thanks {
+        // "I changed my mind, keep my data" has the words of no request, and "keep them, but unsubscribe me" those of
+        // another one; it is read before their data are gone.
+        let why = "what its sender wants erased is still there: it may say something about that";
+        if decision.disposition == Disposition::None {
+            decision = Decision::silent(Disposition::Review, Shelf::Held, why);
+        } else if bearing.about.is_empty() && !letter.is_plain {
+            beside_others(&mut decision, why, policy, received);
+        }
     }
     decision.requests.retain(|planned| {
         planned.status != Status::AwaitingProof
@@ -506,6 +510,8 @@ fn by_words(
         // Whatever else was found in it, a person reads it.
         decision.disposition = Disposition::Review;
         decision.shelf = Shelf::Held;
+        let why = bearing.steps.first().map_or_else(String::new, |step| step.reason.clone());
+        beside_others(&mut decision, &why, policy, received);
     }
     decision.steps = bearing.steps;
     decision.about = bearing.about;
@@ -581,9 +587,7 @@ fn asked(
         let new: Vec<Finding> = reading.verdict.asked().iter().filter(is_new).cloned().collect();
         let appeal = appeal(&bearing.appealed, table, policy, received);
         // It waits for whoever says what else there is in its mail.
-        let destroys = |finding: &Finding| {
-            table.kind(&finding.kind).and_then(|kind| kind.verb).is_some_and(Verb::destroys)
-        };
+        let destroys = |finding: &Finding| table.destroys(&finding.kind);
         if !new.is_empty() {
             let candidates: Vec<Finding> =
                 reading.verdict.candidates().iter().filter(is_new).cloned().collect();
@@ -632,6 +636,14 @@ fn asked(
         }
         Verdict::Nothing => Decision::silent(Disposition::None, Shelf::Held, "nothing points to a request"),
         verdict => follow(verdict, letter, table, policy, received),
+    }
+}
+
+/// Adds one for a person to what else the mail opens, if all of that goes its way: nothing else would name the mail.
+fn beside_others(decision: &mut Decision, why: &str, policy: &Policy, received: Timestamp) {
+    let requests = &decision.requests;
+    if !requests.is_empty() && requests.iter().all(|planned| planned.status != Status::Held) {
+        beside(decision, unclear(why, std::iter::empty(), policy, received));
     }
 }
 
@@ -715,7 +727,7 @@ fn by_token(
         decision.unanswered = words.unanswered;
         decision.why = format!("{}; by its words: {}", decision.why, words.why);
     }
-    let stopped = stops_of(letter, case_file, received).into_iter();
+    let stopped = stops_of(letter, table, case_file, received).into_iter();
     let is_new = |step: &Step| decision.steps.iter().all(|known| known.request != step.request);
     let stopped: Vec<Step> = stopped.filter(is_new).collect();
     decision.steps.extend(stopped);

@@ -423,7 +423,7 @@ impl Intake {
                     memory.remember(mail, id, &folder, is_glanced, &letters.replies);
                     memory.has_imminent |= approves(&decision);
                     if let (Some(sender), false) = (sender, decision.requests.is_empty()) {
-                        memory.waited_for.insert(sender.normalised());
+                        memory.with_finals.insert(sender.normalised());
                     }
                     if stays.is_some() {
                         visit.moved(id, &folder).await?;
@@ -543,7 +543,7 @@ impl Intake {
         if reading.verdict.asked().iter().any(|finding| needs_proof(&finding.kind)) {
             file.waiting = visit.waiting_of(sender).await?;
         }
-        if may_stop || memory.waited_for.contains(&sender.normalised()) {
+        if may_stop || memory.with_finals.contains(&sender.normalised()) {
             file.imminent = visit.imminent_of(sender, &self.finals()).await?;
         }
         if !self.proof.data_points.is_empty() && file.proven.iter().any(|request| request.proof_needed > 2) {
@@ -956,7 +956,7 @@ struct Memory {
     /// Whether anything that cannot be undone may be about to be carried out, for anybody.
     has_imminent: bool,
     /// Senders of whom something that cannot be undone may wait, be it for proof.
-    waited_for: HashSet<Address>,
+    with_finals: HashSet<Address>,
 }
 
 impl Memory {
@@ -984,7 +984,7 @@ impl Memory {
             .collect();
         (memory.replies_today, memory.unproven_today) = visit.replies_today(&people).await?;
         memory.has_imminent = visit.has_imminent(finals).await?;
-        memory.waited_for = visit.waited_for(&people, finals).await?;
+        memory.with_finals = visit.with_finals(&people, finals).await?;
         Ok(memory)
     }
 

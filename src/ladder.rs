@@ -21,7 +21,7 @@ use crate::classify::{Finding, OF_ANOTHER, OF_TRADE, Reading, Verdict};
 use crate::decide::{CaseFile, Letter, Policy, RESTRICTION};
 use crate::evidence::Proof;
 use crate::lexicon::{ASKED, REPORTED};
-use crate::request::{FOLLOW_UP, RequestType};
+use crate::request::{FOLLOW_UP, RequestType, Table, Verb};
 use crate::sender::Address;
 use crate::text::fold;
 
@@ -304,7 +304,13 @@ impl Bearing {
 }
 
 /// What `letter`, which our server received at `received`, means for the requests in `case_file`.
-pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy, received: Timestamp) -> Bearing {
+pub fn bearing(
+    letter: &Letter,
+    table: &Table,
+    case_file: &CaseFile,
+    policy: &Policy,
+    received: Timestamp,
+) -> Bearing {
     let mut bearing = Bearing::default();
     let day = day_of(received);
     let (live, used): (Vec<&Earlier>, Vec<&Earlier>) =
@@ -322,7 +328,7 @@ pub fn bearing(letter: &Letter, case_file: &CaseFile, policy: &Policy, received:
         others.retain(|request| stops(request, letter, case_file, day));
     }
     by_thread(&mut bearing, letter, &others, case_file, day);
-    let mut stopped = stops_of(letter, case_file, received);
+    let mut stopped = stops_of(letter, table, case_file, received);
     stopped.retain(|step| bearing.about.iter().all(|known| known.id != step.request));
     if !stopped.is_empty() {
         // What it asks for besides goes its way. Nor is the request among those that the mail is about: whoever has
@@ -340,13 +346,14 @@ fn day_of(received: Timestamp) -> Date {
 }
 
 /// What a mail makes wait that cannot be undone, of whomever and in whatever form it came.
-pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> Vec<Step> {
+pub fn stops_of(letter: &Letter, table: &Table, case_file: &CaseFile, received: Timestamp) -> Vec<Step> {
     let day = day_of(received);
     let mut steps: Vec<Step> = Vec::new();
     for (requests, is_named) in [(&case_file.imminent_named, true), (&case_file.imminent, false)] {
         for request in requests {
             let is_known = steps.iter().any(|step| step.request == request.id);
-            if !is_known && may_take_back(request, letter, case_file, day <= request.due, is_named) {
+            let is_early = day <= request.due;
+            if !is_known && may_take_back(request, letter, table, case_file, is_early, is_named) {
                 let reason = match request.status {
                     Status::AwaitingProof => DENIED_MEANWHILE,
                     Status::Executing => {
@@ -370,6 +377,7 @@ pub fn stops_of(letter: &Letter, case_file: &CaseFile, received: Timestamp) -> V
 fn may_take_back(
     request: &Earlier,
     letter: &Letter,
+    table: &Table,
     case_file: &CaseFile,
     is_early: bool,
     is_named: bool,
@@ -394,6 +402,14 @@ fn may_take_back(
         Verdict::Requests(found) if found.iter().any(speaks_of_one) => is_early,
         // "Please keep my data" has the words of a copy.
         Verdict::Requests(found) if !found.iter().all(Finding::is_certain) => is_early || is_named,
+        // "Just unsubscribe me instead". Both are meant where the other one destroys as well, or is a copy, which is made
+        // first.
+        Verdict::Requests(found) if table.destroys(&request.kind) => {
+            let goes_with = |finding: &Finding| {
+                table.destroys(&finding.kind) || table.verb(&finding.kind) == Some(Verb::Collect)
+            };
+            is_named || !letter.is_plain || !found.iter().all(goes_with)
+        }
         Verdict::Requests(_) => is_named,
         Verdict::Partly { .. } | Verdict::Unclear { .. } | Verdict::Nothing => is_early || is_named,
     }
@@ -453,7 +469,7 @@ fn by_code(
                 (Change::Note, "an answer that is neither yes nor no: a person must read it".to_owned())
             }
         };
-        bearing.unclear |= matches!(change, Change::Note | Change::Hold);
+        bearing.unclear |= matches!(change, Change::Note | Change::Hold) && !letter.is_thanks;
         bearing.take(request, "sender", change, reason);
     }
 }
@@ -637,7 +653,7 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
                 continue;
             }
             _ => {
-                bearing.loose |= !is_known(request, letter);
+                bearing.loose |= !says_nothing_new(request, letter);
                 let which = if request.status.is_closed() { "closed" } else { "open" };
                 bearing.take(
                     request,
@@ -653,13 +669,13 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
     }
 }
 
-/// Whether a mail on what is approved says nothing new: yes once more, or thanks.
-fn is_known(request: &Earlier, letter: &Letter) -> bool {
+/// Whether an answer to what is approved says nothing new: yes once more, thanks, or not a word.
+fn says_nothing_new(request: &Earlier, letter: &Letter) -> bool {
     let is_granted = !matches!(
         request.status,
         Status::AwaitingProof | Status::Held | Status::Denied | Status::Withdrawn | Status::Expired
     );
-    is_granted && (letter.is_thanks() || letter.said == Said::Yes)
+    is_granted && (letter.said == Said::Yes || letter.said == Said::Nothing && letter.changes.is_empty())
 }
 
 /// An answer from where the sender of `request` wished our mails, which is another address than theirs: it takes

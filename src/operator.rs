@@ -524,7 +524,7 @@ async fn requests(store: &Store, config: &Config, command: Requests) -> Result<E
                 tell!("flag      {}", request.flag);
             }
             tell!("message   {}", request.message_id);
-            if let Some(unread) = in_words(&store.unread_of(&reference).await?) {
+            if let Some(unread) = unread_in_words(&store.unread_of(&reference).await?) {
                 tell!("to read   {unread}");
             }
             for Edit { field, old, new } in changes {
@@ -648,7 +648,7 @@ fn listed(numbers: &[i64]) -> String {
 }
 
 /// What of a person waits for somebody who reads it, in words: `None` for nothing.
-fn in_words(unread: &Unread) -> Option<String> {
+fn unread_in_words(unread: &Unread) -> Option<String> {
     let which = counted(unread.mails.len(), "mail of this person is", "mails of this person are");
     let mails = (!unread.mails.is_empty()).then(|| {
         format!(

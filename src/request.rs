@@ -452,6 +452,16 @@ impl Table {
         Ok(table)
     }
 
+    /// What a system does for requests of this type, if any does anything.
+    pub fn verb(&self, kind: &str) -> Option<Verb> {
+        self.kind(kind).and_then(|kind| kind.verb)
+    }
+
+    /// Whether requests of this type take something away that does not come back.
+    pub fn destroys(&self, kind: &str) -> bool {
+        self.verb(kind).is_some_and(Verb::destroys)
+    }
+
     /// The type of this name.
     pub fn kind(&self, name: &str) -> Option<&RequestType> {
         self.types.iter().find(|kind| kind.name == name)

@@ -68,7 +68,13 @@ impl Exchange {
 
     /// Answers the last letter of ours, as its reader.
     async fn answer(&mut self, at: Timestamp, words: &str) {
-        let (to, _, raw) = self.house.letters().await.pop().unwrap();
+        let last = self.house.letters().await.len() - 1;
+        self.answer_to(last, at, words).await;
+    }
+
+    /// The same with one of the others.
+    async fn answer_to(&mut self, letter: usize, at: Timestamp, words: &str) {
+        let (to, _, raw) = self.house.letters().await.swap_remove(letter);
         let letter = Message::parse(raw.as_bytes()).unwrap();
         let id = letter.message_id().unwrap();
         let subject = format!("Re: {}", letter.subject());
@@ -1229,28 +1235,73 @@ async fn another_wish_in_a_reply_stops_an_erasure_and_is_heard() {
     }
 }
 
-/// What was written after the request and no rule understands may speak against it, though a yes came later.
+/// What was written after the request may speak against it, though a yes came later, unless all of it is understood.
 #[tokio::test]
 async fn an_erasure_waits_until_a_person_has_read_what_its_sender_wrote_meanwhile() {
-    for words in ["I changed my mind, keep my data", "I have thought about it again and stay with you."] {
+    for (is_reply, subject, words, waits) in [
+        (false, "Hello", "I changed my mind, keep my data", Waits::ToRead),
+        (false, "Hello", "I have thought about it again and stay with you.", Waits::ToRead),
+        (false, "STOP", "I changed my mind.", Waits::Unclear),
+        (false, "Hello", "Please keep my data, and unsubscribe me from the newsletter.", Waits::Unclear),
+        (
+            false,
+            "Hello",
+            "I only wanted to unsubscribe from the newsletter, not to be deleted.",
+            Waits::Unclear,
+        ),
+        (false, "Hello", "How long do you store my data? I may want to stay with you.", Waits::Unclear),
+        (
+            true,
+            "",
+            "Wait, I need my invoices first. And please unsubscribe me from the newsletter.",
+            Waits::Unclear,
+        ),
+        (true, "", "Yes. But please do not delete my order 4711", Waits::ToRead),
+        (false, "Newsletter", "Hello,\nplease unsubscribe me.\nKind regards\nJane", Waits::No),
+        (false, "Hello", "Thank you!", Waits::No),
+        (true, "", "Thank you!", Waits::No),
+    ] {
         let mut exchange = Exchange::with(LOCAL).await;
         // What was to be read before is no matter of this request.
         exchange.mail(start(), "jane@example.org", "Hello", "", "Please do not delete my account.").await;
         exchange.mail(start(), "jane@example.org", "My data", "", DELETE).await;
-        exchange.mail(hours(1), "ann@example.org", "Hello", "", words).await;
-        exchange.mail(hours(1), "jane@example.org", "Hello", "", words).await;
-        exchange.answer(hours(2), "Yes").await;
-        let states = exchange.requests().await;
-        assert!(states.contains(&("deletion".into(), "approved".into())), "{words}: {states:?}");
-        assert_eq!((exchange.work(hours(100)).await, exchange.contacts().await), (0, 2), "{words}");
-        let rows = exchange.house.store.requests(None, 100).await.unwrap();
-        for row in rows.iter().filter(|row| row.kind == "unclear").skip(1) {
-            let tools = exchange.house.intake.tools();
-            act(&exchange.house.store, tools, &row.reference, &Verb::Withdraw, hours(101)).await.unwrap();
+        let question = exchange.house.letters().await.len() - 1;
+        if is_reply {
+            exchange.answer(hours(1), words).await;
+        } else {
+            exchange.mail(hours(1), "ann@example.org", subject, "", words).await;
+            exchange.mail(hours(1), "jane@example.org", subject, "", words).await;
         }
-        exchange.house.store.mark_read(None, hours(101)).await.unwrap();
+        exchange.answer_to(question, hours(2), "Yes").await;
+        let rows = exchange.house.store.requests(None, 100).await.unwrap();
+        let erasure = rows.iter().find(|row| row.kind == "deletion").unwrap();
+        assert_eq!(erasure.status, "approved", "{words}: {rows:?}");
+        let unread = exchange.house.store.unread_of(&erasure.reference).await.unwrap();
+        let found = (unread.mails.len(), unread.held.len());
+        // The one from before is held as well.
+        let expected = match waits {
+            Waits::No => (0, 1),
+            Waits::ToRead => (1, 1),
+            Waits::Unclear => (0, 2),
+        };
+        assert_eq!(found, expected, "{words}: {rows:?}");
+        if found != (0, 1) {
+            assert_eq!((exchange.work(hours(100)).await, exchange.contacts().await), (0, 2), "{words}");
+        }
+        for reference in unread.held.iter().skip(1) {
+            let tools = exchange.house.intake.tools();
+            act(&exchange.house.store, tools, reference, &Verb::Withdraw, hours(101)).await.unwrap();
+        }
+        exchange.house.store.mark_read(Some(&unread.mails), hours(101)).await.unwrap();
         assert_eq!((exchange.work(hours(101)).await, exchange.contacts().await), (1, 1), "{words}");
     }
+}
+
+/// What an erasure waits for.
+enum Waits {
+    No,
+    ToRead,
+    Unclear,
 }
 
 #[tokio::test]

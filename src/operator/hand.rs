@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Mistake, as_mistake, in_words, not_found, print, print_json};
+use super::{Mistake, as_mistake, not_found, print, print_json, unread_in_words};
 use crate::cli::One;
 use crate::clock::{Clock, Facts, written};
 use crate::config::{Config, ProofConfig};
@@ -344,7 +344,7 @@ pub(super) async fn act_by(store: &Store, config: &Config, one: &One, verb: Verb
         Ok(done) => {
             let lets_go_on = matches!(verb, Verb::Approve { .. } | Verb::Release | Verb::Complete { .. });
             let unread = match lets_go_on {
-                true => in_words(&store.unread_of(&one.reference).await?),
+                true => unread_in_words(&store.unread_of(&one.reference).await?),
                 false => None,
             };
             let unread = unread.map_or_else(String::new, |unread| format!("\nBut {unread}"));

@@ -336,7 +336,7 @@ impl Visit {
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn waited_for(&mut self, people: &[&Address], kinds: &[&str]) -> Result<HashSet<Address>> {
+    pub async fn with_finals(&mut self, people: &[&Address], kinds: &[&str]) -> Result<HashSet<Address>> {
         let list: Vec<Address> = people.iter().map(|address| address.normalised()).collect();
         let found: Vec<String> = sqlx::query_scalar(
             "SELECT DISTINCT subject FROM requests WHERE subject IN (SELECT value FROM json_each(?))

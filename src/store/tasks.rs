@@ -363,8 +363,8 @@ impl Visit {
     ///   certain: it is made before what it copies is erased. A request that still awaits its proof counts where its mail
     ///   is authenticated: others could put an erasure off in somebody's name;
     /// - until a person has said what else its mail asks for;
-    /// - until a person has read what they have written since and no rule understands: "I changed my mind" is said in
-    ///   more words than rules know, and a yes may answer an older mail than that.
+    /// - until a person has read, and settled, what they have written since and no rule understands: "I changed my mind" is
+    ///   said in more words than rules know, and a yes may answer an older mail than that.
     ///
     /// A correction waits until it is certain what to change.
     ///
@@ -397,8 +397,8 @@ impl Visit {
                             OR EXISTS (SELECT 1 FROM request_events p WHERE p.request_id = e.id AND p.event = 'subject')))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?8)))
-                    OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id > r.id
-                        AND e.status = 'held' AND e.kind = ?9)
+                    OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject
+                        AND e.message_id > r.message_id AND e.status = 'held')
                     OR EXISTS (SELECT 1 FROM messages m INDEXED BY messages_sender
                         WHERE m.sender = r.subject AND m.id > r.message_id AND {})
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template IN ('copy', 'categories')
