@@ -99,11 +99,6 @@ impl Answers {
         self.is_thanks(words, sender) && !sentences(&fold(words)).lines().any(may_be_yes)
     }
 
-    /// The parts of `words` that are neither courtesy nor the `sender`'s name, folded. `None` where they are too many.
-    pub fn besides_courtesy(&self, words: &str, sender: &str) -> Option<Vec<String>> {
-        self.take_apart(words, sender).map(|apart| apart.rest)
-    }
-
     /// What `words` say besides courtesy: greetings at their beginning, thanks, and a closing at their end with the
     /// `sender`'s name, that is, words of their name and of the local part of their address. With anything else beside or
     /// below it a closing is none: "regards, but wait". `None` where they are too much to be understood.

@@ -134,11 +134,6 @@ impl Ground {
         self.rule.split('/').next() == Some(kind)
     }
 
-    /// Whether it is no phrase, but what was learned of other mail.
-    pub fn is_learned(&self) -> bool {
-        self.rule.ends_with("/learned")
-    }
-
     /// Whether the phrase is denied, or its opposite asked for: "do not delete my data", "stop the deletion". Hints are
     /// denied in many a mail: "I could not find where you ask about the deletion".
     pub fn is_denied(&self) -> bool {

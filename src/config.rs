@@ -1298,7 +1298,12 @@ impl Config {
     /// # Errors
     /// There is none, or it is not for us to look into.
     pub fn check_database(&self) -> Result<(), FileError> {
-        self.check_parent(&self.database, &["database"], "database")
+        self.check_parent(&self.database, &["database"], "database")?;
+        if self.database.is_dir() {
+            let message = format!("database: {} is a folder; name a file in it", self.database.display());
+            return Err(self.file.mistake(&["database"], message));
+        }
+        Ok(())
     }
 
     /// Whether there is a database.

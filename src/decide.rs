@@ -15,7 +15,9 @@ use crate::clock::{Clock, Deadline, Facts};
 use crate::code::Code;
 use crate::correction::Edit;
 use crate::evidence::{Evidence, Proof};
-use crate::ladder::{Bearing, Change, Earlier, Status, Step, WHOSE, bearing, begin, stops_of, waits_already};
+use crate::ladder::{
+    Bearing, Change, Earlier, Status, Step, WHOSE, asks_for_copies, bearing, begin, stops_of, waits_already,
+};
 use crate::lexicon::ABOUT_ANOTHER;
 use crate::message::MessageId;
 use crate::request::{Action, FOLLOW_UP, RequestType, Table};
@@ -110,8 +112,6 @@ pub struct Letter {
     pub beside_yes: Vec<String>,
     /// Whether there is nothing in it but thanks, which are a yes in no language.
     pub is_thanks: bool,
-    /// Whether there is nothing in it but courtesy and what its verdict has found, and all of that is certain.
-    pub is_plain: bool,
 }
 
 impl Letter {
@@ -302,6 +302,12 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether a person must read the mail, and no request that is held stands for it.
+    pub fn is_to_read(&self) -> bool {
+        matches!(self.disposition, Disposition::Review | Disposition::Unreadable)
+            && self.requests.iter().all(|planned| planned.status != Status::Held)
+    }
+
     /// A mail that opens nothing and is not answered.
     pub fn silent(disposition: Disposition, shelf: Shelf, why: impl Into<String>) -> Self {
         Self {
@@ -489,15 +495,21 @@ fn by_words(
         let why = "there is a code of ours in it, but none that went to this sender";
         decision = Decision::silent(Disposition::Review, Shelf::Held, why);
     }
-    if case_file.imminent.iter().any(|request| table.destroys(&request.kind)) && !letter.is_thanks {
+    let mut destroyed = case_file.imminent.iter().filter(|request| table.destroys(&request.kind)).peekable();
+    if destroyed.peek().is_some()
+        && bearing.about.is_empty()
+        && !letter.is_thanks
+        && !asks_for_copies(reading, table)
+        && !destroyed.any(|request| request.words == letter.words)
+    {
         // "I changed my mind, keep my data" has the words of no request, and "keep them, but unsubscribe me" those of
-        // another one; it is read before their data are gone.
+        // another one. Whatever it is that has other words than the request, it is read before their data are gone.
         let why = "what its sender wants erased is still there: it may say something about that";
-        if decision.disposition == Disposition::None {
-            decision = Decision::silent(Disposition::Review, Shelf::Held, why);
-        } else if bearing.about.is_empty() && !letter.is_plain {
-            beside_others(&mut decision, why, policy, received);
-        }
+        decision.why = match decision.disposition {
+            Disposition::None => why.to_owned(),
+            _ => format!("{}; {why}", decision.why),
+        };
+        (decision.disposition, decision.shelf) = (Disposition::Review, Shelf::Held);
     }
     decision.requests.retain(|planned| {
         planned.status != Status::AwaitingProof
@@ -510,8 +522,6 @@ fn by_words(
         // Whatever else was found in it, a person reads it.
         decision.disposition = Disposition::Review;
         decision.shelf = Shelf::Held;
-        let why = bearing.steps.first().map_or_else(String::new, |step| step.reason.clone());
-        beside_others(&mut decision, &why, policy, received);
     }
     decision.steps = bearing.steps;
     decision.about = bearing.about;
@@ -636,14 +646,6 @@ fn asked(
         }
         Verdict::Nothing => Decision::silent(Disposition::None, Shelf::Held, "nothing points to a request"),
         verdict => follow(verdict, letter, table, policy, received),
-    }
-}
-
-/// Adds one for a person to what else the mail opens, if all of that goes its way: nothing else would name the mail.
-fn beside_others(decision: &mut Decision, why: &str, policy: &Policy, received: Timestamp) {
-    let requests = &decision.requests;
-    if !requests.is_empty() && requests.iter().all(|planned| planned.status != Status::Held) {
-        beside(decision, unclear(why, std::iter::empty(), policy, received));
     }
 }
 

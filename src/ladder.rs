@@ -391,8 +391,8 @@ fn may_take_back(
         return is_against;
     }
     // An answer without a word of its own, to whatever; a subject may be one.
-    let is_empty = letter.own_words.trim().is_empty() && reading.verdict == Verdict::Nothing;
-    if is_empty || is_yes(letter, case_file) {
+    let is_empty = letter.own_words.trim().is_empty() || letter.is_thanks;
+    if is_empty && reading.verdict == Verdict::Nothing || is_yes(letter, case_file) {
         return false;
     }
     let speaks_of_one = |finding: &Finding| finding.kind == FOLLOW_UP;
@@ -402,17 +402,19 @@ fn may_take_back(
         Verdict::Requests(found) if found.iter().any(speaks_of_one) => is_early,
         // "Please keep my data" has the words of a copy.
         Verdict::Requests(found) if !found.iter().all(Finding::is_certain) => is_early || is_named,
-        // "Just unsubscribe me instead". Both are meant where the other one destroys as well, or is a copy, which is made
-        // first.
-        Verdict::Requests(found) if table.destroys(&request.kind) => {
-            let goes_with = |finding: &Finding| {
-                table.destroys(&finding.kind) || table.verb(&finding.kind) == Some(Verb::Collect)
-            };
-            is_named || !letter.is_plain || !found.iter().all(goes_with)
+        // "Just unsubscribe me instead", "close my account, but keep my invoices": only the same words say the same.
+        Verdict::Requests(_) if table.destroys(&request.kind) => {
+            is_named || request.words != letter.words && !asks_for_copies(reading, table)
         }
         Verdict::Requests(_) => is_named,
         Verdict::Partly { .. } | Verdict::Unclear { .. } | Verdict::Nothing => is_early || is_named,
     }
+}
+
+/// Whether nothing is asked for but copies: an erasure waits for them.
+pub fn asks_for_copies(reading: &Reading, table: &Table) -> bool {
+    let is_copy = |finding: &Finding| table.verb(&finding.kind) == Some(Verb::Collect);
+    matches!(&reading.verdict, Verdict::Requests(found) if found.iter().all(is_copy))
 }
 
 /// Whether a mail has the words of what `request` asked for, but denied, supposed or asked about. Who only tells of
@@ -460,6 +462,9 @@ fn by_code(
             // The form that came with the question, filled in.
             Said::Nothing if !letter.changes.is_empty() && policy.corrections.contains(&request.kind) => {
                 approval(request, letter, case_file, policy)
+            }
+            Said::Nothing if letter.is_thanks => {
+                (Change::Note, "thanks, and no answer to the question".to_owned())
             }
             Said::Nothing => (Change::Note, "the question came back without a word".to_owned()),
             Said::Unclear | Said::YesAndData if stops(request, letter, case_file, day) => {
@@ -669,13 +674,13 @@ fn by_thread(bearing: &mut Bearing, letter: &Letter, thread: &[&Earlier], case_f
     }
 }
 
-/// Whether an answer to what is approved says nothing new: yes once more, thanks, or not a word.
+/// Whether an answer to what is approved says nothing new: yes once more, or thanks. One without a word may be a picture.
 fn says_nothing_new(request: &Earlier, letter: &Letter) -> bool {
     let is_granted = !matches!(
         request.status,
         Status::AwaitingProof | Status::Held | Status::Denied | Status::Withdrawn | Status::Expired
     );
-    is_granted && (letter.said == Said::Yes || letter.said == Said::Nothing && letter.changes.is_empty())
+    is_granted && (letter.said == Said::Yes || letter.is_thanks)
 }
 
 /// An answer from where the sender of `request` wished our mails, which is another address than theirs: it takes

@@ -652,12 +652,12 @@ fn unread_in_words(unread: &Unread) -> Option<String> {
     let which = counted(unread.mails.len(), "mail of this person is", "mails of this person are");
     let mails = (!unread.mails.is_empty()).then(|| {
         format!(
-            "{which} still to be read ({}): privacyd messages show, then messages read",
+            "{which} still to be read, and nothing of theirs is erased before: {}; look for them in their folder (privacyd messages show ID), then privacyd messages read ID, or messages reclassify ID TYPE",
             listed(&unread.mails)
         )
     });
-    let held =
-        (!unread.held.is_empty()).then(|| format!("also held of this person: {}", unread.held.join(", ")));
+    let held = (!unread.held.is_empty())
+        .then(|| format!("also held of this person, to be settled: {}", unread.held.join(", ")));
     match (mails, held) {
         (Some(mails), Some(held)) => Some(format!("{mails}; {held}")),
         (mails, held) => mails.or(held),

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::{Answers, Said};
 use crate::bounce;
-use crate::classify::{Classifier, Finding, Ground, OF_ANOTHER, Reading, Verdict};
+use crate::classify::{Classifier, Finding, Reading, Verdict};
 use crate::code::Code;
 use crate::correction::{Corrections, Edit, Read};
 use crate::decide::{AGENTS, Letter, Understanding};
@@ -124,9 +124,11 @@ impl Reader {
         let is_answer = code.is_some() || !in_reply_to.is_empty();
         let local = sender.as_ref().and_then(|address| address.as_str().split('@').next());
         let name = format!("{} {}", local.unwrap_or_default(), message.from_name());
-        let is_plain = reading.as_ref().is_some_and(|reading| self.is_plain(reading, &own_words, &name));
-        let is_thanks =
-            automatic.is_none() && !is_struck(&own_words) && self.answers.is_thanks_alone(&own_words, &name);
+        let is_thanks = |words: &str| !is_struck(words) && self.answers.is_thanks_alone(words, &name);
+        // A subject is theirs where it answers nothing: "Wait", and thanks below it.
+        let is_thanks = automatic.is_none()
+            && is_thanks(&own_words)
+            && (is_answer || subject.trim().is_empty() || is_thanks(subject));
         let (said, beside_yes, changes) = match automatic {
             None if is_answer => {
                 match self.answer(&own_words, &name) {
@@ -164,32 +166,8 @@ impl Reader {
             subject: subject.to_owned(),
             beside_yes,
             is_thanks,
-            is_plain,
             own_words,
         }))
-    }
-
-    /// Whether all is certain that was found in `own_words`, and there is nothing else in them: not a word of another
-    /// right, no denial, and no sentence without a phrase, but for courtesy and the sender's `name`.
-    fn is_plain(&self, reading: &Reading, own_words: &str, name: &str) -> bool {
-        let Verdict::Requests(found) = &reading.verdict else { return false };
-        let is_asked = |ground: &&Ground| found.iter().any(|finding| ground.is_of(&finding.kind));
-        let counts = |ground: &&Ground| !ground.is_learned() && ground.against != Some(OF_ANOTHER);
-        let mut grounds = reading.grounds.iter().filter(counts);
-        // "Please close my account, but keep my invoices" is of two parts, and one phrase.
-        let mut used: HashSet<&str> = HashSet::new();
-        let mut is_covered = |part: &String| {
-            let part = part.trim_matches(|sign: char| !sign.is_alphanumeric());
-            let mut asked = reading.grounds.iter().filter(is_asked).filter(counts);
-            let whole = asked.find(|ground| ground.sentence.contains(part));
-            whole.is_some_and(|ground| used.insert(&ground.sentence))
-        };
-        found.iter().all(Finding::is_certain)
-            && grounds.all(|ground| ground.against.is_none() && is_asked(&ground))
-            && self
-                .answers
-                .besides_courtesy(own_words, name)
-                .is_some_and(|rest| rest.iter().all(&mut is_covered))
     }
 
     /// What `own_words` of somebody of this `name` say to a question of ours, and beside a yes to it; and the changes of

@@ -101,6 +101,8 @@ fn a_database_needs_its_folder() {
         refusal(&config, &[]),
         "c.toml:1: database: there is no folder gone; make it, or correct the path"
     );
+    let config = GOOD.replace("/nonexistent/privacyd.db", "/usr");
+    assert_eq!(refusal(&config, &[]), "c.toml:1: database: /usr is a folder; name a file in it");
 }
 
 fn broken(from: &str, to: &str, expected: &str) {

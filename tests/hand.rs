@@ -113,6 +113,12 @@ impl Desk {
         self.request().await.1
     }
 
+    /// All our mail goes out.
+    async fn sends_all(&self) {
+        let sent = self.rows("UPDATE outbox SET state = 'sent' RETURNING template").await;
+        assert_eq!(sent.len(), self.mails().await);
+    }
+
     /// Recipient, template, the whole mail and its text on one line, of the last mail of ours.
     async fn mail(&self) -> (String, String, String, String) {
         let (to, template, raw) = self.house.letters().await.pop().unwrap();
@@ -151,6 +157,7 @@ async fn an_approval_is_what_a_proof_by_mail_is() {
         let desk = Desk::new("[clock]\nlaws = [\"uk_gdpr\"]\n", words).await;
         assert_eq!(desk.status().await, before);
         let mails = desk.mails().await;
+        desk.sends_all().await;
         let done = desk.once(7, Verb::Approve { proof, subject: None }).await;
         assert_eq!((done.status, done.reply), ("approved", None));
         assert_eq!((desk.status().await.as_str(), desk.request().await.4), ("approved", given), "{words}");
@@ -261,7 +268,8 @@ async fn a_denial_says_why_in_fixed_words_and_where_to_complain() {
             }
             let done = desk.once(3, Verb::Deny { reason }).await;
             assert_eq!((done.status, done.reply.as_deref()), ("denied", Some("denied")));
-            assert_eq!(desk.mails().await, mails + 1);
+            // In the place of the question that was still to be sent.
+            assert_eq!(desk.mails().await, mails);
             let (to, template, raw, text) = desk.mail().await;
             assert_eq!((to.as_str(), template.as_str()), (JANE, "denied"));
             assert!(raw.contains("In-Reply-To: <jane@example.org>"), "{raw}");
@@ -460,6 +468,7 @@ async fn a_withdrawal_closes_and_a_note_is_kept_in_the_operators_words() {
     desk.once(1, Verb::Note { text: text.into() }).await;
     assert_eq!(desk.events().await.pop().unwrap(), format!("person note {text}"));
     assert_eq!(desk.status().await, "awaiting_proof");
+    desk.sends_all().await;
     let done = desk.once(2, Verb::Withdraw).await;
     assert_eq!((done.status, desk.mails().await), ("withdrawn", mails));
     let row =
@@ -601,17 +610,41 @@ async fn a_mail_without_a_request_is_made_one_by_hand() {
     let row = house.store.requests(None, 9).await.unwrap().remove(0);
     assert_eq!(row.received_at, after(0).as_second());
     let known = format!(
-        "The message 1 has opened {0}: say what that asks for, with privacyd requests reclassify {0} TYPE",
+        "The message 1 has opened {} already: say what one of those asks for, with privacyd requests reclassify REF TYPE",
         row.reference
     );
     assert_eq!(refused(1, "deletion").await, known);
-    assert_eq!(
-        refused(2, "opt_out").await,
-        "The message 2 is none that a person asks for something in: it is automated"
-    );
+    let machine = "No request can be opened for the message 2: a machine wrote it";
+    assert_eq!(refused(2, "opt_out").await, machine);
     assert_eq!(
         refused(3, "opt_out").await,
         "There is no message 3; privacyd messages list shows which there are"
     );
     assert_eq!(house.scalar("SELECT count(*) FROM requests").await, 1);
+}
+
+/// A question that is still to be sent asks nothing any more once a person has decided.
+#[tokio::test]
+async fn what_a_person_has_decided_is_asked_no_more() {
+    for (verb, left) in [
+        (Verb::Withdraw, 0),
+        (Verb::Deny { reason: Denial::Other }, 0),
+        (Verb::Approve { proof: Some(2), subject: None }, 0),
+        (Verb::Reclassify { kind: "opt_out".into() }, 0),
+        (Verb::Hold { reason: None }, 1),
+        (Verb::Note { text: "called".into() }, 1),
+    ] {
+        let desk = Desk::new("", DELETE).await;
+        const QUESTIONS: &str = "SELECT count(*) FROM outbox WHERE template = 'confirm' AND state = 'queued'";
+        assert_eq!(desk.house.scalar(QUESTIONS).await, 1);
+        assert!(desk.act(1, verb.clone()).await.unwrap().changed);
+        assert_eq!(desk.house.scalar(QUESTIONS).await, left, "{verb:?}");
+    }
+    // Another request of the same mail still waits.
+    let house = House::with("").await;
+    house.deliver(after(0), 1, letter(JANE, &format!("{COPY} {DELETE}"))).await;
+    let row =
+        house.store.requests(None, 9).await.unwrap().into_iter().find(|row| row.kind == "access").unwrap();
+    act(&house.store, house.intake.tools(), &row.reference, &Verb::Withdraw, after(1)).await.unwrap();
+    assert_eq!(house.scalar("SELECT count(*) FROM outbox WHERE template = 'confirm'").await, 1);
 }

@@ -194,7 +194,7 @@ fn a_mail_for_a_person_is_named_until_somebody_has_read_it() {
     assert!(status["oldest_to_read"].is_string(), "{status}");
     let request: Value = serde_json::from_str(&house.done(&["requests", "list", "--json"])).unwrap();
     let reference = request["reference"].as_str().unwrap();
-    let unread = "1 mail of this person is still to be read (2): privacyd messages show, then messages read";
+    let unread = "1 mail of this person is still to be read, and nothing of theirs is erased before: 2; look for them in their folder (privacyd messages show ID), then privacyd messages read ID, or messages reclassify ID TYPE";
     let shown = house.done(&["requests", "show", reference]);
     assert!(shown.contains(&format!("to read   {unread}\n")), "{shown}");
     let done = house.done(&["requests", "approve", reference]);

@@ -150,7 +150,7 @@ impl Intake {
     ) -> Result<Option<String>> {
         if opened.requests.is_empty() {
             let is_a_letter = ["none", "review"].contains(&opened.disposition.as_str());
-            if !is_a_letter || !opened.kind.is_empty() {
+            if !is_a_letter || opened.is_purged || !opened.kind.is_empty() {
                 return Ok(None);
             }
             return hand::adopt(visit, &self.policy.clock, message, opened.received).await.map(Some);

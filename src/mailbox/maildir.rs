@@ -254,13 +254,16 @@ fn read_window(
                 mails.push(Fetched { id: MailId::File(name), size, received, body });
             }
             Ok(None) => {}
-            // Its flags changed, or somebody took it away: the folders tell which.
+            // Its flags changed, or somebody took it away: the folders tell which. What they tell once more is of the next
+            // window, so that others who move many do not have them listed for each.
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if !read_again {
-                    read_again = true;
-                    let names = pass.waiting.keys().cloned().chain([name]).collect();
-                    pass.waiting = files_of(root, &names)?.into_iter().collect();
+                if read_again && !mails.is_empty() {
+                    pass.waiting.insert(name, path);
+                    break;
                 }
+                read_again = true;
+                let names = pass.waiting.keys().cloned().chain([name]).collect();
+                pass.waiting = files_of(root, &names)?.into_iter().collect();
             }
             // It is left for the next pass, and holds up no other mail.
             Err(error) => {

@@ -164,12 +164,12 @@ pub enum Refusal {
     NoMail(i64),
     /// It is a request already.
     #[error(
-        "The message {0} has opened {1}: say what that asks for, with privacyd requests reclassify {1} TYPE"
+        "The message {0} has opened {1} already: say what one of those asks for, with privacyd requests reclassify REF TYPE"
     )]
     HasRequest(i64, String),
     /// A machine wrote it, or it came twice.
-    #[error("The message {0} is none that a person asks for something in: it is {1}")]
-    NoLetter(i64, String),
+    #[error("No request can be opened for the message {0}: {1}")]
+    NoLetter(i64, &'static str),
     /// There is no such request.
     #[error("There is no request {0}")]
     NotFound(String),
@@ -230,6 +230,11 @@ pub enum Refusal {
         "The request {0} has no proof yet, and to complete it erases what privacyd holds for good: approve it first, and say with --proof what shows whose it is"
     )]
     Unproven(String),
+    /// Nothing is erased that its owner may have asked to keep.
+    #[error(
+        "The request {0} cannot be completed yet, since that erases what privacyd holds for good: this person has written since what nobody has read or settled; privacyd requests show {0} names it"
+    )]
+    Unread(String),
     /// Nothing may be erased.
     #[error(
         "The contact of the request {0} is on legal hold, so it cannot be completed: deny it, or end the hold first"
@@ -371,17 +376,28 @@ pub async fn open(
     let Some(opened) = visit.opened(message).await? else {
         return Err(Refusal::NoMail(message).into());
     };
-    if let Some((reference, ..)) = opened.requests.into_iter().next() {
-        return Err(Refusal::HasRequest(message, reference).into());
+    if !opened.requests.is_empty() {
+        let references: Vec<String> = opened.requests.into_iter().map(|(reference, ..)| reference).collect();
+        return Err(Refusal::HasRequest(message, references.join(", ")).into());
     }
-    if !["none", "review", "unreadable"].contains(&opened.disposition.as_str()) {
-        return Err(Refusal::NoLetter(message, opened.disposition).into());
+    if visit.is_recovering().await? {
+        return Err(Refusal::NoLetter(message, "a recovery lasts; end it first").into());
+    }
+    match opened.disposition.as_str() {
+        _ if opened.is_purged => return Err(Refusal::NoLetter(message, "it is purged").into()),
+        _ if !opened.has_sender => {
+            return Err(Refusal::NoLetter(message, "nobody can know who wrote it").into());
+        }
+        "none" | "review" | "unreadable" => {}
+        "automated" => return Err(Refusal::NoLetter(message, "a machine wrote it").into()),
+        "duplicate" => return Err(Refusal::NoLetter(message, "it came before, and counts once").into()),
+        _ => return Err(Refusal::NoLetter(message, "it is an answer to an earlier one").into()),
     }
     let reference = adopt(&mut visit, tools.clock, message, opened.received).await?;
     let grip = visit.grip(&reference).await?.context("A request of the ledger is gone")?;
     let done = reclassify(&mut visit, tools, &grip, kind, "", now).await?;
     visit.close().await?;
-    Ok(done)
+    Ok(Done { said: format!("For the message {message} {reference} is opened. {}", done.said), ..done })
 }
 
 /// Opens a request for a mail in which nothing was found, `held` and of no type yet; answers its reference.
@@ -428,6 +444,10 @@ pub async fn act(
         Verb::Note { text } => hand.note(&mut visit, text).await?,
     };
     if done.changed {
+        // Held, it may still be released, and goes on with the question that it has.
+        if !matches!(verb, Verb::Hold { .. } | Verb::Note { .. }) {
+            visit.drop_questions(grip.case.id).await?;
+        }
         visit.close().await?;
         if matches!(verb, Verb::Complete { .. }) && hand.verb() == Some(request::Verb::Erase) {
             store.truncate_log().await?;
@@ -751,6 +771,9 @@ impl Hand<'_> {
                 // Our own record would be gone for good, at the word of whoever wrote that address into From.
                 if self.case().facts.proven.is_none() && self.grip.proof_given < self.case().proof_needed {
                     return Err(Refusal::Unproven(self.reference()).into());
+                }
+                if visit.has_unread(self.case().id).await? {
+                    return Err(Refusal::Unread(self.reference()).into());
                 }
                 visit.erase(self.case().id, subject, key).await?;
             } else if !self.grip.tasks.iter().any(|task| task.is_done() || task.is_lost) {

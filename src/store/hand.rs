@@ -14,9 +14,10 @@ use super::Store;
 use super::clocks::Case;
 use super::proof::Challenge;
 use super::tasks::Open;
+use super::to_read::{to_read, unread_since};
 use super::visit::{Batch, Visit};
 use crate::clock::Timetable;
-use crate::decide::{Planned, Proven};
+use crate::decide::{CONFIRM, Planned, Proven, REMINDER};
 use crate::evidence::Proof;
 use crate::ladder::{Change, Denial, NAMES_ANOTHER, Status, Step, WHOSE};
 use crate::mailbox::Mark;
@@ -101,6 +102,10 @@ pub struct Opened {
     pub received: Timestamp,
     /// Reference, type and status of its own requests.
     pub requests: Vec<(String, String, Status)>,
+    /// Whether its sender is known.
+    pub has_sender: bool,
+    /// Whether what the ledger knew of it is purged, its requests perhaps as well.
+    pub is_purged: bool,
 }
 
 impl Store {
@@ -161,13 +166,13 @@ impl Visit {
     /// # Errors
     /// The database does not work.
     pub async fn opened(&mut self, message: i64) -> Result<Option<Opened>> {
-        let row: Option<(String, String, i64)> =
-            sqlx::query_as("SELECT disposition, kind, received_at FROM messages WHERE id = ?")
+        let row: Option<(String, String, i64, bool, bool)> =
+            sqlx::query_as("SELECT disposition, kind, received_at, sender IS NOT NULL, purged_at IS NOT NULL FROM messages WHERE id = ?")
                 .bind(message)
                 .fetch_optional(&mut *self.tx)
                 .await
                 .context("Cannot read a mail of the ledger")?;
-        let Some((disposition, kind, received)) = row else { return Ok(None) };
+        let Some((disposition, kind, received, has_sender, is_purged)) = row else { return Ok(None) };
         let rows: Vec<(String, String, String)> =
             sqlx::query_as("SELECT reference, kind, status FROM requests WHERE message_id = ? ORDER BY id")
                 .bind(message)
@@ -182,6 +187,8 @@ impl Visit {
             kind,
             received: Timestamp::from_second(received)?,
             requests: requests.collect::<Result<_>>()?,
+            has_sender,
+            is_purged,
         }))
     }
 
@@ -205,7 +212,7 @@ impl Visit {
         .await
         .context("Cannot open a request for a mail")?;
         let mut batch = Batch::default();
-        batch.add("UPDATE messages SET glanced = 0 WHERE id = ?;")?.bind(message)?;
+        batch.add("UPDATE messages SET glanced = 0, to_read = 0 WHERE id = ?;")?.bind(message)?;
         batch.event(request, self.now, "person", "received", "a person has seen a request in it")?;
         for deadline in timetable.owed() {
             batch.deadline(request, &deadline)?;
@@ -268,6 +275,41 @@ impl Visit {
         batch.step(&by_person(proven.request, Change::Approve { proof }, reason), self.now, None)?;
         batch.proven(proven, self.now)?;
         batch.run(&mut self.tx).await.context("Cannot record the approval")
+    }
+
+    /// Whether the sender of this request has written since it came what nobody has read, or settled.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn has_unread(&mut self, request: i64) -> Result<bool> {
+        sqlx::query_scalar(concat!("SELECT ", unread_since!(), " FROM requests r WHERE r.id = ?"))
+            .bind(request)
+            .fetch_one(&mut *self.tx)
+            .await
+            .context("Cannot read whether something of somebody is to be read")
+    }
+
+    /// Takes back questions that are still to be sent and have nothing to ask any more, since none of the requests of
+    /// their mail waits for a proof; answers how many.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn drop_questions(&mut self, request: i64) -> Result<u64> {
+        let dropped = sqlx::query(
+            "DELETE FROM outbox WHERE state IN ('queued', 'deferred') AND template IN (?1, ?2)
+                AND reference IN (SELECT f.reference FROM requests f JOIN requests r ON r.message_id = f.message_id
+                    WHERE r.id = ?3)
+                AND NOT EXISTS (SELECT 1 FROM requests f JOIN requests r ON r.message_id = f.message_id
+                    AND r.subject IS f.subject
+                    WHERE f.reference = outbox.reference AND r.status = 'awaiting_proof')",
+        )
+        .bind(CONFIRM)
+        .bind(REMINDER)
+        .bind(request)
+        .execute(&mut *self.tx)
+        .await
+        .context("Cannot take questions back")?;
+        Ok(dropped.rows_affected())
     }
 
     /// Records whose request it is, as a person says. Codes that went to anybody else, and what they were to

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Store;
-use super::to_read::to_read;
+use super::to_read::{to_read, unread_since};
 use super::tombstones::{EMPTY_LETTERS, tombstone};
 use super::visit::{Batch, RESTRICTION, SUPPRESS, Visit};
 use crate::decide::UNCLEAR;
@@ -397,15 +397,12 @@ impl Visit {
                             OR EXISTS (SELECT 1 FROM request_events p WHERE p.request_id = e.id AND p.event = 'subject')))
                     OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject AND e.id <> r.id
                         AND e.status = 'executing' AND e.kind IN (SELECT value FROM json_each(?8)))
-                    OR EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject
-                        AND e.message_id > r.message_id AND e.status = 'held')
-                    OR EXISTS (SELECT 1 FROM messages m INDEXED BY messages_sender
-                        WHERE m.sender = r.subject AND m.id > r.message_id AND {})
+                    OR {}
                     OR EXISTS (SELECT 1 FROM outbox o WHERE o.recipient = r.subject AND o.template IN ('copy', 'categories')
                         AND o.state IN ('queued', 'transmitting', 'deferred', 'unknown'))))
                 AND (?7 <> 'correct' OR EXISTS (SELECT 1 FROM corrections c WHERE c.request_id = r.id))
              ORDER BY r.id LIMIT ?6",
-            to_read!()
+            unread_since!()
         )))
         .bind(kind)
         .bind(approved_before.as_second())

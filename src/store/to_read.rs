@@ -10,11 +10,25 @@ use super::lookup::MessageRow;
 /// Which those are; `m` is the mail.
 macro_rules! to_read {
     () => {
-        "m.disposition IN ('review', 'unreadable') AND m.read_at IS NULL AND m.purged_at IS NULL
-            AND NOT EXISTS (SELECT 1 FROM requests own WHERE own.message_id = m.id)"
+        "m.to_read = 1 AND m.read_at IS NULL AND m.purged_at IS NULL"
     };
 }
 pub(super) use to_read;
+
+/// Whether the sender of the request `r` has written since it came what nobody has read, or settled.
+macro_rules! unread_since {
+    () => {
+        concat!(
+            "(EXISTS (SELECT 1 FROM requests e WHERE e.subject = r.subject
+                AND e.message_id > r.message_id AND e.status = 'held')
+              OR EXISTS (SELECT 1 FROM messages m INDEXED BY messages_sender
+                WHERE m.sender = r.subject AND m.id > r.message_id AND ",
+            to_read!(),
+            "))"
+        )
+    };
+}
+pub(super) use unread_since;
 
 /// What of one person waits for somebody who reads it; of much the first twenty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -376,8 +376,8 @@ impl Visit {
             .add(
                 "INSERT INTO messages (id, digest, size, letter_digest, mailbox, validity, mail_id, rfc_message_id,
                     sender, proof, proof_why, received_at, recorded_at, disposition, kind, why, unanswered,
-                    findings, language, wording, folder, glanced)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
+                    findings, language, wording, folder, glanced, to_read)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);",
             )?
             .bind(message)?
             .bind(entry.identity.digest.to_vec())?
@@ -400,7 +400,8 @@ impl Visit {
             .bind(entry.language.map(str::to_owned))?
             .bind(entry.wording.map(|wording| wording.to_vec()))?
             .bind(entry.folder.to_owned())?
-            .bind(entry.is_glanced)?;
+            .bind(entry.is_glanced)?
+            .bind(entry.decision.is_to_read())?;
         for (index, (planned, reference)) in requests.iter().zip(entry.references).enumerate() {
             let request = self.last_request + 1 + index as i64;
             let subject = planned.subject.as_ref().or(entry.sender).map(Address::normalised);
