@@ -124,11 +124,11 @@ impl Reader {
         let is_answer = code.is_some() || !in_reply_to.is_empty();
         let local = sender.as_ref().and_then(|address| address.as_str().split('@').next());
         let name = format!("{} {}", local.unwrap_or_default(), message.from_name());
-        let is_thanks = |words: &str| !is_struck(words) && self.answers.is_thanks_alone(words, &name);
-        // A subject is theirs where it answers nothing: "Wait", and thanks below it.
+        let is_thanks = |words: &str| self.answers.is_thanks_alone(words, &name);
+        // A subject is theirs where it answers nothing: "Wait", and thanks below it. Most mail is told by it from thanks.
         let is_thanks = automatic.is_none()
-            && is_thanks(&own_words)
-            && (is_answer || subject.trim().is_empty() || is_thanks(subject));
+            && (is_answer || subject.trim().is_empty() || is_thanks(subject))
+            && is_thanks(&own_words);
         let (said, beside_yes, changes) = match automatic {
             None if is_answer => {
                 match self.answer(&own_words, &name) {
