@@ -601,7 +601,7 @@ impl Replies {
         let names_data =
             told.iter().any(|told| told.status == Status::AwaitingProof && told.proof_needed > 2);
         let asks_for_changes = told.iter().any(|told| {
-            let verb = table.kind(told.kind).and_then(|kind| kind.verb);
+            let verb = table.verb(told.kind);
             told.status == Status::AwaitingProof && verb == Some(Verb::Correct)
         });
         let data_points = if names_data { self.proof.data_points.join(", ") } else { String::new() };

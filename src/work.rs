@@ -158,7 +158,7 @@ impl Work {
     }
 
     fn verb(&self, kind: &str) -> Option<Verb> {
-        self.intake.table.kind(kind).and_then(|kind| kind.verb)
+        self.intake.table.verb(kind)
     }
 
     /// Whoever took an erasure back in time must not find it done because we had not read it: it begins only

@@ -78,7 +78,7 @@ pub async fn write_copy(
         return refused(format!("There is no request {reference}"));
     };
     let case = &grip.case;
-    if table.kind(&case.kind).and_then(|kind| kind.verb) != Some(Verb::Collect) {
+    if table.verb(&case.kind) != Some(Verb::Collect) {
         return refused(format!("The request {reference} is of type {}: it asks for no copy", case.kind));
     }
     if case.status == Status::Executing || case.status.is_closed() {

@@ -518,7 +518,7 @@ impl Hand<'_> {
 
     /// What systems do for it.
     fn verb(&self) -> Option<request::Verb> {
-        self.tools.table.kind(&self.case().kind).and_then(|kind| kind.verb)
+        self.tools.table.verb(&self.case().kind)
     }
 
     /// Refuses what a system is being asked, which goes on when it is held meanwhile.
