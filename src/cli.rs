@@ -495,7 +495,8 @@ pub enum Messages {
         #[command(flatten)]
         listing: Listing,
     },
-    /// You have read these mails, and done what they ask for: status and digest name them no more.
+    /// You have read these mails, and done what they ask for: status and digest name them no more, and an erasure or a
+    /// closing that waited for them begins. Hold or withdraw that first where one speaks against it.
     #[command(after_help = "Example:\n  privacyd messages read 17 19")]
     Read {
         /// Their numbers in the list.

@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::correction::Edit;
 use crate::evidence::{Evidence, Proof};
 use crate::ladder::{
-    Bearing, Change, Earlier, Status, Step, WHOSE, asks_for_copies, bearing, begin, stops_of, waits_already,
+    Bearing, Change, Earlier, Status, Step, WHOSE, bearing, begin, says_the_same, stops_of, waits_already,
 };
 use crate::lexicon::ABOUT_ANOTHER;
 use crate::message::MessageId;
@@ -499,8 +499,7 @@ fn by_words(
     if destroyed.peek().is_some()
         && bearing.about.is_empty()
         && !letter.is_thanks
-        && !asks_for_copies(reading, table)
-        && !destroyed.any(|request| request.words == letter.words)
+        && !destroyed.any(|request| says_the_same(request, letter))
     {
         // "I changed my mind, keep my data" has the words of no request, and "keep them, but unsubscribe me" those of
         // another one. Whatever it is that has other words than the request, it is read before their data are gone.

@@ -21,9 +21,9 @@ use crate::classify::{Finding, OF_ANOTHER, OF_TRADE, Reading, Verdict};
 use crate::decide::{CaseFile, Letter, Policy, RESTRICTION};
 use crate::evidence::Proof;
 use crate::lexicon::{ASKED, REPORTED};
-use crate::request::{FOLLOW_UP, RequestType, Table, Verb};
+use crate::request::{FOLLOW_UP, RequestType, Table};
 use crate::sender::Address;
-use crate::text::fold;
+use crate::text::{fold, sentences};
 
 /// Why a request waits for a person whose mail names an address besides its sender's.
 pub const NAMES_ANOTHER: &str = "it names another address than its sender's: a person must look";
@@ -403,18 +403,22 @@ fn may_take_back(
         // "Please keep my data" has the words of a copy.
         Verdict::Requests(found) if !found.iter().all(Finding::is_certain) => is_early || is_named,
         // "Just unsubscribe me instead", "close my account, but keep my invoices": only the same words say the same.
-        Verdict::Requests(_) if table.destroys(&request.kind) => {
-            is_named || request.words != letter.words && !asks_for_copies(reading, table)
-        }
+        Verdict::Requests(_) if table.destroys(&request.kind) => is_named || !says_the_same(request, letter),
         Verdict::Requests(_) => is_named,
         Verdict::Partly { .. } | Verdict::Unclear { .. } | Verdict::Nothing => is_early || is_named,
     }
 }
 
-/// Whether nothing is asked for but copies: an erasure waits for them.
-pub fn asks_for_copies(reading: &Reading, table: &Table) -> bool {
-    let is_copy = |finding: &Finding| table.verb(&finding.kind) == Some(Verb::Collect);
-    matches!(&reading.verdict, Verdict::Requests(found) if found.iter().all(is_copy))
+/// Whether a mail asks in the words of `request` for the same again, and for nothing else. Its subject is not among those
+/// words: where they are thanks alone, it says all that there is.
+pub fn says_the_same(request: &Earlier, letter: &Letter) -> bool {
+    let Some(reading) = &letter.reading else { return false };
+    let Verdict::Requests(found) = &reading.verdict else { return false };
+    let own_words = sentences(&fold(&letter.own_words));
+    let mut asked = reading.grounds.iter().filter(|it| it.against.is_none() && it.is_of(&request.kind));
+    request.words == letter.words
+        && found.iter().all(|finding| finding.kind == request.kind && finding.is_certain())
+        && asked.any(|ground| own_words.lines().any(|line| line == ground.sentence))
 }
 
 /// Whether a mail has the words of what `request` asked for, but denied, supposed or asked about. Who only tells of

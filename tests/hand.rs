@@ -647,4 +647,16 @@ async fn what_a_person_has_decided_is_asked_no_more() {
         house.store.requests(None, 9).await.unwrap().into_iter().find(|row| row.kind == "access").unwrap();
     act(&house.store, house.intake.tools(), &row.reference, &Verb::Withdraw, after(1)).await.unwrap();
     assert_eq!(house.scalar("SELECT count(*) FROM outbox WHERE template = 'confirm'").await, 1);
+    // So it does when the other one is somebody else's.
+    let house = House::with("").await;
+    house.deliver(after(0), 1, letter(JANE, &format!("{COPY} {DELETE}"))).await;
+    let row =
+        house.store.requests(None, 9).await.unwrap().into_iter().find(|row| row.kind == "access").unwrap();
+    let verb = Verb::Approve { proof: Some(3), subject: Some("bob@example.net".parse().unwrap()) };
+    act(&house.store, house.intake.tools(), &row.reference, &verb, after(1)).await.unwrap();
+    assert_eq!(house.scalar("SELECT count(*) FROM outbox WHERE template = 'confirm'").await, 1);
+    // Of another type it is asked for anew, and once: the code of the first question is worth nothing any more.
+    let desk = Desk::new("", DELETE).await;
+    desk.act(1, Verb::Reclassify { kind: "access".into() }).await.unwrap();
+    assert_eq!(desk.house.scalar("SELECT count(*) FROM outbox WHERE template = 'confirm'").await, 1);
 }

@@ -488,6 +488,7 @@ async fn whatever_may_speak_against_what_cannot_be_undone_makes_it_wait() {
         (jane, false, false, "Newsletter", "Please unsubscribe me."),
         (jane, false, false, "Hello", "Just unsubscribe me from the newsletter instead."),
         (jane, false, false, "My account", "Please close my account."),
+        (jane, false, false, "Copy", COPY),
         (jane, false, false, "Hello", "Please close my account but keep my invoices."),
         (jane, false, false, "Hello", "Please do not delete my personal data. And unsubscribe me."),
         (
@@ -507,7 +508,6 @@ async fn whatever_may_speak_against_what_cannot_be_undone_makes_it_wait() {
     }
     for (from, subject, words) in [
         (jane, "Again", DELETE),
-        (jane, "Copy", COPY),
         (other, "Data", "Please cancel my request."),
         (other, "Hello", "Lovely weather."),
     ] {

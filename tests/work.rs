@@ -420,6 +420,9 @@ async fn an_erasure_waits_for_a_copy_that_its_owner_is_still_to_confirm() {
             "{fields}From: jane@example.org\nTo: privacy@example.com\nSubject: Copy\nMessage-ID: <copy@example.org>\n\n{COPY}\n"
         );
         exchange.house.deliver(hours(1), 9, mail.into_bytes()).await;
+        // A person has read it, and lets the erasure go on.
+        exchange.house.store.mark_read(None, hours(2)).await.unwrap();
+        exchange.hand_on("deletion", hours(2), Verb::Release).await.unwrap();
         // Whoever is not proven could put it off in her name.
         assert_eq!(exchange.work(hours(48)).await, u64::from(!waits));
         assert_eq!(exchange.contacts().await, 1 + i64::from(waits));
@@ -1251,6 +1254,9 @@ async fn an_erasure_waits_until_a_person_has_read_what_its_sender_wrote_meanwhil
         (false, "Hello", "How long do you store my data? I may want to stay with you.", true),
         (true, "", "Wait, I need my invoices first. And please unsubscribe me from the newsletter.", true),
         (true, "", "Yes. But please do not delete my order 4711", true),
+        (false, "Copy", COPY, true),
+        (false, "Hello", "Please send me a copy of my data and keep my account open.", true),
+        (false, "Just unsubscribe me instead", DELETE, true),
         (false, "My data", DELETE, false),
         (false, "Thanks", "Thank you!", false),
         (true, "", "Thank you!", false),
@@ -1285,6 +1291,21 @@ async fn an_erasure_waits_until_a_person_has_read_what_its_sender_wrote_meanwhil
         exchange.house.store.mark_read(Some(&unread.mails), hours(101)).await.unwrap();
         assert_eq!((exchange.work(hours(101)).await, exchange.contacts().await), (1, 1), "{words}");
     }
+}
+
+/// The words below a subject are the same often enough: thanks, and a name.
+#[tokio::test]
+async fn the_same_words_below_another_subject_are_read_before_an_erasure() {
+    let mut exchange = Exchange::with(LOCAL).await;
+    exchange
+        .mail(start(), "jane@example.org", "Please delete all my personal data", "", "Thanks, Jane")
+        .await;
+    let question = exchange.house.letters().await.len() - 1;
+    let subject = "Just unsubscribe me instead, and keep my account";
+    exchange.mail(hours(1), "jane@example.org", subject, "", "Thanks, Jane").await;
+    exchange.answer_to(question, hours(2), "Yes").await;
+    assert_eq!((exchange.work(hours(100)).await, exchange.contacts().await), (0, 2));
+    assert_eq!(exchange.house.store.to_read(9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -428,6 +428,14 @@ pub async fn act(
         return Err(Refusal::NotFound(reference.to_owned()).into());
     };
     let hand = Hand { tools, grip: &grip, now };
+    // What changes its type or its owner does so itself, also where a mail was moved. Held, it may still be released, and
+    // goes on with the question that it has. What is refused leaves all as it was.
+    if matches!(
+        verb,
+        Verb::Approve { subject: None, .. } | Verb::Deny { .. } | Verb::Withdraw | Verb::Complete { .. }
+    ) {
+        visit.drop_questions(grip.case.id).await?;
+    }
     let done = match verb {
         Verb::Approve { proof, subject: None } => hand.approve(&mut visit, *proof).await?,
         Verb::Approve { proof, subject: Some(subject) } => {
@@ -444,10 +452,6 @@ pub async fn act(
         Verb::Note { text } => hand.note(&mut visit, text).await?,
     };
     if done.changed {
-        // Held, it may still be released, and goes on with the question that it has.
-        if !matches!(verb, Verb::Hold { .. } | Verb::Note { .. }) {
-            visit.drop_questions(grip.case.id).await?;
-        }
         visit.close().await?;
         if matches!(verb, Verb::Complete { .. }) && hand.verb() == Some(request::Verb::Erase) {
             store.truncate_log().await?;

@@ -289,27 +289,27 @@ impl Visit {
             .context("Cannot read whether something of somebody is to be read")
     }
 
-    /// Takes back questions that are still to be sent and have nothing to ask any more, since none of the requests of
-    /// their mail waits for a proof; answers how many.
+    /// Takes back the questions about this request that are still to be sent, before a person decides on it, unless
+    /// another one of the same mail and person waits for the same answer.
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn drop_questions(&mut self, request: i64) -> Result<u64> {
-        let dropped = sqlx::query(
+    pub async fn drop_questions(&mut self, request: i64) -> Result<()> {
+        sqlx::query(
             "DELETE FROM outbox WHERE state IN ('queued', 'deferred') AND template IN (?1, ?2)
                 AND reference IN (SELECT f.reference FROM requests f JOIN requests r ON r.message_id = f.message_id
-                    WHERE r.id = ?3)
+                    AND r.subject IS f.subject WHERE r.id = ?3)
                 AND NOT EXISTS (SELECT 1 FROM requests f JOIN requests r ON r.message_id = f.message_id
                     AND r.subject IS f.subject
-                    WHERE f.reference = outbox.reference AND r.status = 'awaiting_proof')",
+                    WHERE f.reference = outbox.reference AND r.status = 'awaiting_proof' AND r.id <> ?3)",
         )
         .bind(CONFIRM)
         .bind(REMINDER)
         .bind(request)
         .execute(&mut *self.tx)
         .await
-        .context("Cannot take questions back")?;
-        Ok(dropped.rows_affected())
+        .context("Cannot take questions back")
+        .map(drop)
     }
 
     /// Records whose request it is, as a person says. Codes that went to anybody else, and what they were to
@@ -326,6 +326,8 @@ impl Visit {
     ) -> Result<()> {
         let subject = subject.normalised();
         let request = case.id;
+        // While it is known whom they were to ask.
+        self.drop_questions(request).await?;
         let mut batch = Batch::default();
         batch
             .add("UPDATE requests SET subject = ?, proof_given = 0, proven_at = NULL WHERE id = ?;")?
@@ -480,6 +482,7 @@ impl Visit {
     pub async fn reclassify(&mut self, new: &Reclassified<'_>, table: &Table) -> Result<()> {
         let Reclassified { case, planned, proof_given, reason, asked, reply } = new;
         let done = planned.status == Status::Completed;
+        self.drop_questions(case.id).await?;
         let mut batch = Batch::default();
         batch
             .add(
